@@ -1,0 +1,49 @@
+"""Digests of what a result depends on: canonical JSON, files, and source code without its comments and docstrings."""
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pp_resources.settings import PROJECT_ROOT
+
+
+def canonical_json(value: Any) -> str:
+    """Compact JSON with sorted keys: equal values give equal text."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file, read in blocks."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=256)
+def code_digest(*modules: str) -> str:
+    """SHA-256 over the syntax trees of the named modules and packages (dotted names inside this project).
+
+    Comments, docstrings and layout do not count, so that explaining a line better does not retrain a model.
+    """
+    trees = {}
+    for module in modules:
+        base = PROJECT_ROOT.joinpath(*module.split("."))
+        files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
+        for file in files:
+            trees[file.relative_to(PROJECT_ROOT).as_posix()] = ast.dump(_without_docstrings(ast.parse(file.read_text("utf-8"))))
+    return digest(trees)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree

@@ -1,0 +1,37 @@
+"""Where things live and how many threads they may use: read from the environment once, at the door, never at import."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Paths of one installation.
+
+    `home` (PP_HOME, default `.pp` in the project) holds every piece of state; `tasks` (PP_TASKS, default `tasks/` in the project) the task folders.
+    """
+
+    home: Path
+    tasks: Path
+    threads: int
+
+    @classmethod
+    def from_env(cls) -> "Settings":
+        home = Path(os.environ.get("PP_HOME") or PROJECT_ROOT / ".pp").expanduser().resolve()
+        tasks = Path(os.environ.get("PP_TASKS") or PROJECT_ROOT / "tasks").expanduser().resolve()
+        return cls(home=home, tasks=tasks, threads=int(os.environ.get("PP_THREADS") or min(os.cpu_count() or 1, 8)))
+
+    @property
+    def dagster_state(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return os.environ.get("PP_MLFLOW_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        return (self.home / "mlflow" / "artifacts").as_uri()
