@@ -1,0 +1,44 @@
+"""Hyper-parameters of the two families: everything of a recipe that changes the weights."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EncoderParams:
+    """LoRA on a sentence encoder and the heads on top of it.
+
+    `r` 0 freezes the encoder and trains the heads alone. Learning rates are peak values of a cosine with warm-up; `patience` counts epochs without
+    a better validation score.
+    """
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.1
+    lr: float = 2e-3
+    head_lr: float = 5e-3
+    epochs: int = 20
+    batch_size: int = 16
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.05
+    head_dropout: float = 0.1
+    span_weight: float = 1.0
+    patience: int = 6
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class CausalParams:
+    """LoRA on a causal language model; `targets` as peft's `target_modules`."""
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    lr: float = 6e-3
+    epochs: int = 10
+    batch_size: int = 16
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    patience: int = 3
+    eval_every: int = 1

@@ -1,0 +1,43 @@
+"""Variants: named training recipes shared by all tasks. A variant is a recipe, never a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pp_assets.training.params import CausalParams, EncoderParams
+from pp_resources.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to specialise a model. `params` fixes everything but the data, the base and the seed."""
+
+    name: str
+    family: Literal["encoder", "causal"]
+    description: str
+    params: EncoderParams | CausalParams
+
+
+_ALL = [
+    Recipe("encoder-lora", "encoder", "Sentence encoder with LoRA and heads compiled from the output schema", EncoderParams()),
+    Recipe("encoder-frozen", "encoder", "The same heads on the frozen encoder: what the base alone can do", EncoderParams(r=0, lr=0.0, epochs=40, head_lr=2e-2)),
+    Recipe("lora-r8", "causal", "Causal language model with LoRA of rank 8 on every linear layer", CausalParams(r=8, alpha=16)),
+    Recipe("lora-r16", "causal", "Causal language model with LoRA of rank 16 on every linear layer", CausalParams(r=16, alpha=32)),
+]
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+
+def get_recipe(name: str, where: str = "variant") -> Recipe:
+    """The recipe of a variant; an unknown name is a UserError with the nearest match."""
+    if name not in RECIPES:
+        raise UserError(f"unknown variant {name!r}", where=where, how=nearest(name, RECIPES))
+    return RECIPES[name]
+
+
+def check_variant(recipe: Recipe, output_schema: Mapping[str, Any], examples: Sequence[Any]) -> list[str]:
+    """Why this recipe cannot learn this output, one sentence a field; empty when it can. `examples` have `input_text` and `output`."""
+    if recipe.family == "causal":
+        return []
+    from pp_resources.models.encoder.compile import schema_problems
+
+    return schema_problems(output_schema, [(e.input_text, e.output) for e in examples])
