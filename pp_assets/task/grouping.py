@@ -9,7 +9,8 @@ from pp_assets.task.scan import EXTRA, Facts
 from pp_assets.task.spec import TaskSpec
 from pp_assets.task.splits import SPLITS, TEST, TRAIN, VAL, assign, chain, components, smallest_per
 
-DUPLICATE, OVERLAP = -1, -2
+# Beside the split codes and TO_SPLIT (-1).
+DUPLICATE, OVERLAP = -2, -3
 
 
 @dataclass
