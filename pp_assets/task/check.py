@@ -1,0 +1,110 @@
+"""`pp task check`: everything that would stop or spoil a run, found before anything is trained."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pp_assets.task.dataset import QUARANTINE, REPORT, Example, build_dataset, iter_split
+from pp_assets.task.spec import Task
+from pp_resources.errors import UserError, nearest
+
+SHOWN_LINES = 20
+# Enough to meet every kind of value; a variant's check reads these and no more.
+EXAMPLES_FOR_VARIANTS = 20_000
+
+
+@dataclass
+class CheckReport:
+    """`problems` stop a run, `warnings` do not. `summary` is the data set's report.json (empty when the data could not be read);
+    `quarantine` holds the first lines of the quarantine."""
+
+    task: str
+    file: str
+    digest: str
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON output."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def check_task(task: Task) -> CheckReport:
+    """Check base models, variants and metric names, read all data, and try each variant against schema and data.
+
+    The spec itself was checked when it was loaded. Nothing is written beside a temporary folder; no test row is looked at by a variant.
+    """
+    report = CheckReport(task.name, str(task.file), task.digest)
+    _check_bases(task, report)
+    _check_metrics(task, report)
+    recipes = _check_variants(task, report)
+    if task.output_schema.get("additionalProperties") is not False:
+        report.warnings.append(f"{task.file}: io_schema.output: extra keys are allowed; set additionalProperties: false to forbid them")
+    with tempfile.TemporaryDirectory(prefix="pp-check-") as folder:
+        out = Path(folder)
+        try:
+            build_dataset(task, out)
+        except UserError as error:
+            report.problems.append(str(error))
+            return report
+        report.summary = json.loads((out / REPORT).read_text("utf-8"))
+        report.warnings += report.summary["warnings"]
+        with (out / QUARANTINE).open("rb") as lines:
+            report.quarantine = [json.loads(line) for line in islice(lines, SHOWN_LINES)]
+        _try_variants(task, report, recipes, out)
+    return report
+
+
+def _check_bases(task: Task, report: CheckReport) -> None:
+    from pp_resources.models.bases import find_base
+
+    for name in ("base_model_id", "encoder_model_id"):
+        _collect(report, f"{task.file}: {name}", lambda name=name: find_base(getattr(task.spec, name)))  # type: ignore[misc]
+
+
+def _check_metrics(task: Task, report: CheckReport) -> None:
+    from pp_assets.evaluation.scoring import metric_names
+
+    known = metric_names(task.output_schema)
+    named = [("primary_metric.name", task.spec.primary_metric.name)]
+    named += [(f"gates.{i}.metric", gate.metric) for i, gate in enumerate(task.spec.gates)]
+    for where, metric in named:
+        if metric not in known:
+            report.problems.append(str(UserError(f"unknown metric {metric!r}", where=f"{task.file}: {where}", how=nearest(metric, known))))
+
+
+def _check_variants(task: Task, report: CheckReport) -> list[Any]:
+    from pp_assets.training.recipes import RECIPES
+
+    for i, name in enumerate(task.spec.variants):
+        if name not in RECIPES:
+            where = f"{task.file}: variants.{i}"
+            report.problems.append(str(UserError(f"unknown variant {name!r}", where=where, how=nearest(name, RECIPES))))
+    return [RECIPES[name] for name in task.spec.variants if name in RECIPES]
+
+
+def _try_variants(task: Task, report: CheckReport, recipes: list[Any], dataset: Path) -> None:
+    from pp_assets.training.recipes import check_variant
+
+    rows = (example for split in ("train", "val") for batch in iter_split(dataset, split) for example in batch)
+    examples: list[Example] = list(islice(rows, EXAMPLES_FOR_VARIANTS))
+    for recipe in recipes:
+        found = check_variant(recipe, task.output_schema, examples)
+        report.problems += [f"{task.file}: variants: {recipe.name}: {problem}" for problem in found]
+
+
+def _collect(report: CheckReport, where: str, call: Callable[[], object]) -> None:
+    try:
+        call()
+    except UserError as error:
+        report.problems.append(f"{where}: {error}")
