@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from pp_assets.task.schema import dump_output, leaf_fields
+from pp_resources.json_schema import dump_output, leaf_fields
 from pp_resources.errors import nearest
 
 if TYPE_CHECKING:

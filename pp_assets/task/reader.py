@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from jsonschema.exceptions import best_match
 
-from pp_assets.task.schema import canonical_output, get_path, leaf_fields, mentions_verbatim, not_verbatim, output_validator
+from pp_resources.json_schema import canonical_output, get_path, leaf_fields, mentions_verbatim, not_verbatim, output_validator
 from pp_assets.task.spec import TaskSpec
 from pp_assets.task.spec_file import strict_json
 from pp_resources.errors import nearest

@@ -7,7 +7,7 @@ from typing import Any, cast
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
 
-from pp_assets.task.schema import follow
+from pp_resources.json_schema import follow
 from pp_resources.errors import nearest
 
 _SUBSCHEMA = (
