@@ -43,7 +43,10 @@ __all__ = [
 CLEAN, QUARANTINE, MANIFEST, REPORT = "clean.parquet", "quarantine.jsonl", "splits.json", "report.json"
 _STRINGS = ("item_id", "input_text", "output_json", "source_id", "meta", "negative_examples", "file")
 SCHEMA = pa.schema([*((name, pa.string()) for name in _STRINGS), ("line", pa.int64()), ("split", pa.string()), ("group", pa.string())])
-_MODULES = ("reader", "scan", "duplicates", "grouping", "splits", "dataset", "dataset_report", "schema", "spec_file")
+_MODULES = (
+    *(f"pp_assets.task.{name}" for name in ("reader", "scan", "duplicates", "grouping", "splits", "dataset", "dataset_report", "spec_file")),
+    "pp_resources.json_schema",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def dataset_inputs(task: Task) -> dict[str, str]:
     spec = task.spec
     parts = {"data": spec.data, **spec.model_dump(mode="json", include={"name", "io_schema", "eval_split", "limits"})}
     files = {f"data.{split or 'all'}": file_sha256(path) for path, split in task.data_files() if path.is_file()}
-    return {**files, "spec": digest(parts), "code": code_digest(*(f"pp_assets.task.{name}" for name in _MODULES))}
+    return {**files, "spec": digest(parts), "code": code_digest(*_MODULES)}
 
 
 def build_dataset(task: Task, out: Path, extra_rows: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:

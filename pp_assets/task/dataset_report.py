@@ -8,9 +8,9 @@ import orjson
 
 from pp_assets.task.grouping import DUPLICATE, OVERLAP, Plan, contradictions, leakage
 from pp_assets.task.scan import Facts
-from pp_resources.json_schema import get_path, leaf_fields
 from pp_assets.task.spec import TaskSpec
 from pp_assets.task.splits import SPLITS
+from pp_resources.json_schema import get_path, leaf_fields
 
 SHOWN = 50
 FEW_TEST_ROWS = 30

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from pp_resources.json_schema import dump_output, leaf_fields
 from pp_resources.errors import nearest
+from pp_resources.json_schema import dump_output, leaf_fields
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import TaskSpec

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 from jsonschema.exceptions import best_match
 
-from pp_resources.json_schema import canonical_output, get_path, leaf_fields, mentions_verbatim, not_verbatim, output_validator
 from pp_assets.task.spec import TaskSpec
 from pp_assets.task.spec_file import strict_json
 from pp_resources.errors import nearest
+from pp_resources.json_schema import canonical_output, get_path, leaf_fields, mentions_verbatim, not_verbatim, output_validator
 
 FIELDS = ("input_text", "output_json", "meta", "negative_examples", "source_id")
 MAX_LINE_BYTES = 16 * 2**20

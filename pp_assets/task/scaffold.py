@@ -74,11 +74,14 @@ instruction_template: |
 
 def init_task(name: str, tasks_dir: Path) -> Path:
     """Write a small task that passes its own check; returns the folder. Raises UserError for a name that is taken or no slug."""
+    _check_name(name)
     lines = (
         json.dumps({"input_text": text, "output_json": {"team": team, "urgent": urgent, "order_id": order}}, ensure_ascii=False)
         for text, team, urgent, order in _ROWS
     )
-    return _write(name, tasks_dir, {"task.yaml": _TASK.format(name=name), "data.jsonl": "".join(f"{line}\n" for line in lines)})
+    # A slug such as 2024 or null is text only in quotes.
+    quoted = name if yaml.safe_load(name) == name else json.dumps(name)
+    return _write(name, tasks_dir, {"task.yaml": _TASK.format(name=quoted), "data.jsonl": "".join(f"{line}\n" for line in lines)})
 
 
 def import_task(name: str, tasks_dir: Path, schema_file: Path, train: Path, test: Path, val: Path | None = None) -> Path:
@@ -107,8 +110,7 @@ def _yaml(values: dict[str, Any]) -> str:
 
 def _write(name: str, tasks_dir: Path, files: dict[str, str]) -> Path:
     """All files or none: written aside, loaded once as a proof, then renamed into place."""
-    if not SLUG.match(name):
-        raise UserError(f"{name!r} is not a name", where="task", how="use lower-case letters, digits, '.', '_' and '-'")
+    _check_name(name)
     target = tasks_dir / name
     if target.exists():
         raise UserError(f"{target} is there already", where=f"task {name!r}", how="choose another name, or edit that one")
@@ -123,3 +125,8 @@ def _write(name: str, tasks_dir: Path, files: dict[str, str]) -> Path:
     finally:
         shutil.rmtree(work)
     return target
+
+
+def _check_name(name: str) -> None:
+    if not SLUG.match(name):
+        raise UserError(f"{name!r} is not a name", where="task", how="use lower-case letters, digits, '.', '_' and '-'")

@@ -7,8 +7,8 @@ from typing import Any, cast
 from jsonschema import SchemaError
 from jsonschema.validators import validator_for
 
-from pp_resources.json_schema import follow
 from pp_resources.errors import nearest
+from pp_resources.json_schema import follow
 
 _SUBSCHEMA = (
     *("items", "additionalProperties", "contains", "not", "if", "then", "else", "propertyNames", "unevaluatedItems"),

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
-from pp_resources.json_schema import Field as Leaf
-from pp_resources.json_schema import leaf_fields
 from pp_assets.task.spec_check import check_cross_references
 from pp_assets.task.spec_file import read_mapping, user_error
 from pp_resources.artifacts import SLUG
 from pp_resources.errors import UserError, nearest
 from pp_resources.fingerprint import digest
+from pp_resources.json_schema import Field as Leaf
+from pp_resources.json_schema import leaf_fields
 
 FILE_NAMES = ("task.yaml", "task.yml", "task.json")
 Slug = Annotated[str, Field(pattern=SLUG.pattern)]

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from pp_assets.task.prompt import template_fault
-from pp_resources.json_schema import Field, leaf_fields
 from pp_assets.task.schema_check import schema_fault
 from pp_assets.task.spec_file import FieldProblem
 from pp_resources.errors import nearest
 from pp_resources.fingerprint import canonical_json
+from pp_resources.json_schema import Field, leaf_fields
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import TaskSpec
