@@ -1,0 +1,78 @@
+"""What a paired comparison of a given size could have shown, and what size it would have taken."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from scipy import optimize
+from scipy import stats as sps
+
+POWER = 0.8
+WORST_DISCORDANCE = 0.5  # two systems that each answer half of the items right, independently of each other, disagree on half of them
+EXACT_UP_TO = 20_000  # items; beyond it the normal approximation is within a fraction of a percent
+
+
+@lru_cache(maxsize=16)
+def _rejections(n: int, alpha: float) -> np.ndarray:
+    """For D = 0..n discordant pairs, shape (n + 1,): the largest min(b, c) at which the exact McNemar test rejects, or -1."""
+    pairs = np.arange(n + 1)
+    k = sps.binom.ppf(alpha / 2, pairs, 0.5).astype(np.int64)
+    k -= sps.binom.cdf(k, pairs, 0.5) > alpha / 2
+    return np.maximum(k, -1)
+
+
+def mcnemar_power(n: int, discordance: float, effect: float, alpha: float = 0.05) -> float:
+    """Power of the exact two-sided McNemar test on `n` pairs that disagree at rate `discordance` and favour one side by `effect`."""
+    effect = abs(effect)
+    discordance = min(1.0, max(discordance, effect))
+    if discordance <= 0:
+        return 0.0
+    spread = max(1.0, math.sqrt(n * discordance * (1 - discordance)))
+    low, high = max(0, int(n * discordance - 9 * spread)), min(n, int(n * discordance + 9 * spread) + 1)
+    pairs = np.arange(low, high + 1)
+    k = _rejections(n, alpha)[low : high + 1]
+    share = min(1.0, (discordance + effect) / (2 * discordance))
+    rejected = sps.binom.cdf(k, pairs, share) + sps.binom.sf(pairs - k - 1, pairs, share)
+    return float(np.sum(sps.binom.pmf(pairs, n, discordance) * np.where(k >= 0, rejected, 0.0)))
+
+
+def minimum_detectable_effect(n: float, discordance: float, alpha: float = 0.05, power: float = POWER) -> float | None:
+    """Smallest difference of two paired proportions that the exact McNemar test finds with `power` on `n` (effective) items.
+
+    An effect cannot exceed the discordance; where even that is too little, the discordance grows with the effect (all
+    disagreements on one side). None when no effect at all could be found on so few items.
+    """
+    size = int(n)
+    if size < 1:
+        return None
+    if size > EXACT_UP_TO:
+        return float(optimize.brentq(lambda d: _connor(d, max(discordance, d), alpha, power) - n, 1e-6, 1.0, xtol=1e-7))
+    if mcnemar_power(size, 1.0, 1.0, alpha) < power:
+        return None
+    return float(optimize.brentq(lambda d: mcnemar_power(size, max(discordance, d), d, alpha) - power, 1e-9, 1.0, xtol=1e-7))
+
+
+def required_items(effect: float, discordance: float, alpha: float = 0.05, power: float = POWER) -> int | None:
+    """Pairs that give `power` for `effect` at `discordance` (Connor 1987; Miettinen 1968). None for an effect of zero."""
+    effect = abs(effect)
+    if effect <= 0:
+        return None
+    discordance = min(1.0, max(discordance, effect))
+    start = math.ceil(_connor(effect, discordance, alpha, power))
+    while start <= EXACT_UP_TO and mcnemar_power(start, discordance, effect, alpha) < power:
+        start = math.ceil(start * 1.03) + 1  # the exact test needs a little more than the formula says
+    return start
+
+
+def mean_detectable_effect(standard_error: float, alpha: float = 0.05, power: float = POWER) -> float:
+    """Smallest mean difference found with `power` when the difference has this standard error."""
+    return sum(_quantiles(alpha, power)) * standard_error
+
+
+def _connor(effect: float, discordance: float, alpha: float, power: float) -> float:
+    z, y = _quantiles(alpha, power)
+    return ((z * math.sqrt(discordance) + y * math.sqrt(max(0.0, discordance - effect**2))) / effect) ** 2
+
+
+def _quantiles(alpha: float, power: float) -> tuple[float, float]:
+    return float(sps.norm.ppf(1 - alpha / 2)), float(sps.norm.ppf(power))

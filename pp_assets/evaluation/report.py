@@ -1,0 +1,223 @@
+"""The evaluation report: a pure function of the spec and the stored predictions, so that anyone who holds both can recompute every number.
+
+What cannot be recomputed (hardware, versions, times) stands in `provenance`, a section of its own that `verify_report` leaves out.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pp_assets.evaluation.compare import Comparison, compare_scored, with_holm
+from pp_assets.evaluation.leaderboard import ranked, score_all
+from pp_assets.evaluation.metrics import LEVEL, Metric, confusions, score_metrics
+from pp_assets.evaluation.outputs import Answer
+from pp_assets.evaluation.power import POWER, WORST_DISCORDANCE
+from pp_assets.evaluation.predictions import System
+from pp_assets.evaluation.rounding import rounded
+from pp_assets.evaluation.scoring import Scored, Scoring
+from pp_assets.evaluation.stats import RESAMPLES
+from pp_assets.evaluation.verdict import decide
+from pp_resources.errors import UserError, nearest
+from pp_resources.json_schema import get_path
+
+REPORT_VERSION = 1
+WORST = 20
+TEXT_LIMIT = 2000  # characters of an input or output shown in the report; the predictions hold all of it
+
+
+def build_report(spec: Any, systems: Sequence[System], candidate: str, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Score all systems, compare the candidate with each other one, and decide.
+
+    `spec` is a TaskSpec, its dict or a Task; `candidate` the name of one of `systems`. The order of systems and rows does not
+    matter. Returns plain JSON values with floats at six decimals. Raises UserError when the systems answered different items.
+    """
+    scoring = Scoring.of(spec)
+    scored = score_all(scoring, systems)
+    if candidate not in scored:
+        raise UserError(f"unknown system {candidate!r}", where="candidate", how=nearest(candidate, scored))
+    by_name = {system["name"]: system for system in systems}
+    order = [candidate, *(name for name in ranked(scored) if name != candidate)]
+    metrics = {name: score_metrics(scored[name]) for name in order}
+    others = {name: compare_scored(scored[candidate], scored[name]) for name in order[1:]}
+    # A baseline that cannot be scored cannot be the best one.
+    best = next((n for n in others if by_name[n]["kind"] == "baseline" and metrics[n][scoring.primary].value is not None), None)
+    verdict = decide(scoring, metrics[candidate], others.get(best) if best else None, scoring.gates, best)
+    ours, theirs = scored[candidate], scored[best] if best else None
+    report = {
+        "report_version": REPORT_VERSION,
+        "task": scoring.task,
+        "candidate": candidate,
+        "best_baseline": best,
+        "items": len(ours.rows),
+        "groups": ours.clusters.count,
+        "primary_metric": {
+            "name": scoring.primary,
+            "higher_is_better": scoring.higher_is_better,
+            "alpha": scoring.alpha,
+            "min_effect": scoring.min_effect,
+        },
+        "verdict": asdict(verdict),
+        "systems": [
+            {
+                "name": name,
+                "kind": by_name[name]["kind"],
+                "description": by_name[name]["description"],
+                "metrics": {key: asdict(metric) for key, metric in metrics[name].items()},
+            }
+            for name in order
+        ],
+        "comparisons": {name: asdict(found) for name, found in others.items()},
+        "fields": _fields(ours, theirs, metrics[candidate], metrics[best] if best else None),
+        "confusion": {name: confusions(scored[name]) for name in ((candidate, best) if best else (candidate,))},
+        "worst": _worst(ours, theirs),
+        "problems": {name: _problems(scored[name]) for name in order},
+        "notes": _notes(ours, best),
+    }
+    return {**rounded(report), "provenance": dict(provenance or {})}
+
+
+def report_json(report: Mapping[str, Any]) -> str:
+    """The text of `eval_report.json`."""
+    return json.dumps(report, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def write_report(report: Mapping[str, Any], out: Path) -> dict[str, Path]:
+    """Write `eval_report.json`, `.md` and `.html` (self-contained) into `out`; paths by suffix."""
+    from pp_assets.evaluation.html import report_html
+    from pp_assets.evaluation.markdown import report_markdown
+
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {"json": report_json(report), "md": report_markdown(report), "html": report_html(report)}
+    paths = {suffix: out / f"eval_report.{suffix}" for suffix in texts}
+    for suffix, path in paths.items():
+        path.write_text(texts[suffix], "utf-8", errors="backslashreplace")
+    return paths
+
+
+def verify_report(stored: Mapping[str, Any], spec: Any, systems: Sequence[System]) -> list[str]:
+    """Recompute a report from the predictions: the places (dotted) where the stored one differs, with both values; none when true."""
+    try:
+        again = build_report(spec, systems, str(stored.get("candidate")))
+    except UserError as error:
+        return [f"cannot be recomputed: {error}"]
+    differences = _differences({**stored, "provenance": {}}, again, "")
+    without = {key: value for key, value in stored.items() if key != "provenance"}
+    if not differences and report_json(without) != report_json({key: value for key, value in again.items() if key != "provenance"}):
+        return ["the order of keys or the form of a number differs"]
+    return differences
+
+
+def _fields(ours: Scored, theirs: Scored | None, mine: Mapping[str, Metric], base: Mapping[str, Metric] | None) -> list[dict[str, Any]]:
+    """Per field: exact match and F1 of both sides, and the paired test of exact match, Holm-adjusted over the fields."""
+    tests: list[Comparison | None] = [None] * len(ours.fields)
+    if theirs is not None:
+        tests = list(with_holm([compare_scored(ours, theirs, f"field_exact.{leaf.path}") for leaf in ours.fields]))
+    rows = []
+    for leaf, test in zip(ours.fields, tests):
+        row: dict[str, Any] = {"path": leaf.path, "kind": leaf.kind, "nullable": leaf.nullable, "compare": ours.scoring.compare[leaf.path]}
+        for side, found in (("candidate", mine), ("baseline", base)):
+            for kind in ("exact", "f1"):
+                row[f"{side}_{kind}"] = None if found is None else asdict(found[f"field_{kind}.{leaf.path}"])
+        kept = ("effect", "low", "high", "p_value", "p_holm", "only_candidate", "only_other", "test")
+        rows.append({**row, "test": None if test is None else {name: getattr(test, name) for name in kept}})
+    return rows
+
+
+def _worst(ours: Scored, theirs: Scored | None) -> list[dict[str, Any]]:
+    """The candidate's worst errors: first those that the best baseline avoids, then by number of wrong fields, then by confidence."""
+    places = []
+    for i, (row, answer, expected) in enumerate(zip(ours.rows, ours.answers, ours.expected)):
+        if not ours.exact[i]:
+            avoided = theirs is not None and bool(theirs.exact[i])
+            wrong = _wrong_fields(ours, answer, expected)
+            sureness = row.confidence if row.confidence is not None else 0.0
+            places.append(((not avoided, -len(wrong), -sureness, row.item_id), i, avoided, wrong))
+    examples = []
+    for _, i, avoided, wrong in sorted(places)[:WORST]:
+        row, other = ours.rows[i], theirs.rows[i] if theirs is not None else None
+        differ = {
+            path: {
+                "expected": _shown(get_path(ours.expected[i].value, path)),
+                "candidate": _shown(get_path(ours.answers[i].value, path)) if ours.answers[i].value is not None else None,
+                "baseline": _shown(get_path(theirs.answers[i].value, path)) if theirs is not None else None,
+            }
+            for path in wrong
+        }
+        examples.append(
+            {
+                "item_id": row.item_id,
+                "input_text": _cut(row.input_text),
+                "expected": _cut(row.expected),
+                "candidate": _cut(row.output),
+                "baseline": None if other is None else _cut(other.output),
+                "baseline_right": avoided,
+                "problem": ours.answers[i].problem,
+                "confidence": row.confidence,
+                "wrong_fields": wrong,
+                "baseline_wrong_fields": [] if theirs is None else _wrong_fields(theirs, theirs.answers[i], theirs.expected[i]),
+                "values": differ,
+            }
+        )
+    return examples
+
+
+def _wrong_fields(scored: Scored, answer: Answer, expected: Answer) -> list[str]:
+    return [leaf.path for leaf in scored.fields if answer.keys.get(leaf.path) != expected.keys[leaf.path]]
+
+
+def _problems(scored: Scored) -> list[dict[str, Any]]:
+    """Why outputs were not valid, the most frequent reasons first, at most ten."""
+    counts: dict[str, int] = {}
+    for answer in scored.answers:
+        if not answer.valid:
+            counts[answer.problem] = counts.get(answer.problem, 0) + 1
+    return [{"problem": why, "count": k} for why, k in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:10]]
+
+
+def _notes(ours: Scored, best: str | None) -> list[str]:
+    """What a reader must know to judge the numbers."""
+    notes = [
+        "Outputs are read as strict JSON (no NaN, no key twice, no text around it) and compared in canonical form; a whole object is right "
+        "when it is valid against the schema and every field is equal.",
+        f"Intervals are {LEVEL:.0%}; bootstraps draw {RESAMPLES} resamples of whole groups with the task's seed {ours.scoring.seed}.",
+        f"The smallest detectable effect is for {POWER:.0%} power and a two-sided alpha of {ours.scoring.alpha:g}, at the observed "
+        f"disagreement and at a stated worst case of {WORST_DISCORDANCE:g}.",
+        "Per-field tests are secondary: their p values are adjusted by Holm's method.",
+    ]
+    if not ours.clusters.single:
+        notes.append(
+            f"The {len(ours.rows)} items form {ours.clusters.count} groups of related phrasings, which are resampled and permuted whole; "
+            "the p value is the larger of the test on items and the test on groups."
+        )
+    if best:
+        notes.append(
+            f"{best} is the best baseline by the primary metric on this same split. Choosing it here favours the baseline, so the "
+            "comparison is conservative for the candidate."
+        )
+    return notes
+
+
+def _shown(value: Any) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
+
+
+def _differences(stored: Any, again: Any, place: str) -> list[str]:
+    if isinstance(stored, Mapping) and isinstance(again, Mapping):
+        found = []
+        for key in sorted({*stored, *again}):
+            where = f"{place}.{key}" if place else str(key)
+            if key not in stored or key not in again:
+                found.append(f"{where}: {'missing' if key not in stored else 'unknown'}")
+            else:
+                found += _differences(stored[key], again[key], where)
+        return found
+    if isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
+        return [line for i, (a, b) in enumerate(zip(stored, again)) for line in _differences(a, b, f"{place}[{i}]")]
+    same = stored == again and isinstance(stored, bool) == isinstance(again, bool)
+    return [] if same else [f"{place}: the report says {_cut(repr(stored))[:200]}, the predictions give {_cut(repr(again))[:200]}"]

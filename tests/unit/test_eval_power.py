@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from pp_assets.evaluation.power import mcnemar_power, mean_detectable_effect, minimum_detectable_effect, required_items
+from pp_assets.evaluation.stats import mcnemar
+
+
+def simulated_power(n, discordance, effect, trials=2000):
+    rng = np.random.default_rng(n)
+    b, c, _ = rng.multinomial(n, [(discordance + effect) / 2, (discordance - effect) / 2, 1 - discordance], size=trials).T
+    return np.mean([mcnemar(int(x), int(y)).p < 0.05 for x, y in zip(b, c)])
+
+
+@pytest.mark.parametrize(("n", "discordance", "effect"), [(60, 0.4, 0.2), (155, 0.2, 0.1), (500, 0.15, 0.05)])
+def test_power_is_that_of_simulation(n, discordance, effect):
+    assert mcnemar_power(n, discordance, effect) == pytest.approx(simulated_power(n, discordance, effect), abs=0.03)
+
+
+def test_the_detectable_effect_is_found_four_times_in_five():
+    effect = minimum_detectable_effect(200, 0.2)
+    assert effect == pytest.approx(0.09, abs=0.005)
+    assert simulated_power(200, 0.2, effect) == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_true_null_is_rejected_at_most_at_alpha():
+    assert 0.02 < mcnemar_power(155, 0.2, 0.0) <= 0.05
+
+
+@pytest.mark.parametrize(("effect", "discordance", "formula"), [(0.2, 0.3, 57), (0.1, 0.2, 155), (0.05, 0.15, 469), (0.01, 0.05, 3923)])
+def test_required_items_are_those_of_the_formula_and_a_little_more_for_the_exact_test(effect, discordance, formula):
+    assert formula <= required_items(effect, discordance) <= formula * 1.13
+
+
+def test_required_items_reach_the_power_that_they_promise():
+    assert mcnemar_power(required_items(0.1, 0.2), 0.2, 0.1) >= 0.8
+
+
+def test_without_observed_disagreement_the_effect_brings_its_own():
+    effect = minimum_detectable_effect(100, 0.0)
+    assert mcnemar_power(100, effect, effect) == pytest.approx(0.8, abs=0.01)
+
+
+def test_on_five_items_nothing_can_be_shown():
+    assert minimum_detectable_effect(5, 0.5) is None
+    assert minimum_detectable_effect(0, 0.5) is None
+
+
+def test_the_approximation_for_large_samples_joins_the_exact_value():
+    assert minimum_detectable_effect(20_001, 0.2) == pytest.approx(minimum_detectable_effect(20_000, 0.2), rel=0.02)
+
+
+def test_an_effect_of_zero_needs_no_finite_sample():
+    assert required_items(0.0, 0.2) is None
+
+
+def test_mean_detectable_effect_is_2_8_standard_errors():
+    assert mean_detectable_effect(0.01) == pytest.approx(0.028, abs=1e-4)
