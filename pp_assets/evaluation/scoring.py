@@ -17,6 +17,7 @@ from pp_resources.errors import UserError, nearest
 from pp_resources.json_schema import Field, leaf_fields
 
 BLOCKS = 4000
+UNPAIRED = ("latency_ms_p50", "latency_ms_p95")  # quantiles, which have an interval but no paired test
 LOWER_IS_BETTER = ("valid_but_wrong_rate", "forbidden_keys_rate", "out_of_enum_rate", "not_in_input_rate", "latency_ms", "length_stop_rate")
 
 
@@ -94,6 +95,7 @@ def score_rows(spec: Any, rows: Sequence[PredictionRow], reader: OutputReader | 
     Raises UserError for no rows, an item given twice, an expected output that breaks the schema, or a primary metric that is none.
     """
     scoring = Scoring.of(spec)
+    check_primary(scoring)
     ordered = sorted(rows, key=lambda row: row.item_id)
     if not ordered:
         raise UserError("no predictions to score", where=scoring.task, how="the test split must have items")
@@ -107,7 +109,6 @@ def score_rows(spec: Any, rows: Sequence[PredictionRow], reader: OutputReader | 
     for leaf in reader.fields:
         tables[f"field_exact.{leaf.path}"] = exact_table(leaf, answers, expected)
         tables[f"field_f1.{leaf.path}"] = f1_table(leaf, answers, expected)
-    _check_primary(scoring, tables)
     return Scored(scoring, tuple(ordered), tuple(answers), tuple(expected), tables, reader.fields)
 
 
@@ -131,10 +132,13 @@ def lower_is_better(metric: str) -> bool:
     return metric.startswith(LOWER_IS_BETTER)
 
 
-def _check_primary(scoring: Scoring, tables: Mapping[str, Table]) -> None:
+def check_primary(spec: Any) -> None:
+    """Raise UserError when systems cannot be compared by the spec's primary metric, or when it says the wrong direction."""
+    scoring = Scoring.of(spec)
     where = f"{scoring.task}: primary_metric"
-    if scoring.primary not in tables:
-        raise UserError(f"systems cannot be compared by {scoring.primary!r}", where=where, how=nearest(scoring.primary, tables))
+    known = [name for name in metric_names(scoring.schema) if name not in UNPAIRED]
+    if scoring.primary not in known:
+        raise UserError(f"systems cannot be compared by {scoring.primary!r}", where=f"{where}.name", how=nearest(scoring.primary, known))
     if scoring.higher_is_better == lower_is_better(scoring.primary):
         less = "less" if lower_is_better(scoring.primary) else "more"
         raise UserError(f"{less} of {scoring.primary} is better", where=f"{where}.higher_is_better", how="correct it")
