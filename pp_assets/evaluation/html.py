@@ -18,7 +18,7 @@ h1{font-size:22px;margin:0 0 12px} h2{font-size:17px;margin:36px 0 10px;border-b
 .banner b{font-size:24px;letter-spacing:.5px} .banner ul{margin:8px 0 0;padding-left:20px}
 .ship{border-color:#15803d} .ship b{color:#15803d} .stop{border-color:#b42318} .stop b{color:#b42318}
 .wait{border-color:#a16207} .wait b{color:#a16207}
-.scroll{overflow-x:auto} table{border-collapse:collapse;font-size:13px;width:100%}
+.scroll{overflow-x:auto} .scroll td{min-width:88px} table{border-collapse:collapse;font-size:13px;width:100%}
 th,td{border-bottom:1px solid var(--line);padding:5px 9px;text-align:left;vertical-align:top} th{color:var(--soft);font-weight:600}
 tr.candidate td{background:#eff6ff} figure{margin:14px 0;display:inline-block;max-width:100%} img{max-width:100%;height:auto}
 .soft{color:var(--soft)} pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:12.5px/1.45 ui-monospace,monospace}
