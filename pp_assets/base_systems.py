@@ -1,0 +1,96 @@
+"""All baseline systems of a task on its test rows: the classical ones, and where a causal variant is planned, its bare base model."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pp_assets.evaluation.baselines import DESCRIPTIONS, classical_baselines
+from pp_assets.evaluation.predictions import System, make_rows
+from pp_assets.task.examples import Example
+from pp_assets.task.spec import Task
+from pp_resources.json_schema import dump_output
+from pp_resources.models.interface import Prediction
+
+
+def answer_all(
+    task: Task, train: Sequence[Example], test: Sequence[Example], *, clusters: Path, causal: bool, threads: int
+) -> list[System]:
+    """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings."""
+    import torch
+
+    from pp_resources.models.bases import find_base
+    from pp_resources.models.embedder import Embedder
+
+    torch.set_num_threads(threads)
+    embed = remembering(Embedder(find_base(task.spec.encoder_model_id)).embed, clusters, train)
+    answers = {name: (DESCRIPTIONS[name], found) for name, found in classical_baselines(task.spec, train, test, embed).items()}
+    if causal:
+        answers |= base_model(task, train, [e.input_text for e in test])
+    return [
+        System(name=name, kind="baseline", description=said, rows=make_rows(test, found, lambda out: dump_output(task.output_schema, out)))
+        for name, (said, found) in answers.items()
+    ]
+
+
+def remembering(
+    embed: Callable[[Sequence[str]], np.ndarray], clusters: Path, train: Sequence[Example]
+) -> Callable[[list[str]], np.ndarray]:
+    """`embed` that takes the vectors of training rows from the clusters: computing them is most of the cost of the baselines."""
+    from pp_assets.data.rows import read_table
+
+    places = {row["item_id"]: i for i, row in enumerate(read_table(clusters / "clusters.parquet"))}
+    vectors = np.load(clusters / "embeddings.npy", allow_pickle=False)
+    known = {e.input_text: vectors[places[e.item_id]] for e in train if e.item_id in places}
+
+    def remembered(texts: list[str]) -> np.ndarray:
+        new = sorted({text for text in texts if text not in known})
+        made = dict(zip(new, embed(new))) if new else {}
+        return np.stack([known[text] if text in known else made[text] for text in texts])
+
+    return remembered
+
+
+def base_model(task: Task, train: Sequence[Example], texts: Sequence[str]) -> dict[str, tuple[str, list[Prediction]]]:
+    """The bare base: zero-shot and few-shot, each free and bound to the schema. The model is loaded once."""
+    from pp_assets.training.causal import prompt_of
+    from pp_resources.models.bases import find_base
+    from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
+
+    spec, folder = task.spec, find_base(task.spec.base_model_id)
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    budget = answer_budget(task, train, tokenizer)
+    shots = few_shot(train, spec.decoding.few_shot, spec.seed)
+    found: dict[str, tuple[str, list[Prediction]]] = {}
+    for few in (False, True):
+        for bound in (False, True):
+            examples = list(shots) if few else []
+            options: dict[str, Any] = {"constrained": bound, "max_new_tokens": budget}
+            name = f"base-{'few' if few else 'zero'}-shot{'-constrained' if bound else ''}"
+            predictor = CausalPredictor(name, model, tokenizer, spec.output_schema, prompt_of(spec, examples), **options)
+            # A base with a short context takes as many examples as leave half of it to the input.
+            while examples and len(predictor.encoder.prefix_ids) + budget > context_length(model) // 2:
+                examples.pop()
+                predictor = CausalPredictor(name, model, tokenizer, spec.output_schema, prompt_of(spec, examples), **options)
+            if few and not examples:
+                continue
+            how = f"{len(examples) or 'no'} examples in the prompt, {'bound to the schema' if bound else 'free'}"
+            said = f"The base model {spec.base_model_id}, {how}"
+            found[name] = (said, predictor.predict(texts))
+    return found
+
+
+def few_shot(train: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """Examples for the prompt: a seeded draw among the shorter half, since long ones crowd out the rest."""
+    shorter = sorted(train, key=lambda e: (len(e.input_text), e.item_id))[: max(count, len(train) // 2)]
+    return random.Random(seed).sample(shorter, min(count, len(shorter)))
+
+
+def answer_budget(task: Task, train: Sequence[Example], tokenizer: Any) -> int:
+    """Token limit of an answer: the task's, else what the training answers need and half as much again."""
+    from pp_resources.models.causal_prompt import token_budget
+
+    answers = [dump_output(task.output_schema, e.output) for e in train]
+    return task.spec.decoding.max_new_tokens or token_budget([len(tokenizer(a)["input_ids"]) + 1 for a in answers])

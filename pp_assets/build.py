@@ -1,0 +1,29 @@
+"""Assembly of the definitions. Tests and other deployments override parts here instead of patching modules.
+
+Belongs here: which parts there are. Does not belong here: anything that computes or reads the environment.
+"""
+
+import dagster as dg
+
+from pp_assets import jobs
+from pp_assets.data import assets as data
+from pp_assets.evaluation import assets as evaluation
+from pp_assets.packaging import assets as packaging
+from pp_assets.training import assets as training
+from pp_resources.dagster_resources import Installation
+from pp_sensors import alerts, automation, feedback, regression, schedules, task_folders
+
+ASSETS = [*data.ASSETS, *training.ASSETS, *evaluation.ASSETS, *packaging.ASSETS]
+
+
+def build_defs(*, installation: Installation | None = None, sensors: bool = True) -> dg.Definitions:
+    """All definitions; `installation` says where state lives (default: the environment, read when a run starts)."""
+    place = installation or Installation()
+    watchers = [*task_folders.SENSORS, *feedback.SENSORS, *regression.SENSORS, *alerts.SENSORS, *automation.SENSORS]
+    return dg.Definitions(
+        assets=ASSETS,
+        jobs=jobs.JOBS,
+        sensors=watchers if sensors else [],
+        schedules=schedules.SCHEDULES if sensors else [],
+        resources={"installation": place},
+    )

@@ -1,0 +1,106 @@
+"""The champion of a task and the test that a challenger must pass. The champion's record is a small file; MLflow's alias follows it.
+
+A challenger becomes champion only when its own verdict is SHIP, and then when there is no champion, when it is shown to lose
+nothing, or when the champion's answers are to other test items and so say nothing about today's data.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock
+
+from pp_assets import pipeline as stages
+from pp_assets.pipeline import read_json, scoring_spec
+from pp_assets.results import package_tags
+from pp_assets.sources import source_digest
+from pp_resources.artifacts import Artifact, write_atomic
+from pp_resources.errors import UserError
+
+if TYPE_CHECKING:
+    from pp_assets.pipeline import Pipeline
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "FIRST", "OTHER DATA", "SAME"]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """Which package stands, and the report that it earned the place with."""
+
+    task: str
+    variant: str
+    package: str
+    package_digest: str
+    evaluation: str
+    evaluation_digest: str
+    since: str
+
+
+def champion_file(home: Path, task: str) -> Path:
+    return home / "champions" / f"{task}.json"
+
+
+def read_champion(home: Path, task: str) -> Champion | None:
+    file = champion_file(home, task)
+    return Champion(**read_json(file)) if file.exists() else None
+
+
+def regression(p: "Pipeline", name: str, variant: str) -> Artifact:
+    """regression.json: the outcome and its numbers. Moves the champion where the rule says so."""
+    task, key = p.task(name), f"{name}/{variant}"
+    report, packed = p.current(stages.EVALUATIONS, key), p.current(stages.PACKAGES, key)
+    home = p.settings.home
+    champions = champion_file(home, name)
+    champions.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{champions}.lock"):
+        champion = read_champion(home, name)
+        inputs = {"evaluation": report.digest, "champion": champion.evaluation_digest if champion else "", "spec": scoring_spec(task)}
+        inputs["code"] = source_digest("pp_assets.evaluation.leaderboard")
+        last = p.store.current(stages.REGRESSIONS, key)
+        if champion and last and champion.evaluation_digest == report.digest == last.inputs["evaluation"]:
+            return last  # it was tested when it became champion
+
+        def build(out: Path) -> dict[str, Any]:
+            found = _tested(task, variant, report, champion)
+            (out / "regression.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+            promoted = promotes(str(report.metadata["verdict"]), found["outcome"])
+            kept = {"outcome": found["outcome"], "reason": found["reason"], "verdict": report.metadata["verdict"], "promoted": promoted}
+            return {**kept, "champion": variant if promoted else champion.variant if champion else None}
+
+        made = p.store.produce(stages.REGRESSIONS, key, inputs, build)
+        if made.metadata["promoted"]:
+            new = Champion(name, variant, str(packed.path), packed.digest, str(report.path), report.digest, _now())
+            version = p.tracker.register(name, report.metadata.get("mlflow", {}), packed.path, package_tags(variant, packed))
+            p.tracker.promote(name, version)
+            write_atomic(champions, json.dumps(asdict(new), indent=1) + "\n")
+    return made
+
+
+def promotes(verdict: str, outcome: Outcome) -> bool:
+    """Whether a challenger with this verdict and this outcome takes the place."""
+    return verdict == "SHIP" and outcome in ("FIRST", "PASS", "OTHER DATA")
+
+
+def _tested(task: Any, variant: str, report: Artifact, champion: Champion | None) -> dict[str, Any]:
+    from pp_assets.evaluation.leaderboard import regression_check
+    from pp_assets.evaluation.predictions import SUFFIX, read_predictions
+
+    if champion is None:
+        return {"outcome": "FIRST", "reason": "there is no champion yet"}
+    if champion.evaluation_digest == report.digest:
+        return {"outcome": "SAME", "reason": f"{variant} is the champion"}
+    challenger = read_predictions(report.file("predictions") / f"{variant}{SUFFIX}")
+    try:
+        stood = read_predictions(Path(champion.evaluation) / "predictions" / f"{champion.variant}{SUFFIX}")
+    except UserError as error:
+        return {"outcome": "OTHER DATA", "reason": f"the champion's answers cannot be read: {error}"}
+    if {(r.item_id, r.expected) for r in stood} != {(r.item_id, r.expected) for r in challenger}:
+        return {"outcome": "OTHER DATA", "reason": f"the champion {champion.variant} of {champion.since} answered other test items"}
+    found = regression_check(task, stood, challenger)
+    return {"outcome": found["verdict"], "reason": found["reason"], "check": found}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,102 @@
+"""Assets of one task's data: seeds, generated data, clusters, evaluated inputs, with their checks.
+
+Belongs here: shells of about ten lines. Does not belong here: how rows are read, made, grouped or judged.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from pp_assets import names
+from pp_assets.conditions import refresh
+from pp_assets.metadata import materialized, pipeline_of
+from pp_assets.partitions import tasks
+from pp_resources.dagster_resources import Installation
+
+MAX_QUARANTINE = 0.05  # share of the lines; above it the check warns
+
+_GROUP: dict[str, Any] = {"group_name": names.GROUP_DATA, "partitions_def": tasks, "owners": [names.OWNER]}
+
+
+@dg.asset(
+    **_GROUP,
+    kinds={"parquet", "jsonl"},
+    description="The task's data: read strictly, checked against the schema, de-duplicated, split. Bad lines are in quarantine.",
+    check_specs=[
+        dg.AssetCheckSpec(names.CHECK_QUALITY, asset="seeds", partitions_def=tasks, description="Enough sound rows in every split")
+    ],
+)
+def seeds(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    made = pipeline.seeds(context.partition_key)
+    m = made.metadata
+    share = m["quarantined"] / max(1, m["read"] - m["blank"])
+    sound = share <= MAX_QUARANTINE and not m["warnings"]
+    numbers = {"quarantined_share": share, "contradictions": m["contradictions"], **{s: m[s] for s in ("train", "val", "test")}}
+    check = dg.AssetCheckResult(
+        passed=sound,
+        check_name=names.CHECK_QUALITY,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(m["warnings"]) or "nothing to complain about",
+        metadata=numbers,
+    )
+    return materialized(pipeline, made, leave_out=["splits_sha256"], checks=[check])
+
+
+@dg.asset(
+    **_GROUP,
+    deps=[seeds],
+    kinds={"parquet"},
+    automation_condition=refresh,
+    description="New rows from training rows: values that stand in the input change places, typing noise. Each names parent, method, seed.",
+)
+def generated_data(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    return materialized(pipeline, pipeline.generated_data(context.partition_key))
+
+
+@dg.asset(
+    **_GROUP,
+    deps=[seeds, generated_data],
+    kinds={"numpy", "scikitlearn"},
+    automation_condition=refresh,
+    description="What the inputs are about: sentence embeddings, UMAP, HDBSCAN, topic names. Outliers apart.",
+)
+def clusters(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    made = pipeline.clusters(context.partition_key)
+    return materialized(pipeline, made, plots={"map": made.file("map.png")})
+
+
+@dg.asset(
+    **_GROUP,
+    deps=[seeds, generated_data, clusters],
+    kinds={"parquet"},
+    automation_condition=refresh,
+    description="A score, a decision and a reason for every training row, and the proof that none of the kept rows is in held-out data.",
+    check_specs=[
+        dg.AssetCheckSpec(
+            names.CHECK_LEAKAGE,
+            asset="evaluated_inputs",
+            partitions_def=tasks,
+            blocking=True,
+            description="No kept row shares an item, a group or a near-identical input with validation or test rows",
+        )
+    ],
+)
+def evaluated_inputs(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    made = pipeline.evaluated_inputs(context.partition_key)
+    leaks, given = made.metadata["leaks"], made.metadata["splits_given"]
+    check = dg.AssetCheckResult(
+        passed=not any(leaks.values()),
+        check_name=names.CHECK_LEAKAGE,
+        # Given official splits are kept as they are: what they share is told, and stops nothing.
+        severity=dg.AssetCheckSeverity.WARN if given else dg.AssetCheckSeverity.ERROR,
+        description="given splits are kept as they are" if given else "splits are made of whole groups",
+        metadata=leaks,
+    )
+    return materialized(pipeline, made, checks=[check])
+
+
+ASSETS = [seeds, generated_data, clusters, evaluated_inputs]

@@ -1,0 +1,112 @@
+"""Is this row worth learning from? A score from several checks, a decision and its reason, for written and for generated rows.
+
+A written row is dropped only when a hard check fails (unreadable, against the schema, said before): disagreement with its neighbours marks
+the hard cases that a model needs, so for written rows it lowers the score and nothing else. A generated row must also reach a score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pp_assets.task.duplicates import normalise
+from pp_assets.task.examples import Example
+from pp_resources.json_schema import Schema, dump_output, get_path, leaf_fields, output_validator
+
+GENERATED_SCORE = 0.6
+NEIGHBOURS = 5
+LETTERS = 0.5  # at least this share of the characters of a text are letters, digits or spaces
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One row's verdict. `checks` holds each check's value in 0..1; `score` is their mean, 0 when a hard check failed."""
+
+    item_id: str
+    kind: Literal["written", "generated"]
+    keep: bool
+    score: float
+    reason: str
+    checks: Mapping[str, float]
+
+
+def evaluate_inputs(schema: Schema, written: Sequence[Example], generated: Sequence[Example], vectors: np.ndarray) -> list[Evaluated]:
+    """Verdicts for the written rows, then the generated ones. `vectors` are unit embeddings of the same rows (rows, size)."""
+    rows = [*written, *generated]
+    lengths = np.array([len(e.input_text) for e in written] or [1])
+    shortest, longest = np.quantile(lengths, 0.01) / 3, np.quantile(lengths, 0.99) * 3
+    agreement = label_agreement(schema, rows, len(written), vectors)
+    validator = output_validator(schema)
+    seen: dict[str, set[str]] = {}
+    found = []
+    for i, row in enumerate(rows):
+        made = i >= len(written)
+        text, output = normalise(row.input_text), dump_output(schema, row.output)
+        before = seen.setdefault(text, set())
+        hard = {
+            "a repetition of an earlier row": output in before,
+            "the same input as a written row with another output": made and bool(before - {output}),
+            "not schema-valid": not validator.is_valid(row.output),
+            "hardly any letters": letters_share(row.input_text) < LETTERS or "\ufffd" in row.input_text,
+        }
+        before.add(output)
+        checks = {
+            "length": 1.0 if shortest <= len(row.input_text) <= longest else 0.5,
+            "readable": round(min(1.0, letters_share(row.input_text) / 0.8), 4),
+            "unique": 0.0 if len(before) > 1 else 1.0,
+            "agreement": agreement[i],
+        }
+        failed = [why for why, fails in hard.items() if fails]
+        score = 0.0 if failed else round(sum(checks.values()) / len(checks), 4)
+        low = made and not failed and score < GENERATED_SCORE
+        reason = failed[0] if failed else f"score below {GENERATED_SCORE}" if low else ""
+        found.append(Evaluated(row.item_id, "generated" if made else "written", not (failed or low), score, reason, checks))
+    return found
+
+
+def letters_share(text: str) -> float:
+    """Share of letters, digits and white space among the characters; scripts do not matter."""
+    return sum(c.isalnum() or c.isspace() for c in text) / max(1, len(text))
+
+
+def label_agreement(schema: Schema, rows: Sequence[Example], written: int, vectors: np.ndarray) -> list[float]:
+    """For each row the share of its nearest written rows of other groups with the same label, mean over enum and boolean fields."""
+    paths = [f.path for f in leaf_fields(schema) if f.kind in ("enum", "boolean")]
+    groups = _codes([row.group or row.item_id for row in rows])
+    if not paths or written <= NEIGHBOURS:
+        return [1.0] * len(rows)
+    labels = np.stack([_codes([repr(get_path(row.output, path)) for row in rows]) for path in paths], axis=1)
+    base = vectors[:written]
+    out: list[float] = []
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, min(start + BLOCK, len(rows)))
+        similarity = vectors[block] @ base.T
+        similarity[groups[block][:, None] == groups[None, :written]] = -np.inf
+        nearest = np.argpartition(-similarity, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+        valid = np.isfinite(np.take_along_axis(similarity, nearest, axis=1))
+        same = (labels[nearest] == labels[block][:, None, :]).mean(axis=2)
+        total = valid.sum(1)
+        out += np.where(total > 0, (same * valid).sum(1) / np.maximum(total, 1), 1.0).round(4).tolist()
+    return out
+
+
+def summary(found: Sequence[Evaluated]) -> dict[str, Any]:
+    """Counts by kind and reason, and the mean score of what is kept."""
+    reasons: dict[str, int] = {}
+    for one in found:
+        if not one.keep:
+            reasons[f"{one.kind}: {one.reason}"] = reasons.get(f"{one.kind}: {one.reason}", 0) + 1
+    kept = [one for one in found if one.keep]
+    return {
+        "kept_written": sum(one.kind == "written" for one in kept),
+        "kept_generated": sum(one.kind == "generated" for one in kept),
+        "dropped": len(found) - len(kept),
+        "dropped_by_reason": dict(sorted(reasons.items())),
+        "mean_score": round(sum(one.score for one in kept) / len(kept), 4) if kept else None,
+    }
+
+
+def _codes(values: Sequence[str]) -> np.ndarray:
+    return np.unique(np.array(values, dtype=object), return_inverse=True)[1]

@@ -1,0 +1,101 @@
+"""Run the jobs from a command, in this process, on the installation's own Dagster instance: what a command did is seen in the UI.
+
+Belongs here: registration of partitions and execution of jobs. Does not belong here: what a job computes, or what a command prints.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pp_assets import names
+from pp_assets.build import build_defs
+from pp_assets.partitions import key_of, register
+from pp_assets.pipeline import ADAPTERS, BASELINES, CLUSTERS, DATASETS, EVALUATIONS, GENERATED, INPUTS, LEADERBOARDS, PACKAGES, Pipeline
+from pp_resources.artifacts import Artifact
+from pp_resources.dagster_resources import Installation
+from pp_resources.instance import open_instance
+from pp_resources.settings import Settings
+
+KINDS = {
+    "seeds": DATASETS,
+    "generated_data": GENERATED,
+    "clusters": CLUSTERS,
+    "evaluated_inputs": INPUTS,
+    "baselines": BASELINES,
+    "adapter": ADAPTERS,
+    "eval_report": EVALUATIONS,
+    "package": PACKAGES,
+    "leaderboard": LEADERBOARDS,
+}
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset that a job has materialised: its artifact and whether it was found ready."""
+
+    asset: str
+    key: str
+    reused: bool
+    artifact: Artifact
+
+
+class Runner:
+    """Runs jobs one after the other. `on_step` hears of each asset when its job is done."""
+
+    def __init__(self, settings: Settings, *, tracking: bool = True, on_step: Callable[[Step], None] | None = None) -> None:
+        self.settings = settings
+        self.instance = open_instance(settings)
+        place = Installation(home=str(settings.home), tasks=str(settings.tasks), threads=settings.threads, tracking=tracking)
+        self.defs = build_defs(installation=place, sensors=False)
+        self.pipeline = Pipeline(settings, place.tracker())
+        self.on_step = on_step
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.instance.dispose()
+
+    def task_data(self, task: str) -> list[Step]:
+        """Everything of a task that depends on no variant."""
+        register(self.instance, [task], self.pipeline.task(task).spec.variants)
+        return self._run(names.JOB_TASK_DATA, task, task)
+
+    def train(self, task: str, variant: str) -> list[Step]:
+        """Train, evaluate, package, then test against the champion."""
+        return self._variant(names.JOB_TRAIN, task, variant)
+
+    def evaluate(self, task: str, variant: str) -> list[Step]:
+        """Evaluate and package the adapter that is there, then test it against the champion."""
+        return self._variant(names.JOB_EVALUATE, task, variant)
+
+    def leaderboard(self, task: str) -> list[Step]:
+        """Rank what was evaluated."""
+        return self._run(names.JOB_LEADERBOARD, task, task)
+
+    def everything(self, task: str, variants: Sequence[str] = ()) -> list[Step]:
+        """The whole pipeline of one task, for these variants or those of its spec."""
+        steps = self.task_data(task)
+        for variant in variants or self.pipeline.task(task).spec.variants:
+            steps += self.train(task, variant)
+        return steps + self.leaderboard(task)
+
+    def _variant(self, job: str, task: str, variant: str) -> list[Step]:
+        register(self.instance, [task], [variant])
+        steps = self._run(job, key_of(task, variant), f"{task}/{variant}")
+        self.pipeline.regression(task, variant)
+        return steps
+
+    def _run(self, job: str, partition: str, key: str) -> list[Step]:
+        """Errors of a step come out as they were raised."""
+        result = self.defs.resolve_job_def(job).execute_in_process(run_config=QUIET, partition_key=partition, instance=self.instance)
+        steps = []
+        for event in result.get_asset_materialization_events():
+            name = event.materialization.asset_key.to_user_string()
+            reused = bool(event.materialization.metadata["reused"].value)
+            steps.append(Step(name, key, reused, self.pipeline.current(KINDS[name], key)))
+        for step in steps:
+            if self.on_step:
+                self.on_step(step)
+        return steps

@@ -1,0 +1,71 @@
+"""Jobs: one per partition shape, since assets with different partitions cannot share one.
+
+Belongs here: job definitions and the one op that is no asset. Does not belong here: what starts a job (`pp_sensors`, commands).
+"""
+
+import dagster as dg
+
+from pp_assets import names
+from pp_assets.metadata import pipeline_of
+from pp_assets.partitions import task_variants, tasks
+from pp_resources.dagster_resources import Installation
+
+# One run is one process anyway; steps in it share its imports, and what a training holds is gone when the run ends.
+_IN_PROCESS = dg.in_process_executor
+
+task_data = dg.define_asset_job(
+    names.JOB_TASK_DATA,
+    selection=["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"],
+    partitions_def=tasks,
+    executor_def=_IN_PROCESS,
+    description="Read a task's data and make everything that does not depend on a variant.",
+)
+train_variant = dg.define_asset_job(
+    names.JOB_TRAIN,
+    selection=["adapter", "eval_report", "package"],
+    partitions_def=task_variants,
+    executor_def=_IN_PROCESS,
+    description="Train, evaluate and package one variant of one task.",
+)
+evaluate_variant = dg.define_asset_job(
+    names.JOB_EVALUATE,
+    selection=["eval_report", "package"],
+    partitions_def=task_variants,
+    executor_def=_IN_PROCESS,
+    description="Evaluate and package the adapter that is there.",
+)
+leaderboard_job = dg.define_asset_job(
+    names.JOB_LEADERBOARD, selection=["leaderboard"], partitions_def=tasks, executor_def=_IN_PROCESS, description="Rank a task's systems."
+)
+
+
+class Challenger(dg.Config):
+    """The variant to test against the champion."""
+
+    task: str
+    variant: str
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def test_against_champion(context: dg.OpExecutionContext, config: Challenger, installation: Installation) -> None:
+    made = pipeline_of(installation).regression(config.task, config.variant)
+    said = made.metadata
+    context.log.info(f"{config.task}/{config.variant}: {said['outcome']}: {said['reason']}")
+    values = {name: value for name, value in said.items() if value is not None} | {"task": config.task, "variant": config.variant}
+    context.log_event(dg.AssetObservation("adapter", partition=f"{config.task}|{config.variant}", metadata=values))
+    if said["outcome"] == "FAIL":
+        raise dg.Failure(
+            f"{config.task}/{config.variant} is worse than the champion: {said['reason']}", metadata=values, allow_retries=False
+        )
+
+
+@dg.job(
+    name=names.JOB_REGRESSION,
+    executor_def=_IN_PROCESS,
+    description="Test a new adapter against the champion. It takes the champion's place only when its verdict is SHIP.",
+)
+def regression_test() -> None:
+    test_against_champion()
+
+
+JOBS = [task_data, train_variant, evaluate_variant, leaderboard_job, regression_test]

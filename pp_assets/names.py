@@ -1,0 +1,28 @@
+"""Names that the user interface, plots, cursors and tests hold on to. They are an API: a changed name starts a new series.
+
+Belongs here: names of partitions, groups, checks, jobs, sensors, pools. Does not belong here: anything that imports Dagster.
+"""
+
+TASK, VARIANT = "task", "variant"
+
+GROUP_DATA, GROUP_TRAINING, GROUP_RESULTS = "data", "training", "results"
+OWNER = "team:promptprecision"
+
+CHECK_LEAKAGE = "no_leakage"
+CHECK_QUALITY = "dataset_quality"
+CHECK_VERDICT = "verdict"
+
+JOB_TASK_DATA = "task_data"
+JOB_TRAIN = "train_variant"
+JOB_EVALUATE = "evaluate_variant"
+JOB_LEADERBOARD = "leaderboard_job"
+JOB_REGRESSION = "regression_test"
+
+SENSOR_TASKS = "watch_tasks"
+SENSOR_FEEDBACK = "watch_feedback"
+SENSOR_REGRESSION = "test_new_adapters"
+SENSOR_ALERTS = "alert_on_failure"
+SENSOR_AUTOMATION = "follow_changes"
+SCHEDULE_EVALUATE = "evaluate_nightly"
+
+POOL_TRAINING = "training"

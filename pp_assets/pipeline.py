@@ -1,0 +1,221 @@
+"""The stages, each one call of `ArtifactStore.produce` with everything that its result depends on. Assets and commands call the same.
+
+A stage reads the current versions of its upstream stages and fails with a hint when one is missing; it never builds them. Nothing here
+knows Dagster.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pp_assets.feedback.inbox import Inbox, as_rows
+from pp_assets.sources import source_digest
+from pp_assets.task.dataset import build_dataset, dataset_inputs
+from pp_assets.task.examples import Example, read_split
+from pp_assets.task.spec import Task, load_task
+from pp_resources.artifacts import Artifact, ArtifactStore
+from pp_resources.fingerprint import digest
+from pp_resources.settings import Settings
+from pp_resources.tracking import NullTracker, Tracker, open_tracker
+
+DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
+ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
+# What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
+_WORDS = {"description", "archived", "variants", "gates", "data", "eval_split", "primary_metric", "rubric"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a model learns from and is checked on while it learns: kept rows by item id, so that the order of lines does not matter."""
+
+    train: list[Example]
+    val: list[Example]
+    generated: list[Example]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All stages of one installation. `progress` shows bars in a terminal."""
+
+    settings: Settings
+    tracker: Tracker = field(default_factory=NullTracker)
+    progress: bool = False
+
+    @classmethod
+    def from_env(cls, *, progress: bool = False) -> "Pipeline":
+        settings = Settings.from_env()
+        return cls(settings, open_tracker(settings), progress)
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.settings.home)
+
+    @property
+    def inbox(self) -> Inbox:
+        return Inbox(self.settings.home / "feedback" / "inbox.db")
+
+    @property
+    def ledger(self) -> Path:
+        return self.settings.home / "ledger" / "test_openings.jsonl"
+
+    def task(self, name: str) -> Task:
+        return load_task(name, self.settings.tasks)
+
+    def current(self, kind: str, key: str) -> Artifact:
+        """The version in force; a UserError with the command that makes it when there is none."""
+        task, _, variant = key.partition("/")
+        return self.store.require(kind, key, f"run 'pp run {task}{f' --variant {variant}' if variant else ''}'")
+
+    def seeds(self, name: str) -> Artifact:
+        """Read, check and split the task's data and the demonstrations from the inbox (training rows only)."""
+        task = self.task(name)
+        extra = as_rows(self.inbox.demonstrations(name))
+        inputs = dataset_inputs(task) | ({"feedback": digest(extra)} if extra else {})
+
+        def build(out: Path) -> Mapping[str, Any]:
+            return {**build_dataset(task, out, extra), "feedback_rows": len(extra)}
+
+        return self.store.produce(DATASETS, name, inputs, build)
+
+    def generated_data(self, name: str) -> Artifact:
+        """New rows from training rows."""
+        task, dataset = self.task(name), self.current(DATASETS, name)
+        spec = task.spec
+        options: dict[str, Any] = {"per_seed": spec.generation.per_seed, "seed": spec.seed, "threshold": spec.eval_split.near_duplicate_threshold}
+        inputs = {"dataset": dataset.digest, "options": digest(options), "code": source_digest("pp_assets.data.stages")}
+
+        def build(out: Path) -> Mapping[str, Any]:
+            from pp_assets.data.stages import build_generated
+
+            return build_generated(task.output_schema, dataset.path, out, **options)
+
+        return self.store.produce(GENERATED, name, inputs, build)
+
+    def clusters(self, name: str) -> Artifact:
+        """Topics of training and generated inputs, with their embeddings."""
+        task, dataset, generated = self.task(name), self.current(DATASETS, name), self.current(GENERATED, name)
+        encoder, seed = task.spec.encoder_model_id, task.spec.seed
+        code = source_digest("pp_assets.data.stages", "pp_resources.models.embedder")
+        inputs = {
+            "dataset": dataset.digest,
+            "generated": generated.digest,
+            "encoder": base_digest(encoder),
+            "seed": str(seed),
+            "code": code,
+        }
+
+        def build(out: Path) -> Mapping[str, Any]:
+            from pp_assets.data.stages import build_clusters
+
+            return build_clusters(dataset.path, generated.path, out, encoder=encoder, seed=seed, threads=self.settings.threads)
+
+        return self.store.produce(CLUSTERS, name, inputs, build)
+
+    def evaluated_inputs(self, name: str) -> Artifact:
+        """A score, a decision and a reason for each training and generated row, and the proof that none of the kept ones leaks."""
+        task, dataset = self.task(name), self.current(DATASETS, name)
+        generated, clusters = self.current(GENERATED, name), self.current(CLUSTERS, name)
+        inputs = {"dataset": dataset.digest, "generated": generated.digest, "clusters": clusters.digest}
+        inputs |= {"schema": digest(task.output_schema), "code": source_digest("pp_assets.data.stages")}
+
+        def build(out: Path) -> Mapping[str, Any]:
+            from pp_assets.data.stages import build_inputs
+
+            return build_inputs(task, dataset.path, generated.path, clusters.path, out)
+
+        return self.store.produce(INPUTS, name, inputs, build)
+
+    def training_rows(self, name: str) -> Training:
+        """The rows that the evaluated inputs keep; generated ones only where the task wants them."""
+        from pp_assets.data.rows import read_generated
+        from pp_assets.data.stages import kept_ids
+
+        task, dataset, inputs = self.task(name), self.current(DATASETS, name), self.current(INPUTS, name)
+        kept = kept_ids(inputs.path)
+        made = [g.example for g in read_generated(self.current(GENERATED, name).file("generated.parquet"))]
+        return Training(
+            train=by_id(e for e in read_split(dataset.path, "train") if e.item_id in kept),
+            val=by_id(read_split(dataset.path, "val")),
+            generated=by_id(e for e in made if e.item_id in kept) if task.spec.generation.enabled else [],
+        )
+
+    def baselines(self, name: str) -> Artifact:
+        """Answers of every baseline on the test rows."""
+        from pp_assets.results import baselines
+
+        return baselines(self, name)
+
+    def adapter(self, name: str, variant: str) -> Artifact:
+        """Train a variant; goes on where a killed training stopped."""
+        from pp_assets.results import adapter
+
+        return adapter(self, name, variant)
+
+    def eval_report(self, name: str, variant: str) -> Artifact:
+        """Answers of the current adapter on the test rows, all metrics, the comparison with the best baseline, the verdict."""
+        from pp_assets.results import eval_report
+
+        return eval_report(self, name, variant)
+
+    def package(self, name: str, variant: str) -> Artifact:
+        """The folder that a user takes away."""
+        from pp_assets.results import package
+
+        return package(self, name, variant)
+
+    def leaderboard(self, name: str) -> Artifact:
+        """All systems of a task on one table."""
+        from pp_assets.results import leaderboard
+
+        return leaderboard(self, name)
+
+    def regression(self, name: str, variant: str) -> Artifact:
+        """Test the current version of a variant against the champion; it becomes champion when its verdict is SHIP and it loses nothing."""
+        from pp_assets.champion import regression
+
+        return regression(self, name, variant)
+
+    def task_data(self, name: str) -> dict[str, Artifact]:
+        """All stages of one task up to the baselines, in order."""
+        stages = (self.seeds, self.generated_data, self.clusters, self.evaluated_inputs, self.baselines)
+        return {stage.__name__: stage(name) for stage in stages}
+
+    def variant(self, name: str, variant: str) -> dict[str, Artifact]:
+        """All stages of one variant, in order; the data must be there."""
+        stages = (self.adapter, self.eval_report, self.package, self.regression)
+        return {stage.__name__: stage(name, variant) for stage in stages}
+
+
+def by_id(rows: Any) -> list[Example]:
+    return sorted(rows, key=lambda e: e.item_id)
+
+
+def rows_digest(rows: Sequence[Example]) -> str:
+    """Digest of a set of rows. Their ids are hashes of input and output."""
+    return digest([e.item_id for e in by_id(rows)])
+
+
+def training_spec(task: Task) -> str:
+    """Digest of what a training and an answer depend on; of the metric the name, of the rubric how fields are compared."""
+    spec = task.spec
+    compare = {path: rule.compare for path, rule in spec.rubric.fields.items()}
+    return digest([spec.model_dump(mode="json", exclude=_WORDS), spec.primary_metric.name, compare])
+
+
+def scoring_spec(task: Task) -> str:
+    """Digest of what a report and a verdict depend on."""
+    return digest(task.spec.model_dump(mode="json", exclude={"description", "archived", "variants", "data", "eval_split"}))
+
+
+def base_digest(model_id: str) -> str:
+    """SHA-256 of a base model's weights: other weights under the same name make results stale."""
+    from pp_resources.models.bases import find_base, weights_sha256
+
+    return weights_sha256(find_base(model_id))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))

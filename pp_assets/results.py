@@ -1,0 +1,314 @@
+"""The stages after the data: baselines, adapter, report, package, leaderboard. The test split is opened here and nowhere else.
+
+Each function is one stage of `pp_assets.pipeline.Pipeline`. Heavy modules are imported when a stage has something to compute.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pp_assets import pipeline as stages
+from pp_assets.pipeline import base_digest, rows_digest, scoring_spec, training_spec
+from pp_assets.sources import source_digest
+from pp_assets.training.recipes import RECIPES, check_variant, get_recipe
+from pp_resources.artifacts import Artifact
+from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest
+
+if TYPE_CHECKING:
+    from pp_assets.pipeline import Pipeline
+    from pp_assets.task.examples import Example
+    from pp_assets.task.spec import Task
+
+BASELINE_MODULES = ("pp_assets.evaluation.baselines", "pp_assets.evaluation.predictions", "pp_assets.base_systems")
+REPORT_MODULES = ("pp_assets.evaluation.report", "pp_assets.evaluation.html", "pp_assets.training.predictors")
+
+
+def baselines(p: "Pipeline", name: str) -> Artifact:
+    """predictions/: majority, TF-IDF, nearest neighbours; for tasks with a causal variant also the bare base, zero-shot and few-shot."""
+    task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
+    clusters = p.current(stages.CLUSTERS, name)
+    causal = any(RECIPES[v].family == "causal" for v in task.spec.variants if v in RECIPES)
+    inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
+    inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
+    if causal:
+        inputs["base"] = base_digest(task.spec.base_model_id)
+
+    def build(out: Path) -> Mapping[str, Any]:
+        from pp_assets.base_systems import answer_all
+        from pp_assets.evaluation.leaderboard import leaderboard as rank
+        from pp_assets.evaluation.predictions import write_systems
+
+        systems = answer_all(
+            task, rows.train, _test(p, dataset, name, "baselines"), clusters=clusters.path, causal=causal, threads=p.settings.threads
+        )
+        write_systems(out / "predictions", systems)
+        ranked = rank(task, systems)
+        best = ranked[0]
+        table = [{"baseline": e["name"], **_numbers(e["primary"]), "what": e["description"]} for e in ranked]
+        return {
+            "systems": len(systems),
+            "best": best["name"],
+            "best_value": best["primary"]["value"],
+            "metric": best["metric"],
+            "table": table,
+        }
+
+    return p.store.produce(stages.BASELINES, name, inputs, build)
+
+
+def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
+    """adapter/, tokenizer/, training.json, metrics.jsonl. Depends on the kept rows themselves, not on how they were found."""
+    task, recipe, rows = p.task(name), get_recipe(variant, where=f"{name}: variant"), p.training_rows(name)
+    _refuse_leaks(p, name)
+    encoder = recipe.family == "encoder"
+    base = task.spec.encoder_model_id if encoder else task.spec.base_model_id
+    inputs = {
+        "train": rows_digest(rows.train),
+        "val": rows_digest(rows.val),
+        "generated": rows_digest(rows.generated),
+        "spec": training_spec(task),
+        "recipe": digest([recipe.family, asdict(recipe.params)]),
+        "base": base_digest(base),
+        "code": source_digest("pp_assets.training.encoder" if encoder else "pp_assets.training.causal"),
+    }
+
+    def build(out: Path) -> Mapping[str, Any]:
+        problems = check_variant(recipe, task.output_schema, rows.train)
+        if problems:
+            raise UserError(problems[0], where=f"{name}: variant {variant}", how="use a causal variant such as lora-r8 for this task")
+        if encoder:
+            from pp_assets.training.encoder import train_encoder as train
+        else:
+            from pp_assets.training.causal import train_causal as train  # type: ignore[assignment]
+
+        work = p.settings.home / "work" / name / variant / digest(inputs)[:16]
+        with p.tracker.run(name, variant, "training") as run:
+            run.params({"recipe": variant, "family": recipe.family, "base": base, "seed": task.spec.seed, **asdict(recipe.params)})
+            run.params({"train_rows": len(rows.train), "generated_rows": len(rows.generated), "val_rows": len(rows.val)})
+            run.tags({"pp.task_digest": task.digest, **{f"pp.input.{k}": v for k, v in inputs.items()}})
+
+            def on_metrics(values: Mapping[str, Any]) -> None:
+                run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
+
+            metadata = train(
+                task.spec,
+                recipe,
+                rows.train,
+                rows.val,
+                out,
+                work=work,
+                seed=task.spec.seed,
+                threads=p.settings.threads,
+                on_metrics=on_metrics,
+                progress=p.progress,
+                generated=rows.generated,
+            )
+            run.summary({f"train.{k}": v for k, v in metadata.items()})
+            run.file(out / "training.json", "training")
+            return {**metadata, "train_rows": len(rows.train), "generated_rows": len(rows.generated), "mlflow": run.where}
+
+    return p.store.produce(stages.ADAPTERS, f"{name}/{variant}", inputs, build)
+
+
+def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
+    """predictions/ of the candidate and of every baseline, eval_report.json, .md, .html."""
+    task, dataset = p.task(name), p.current(stages.DATASETS, name)
+    base, trained = p.current(stages.BASELINES, name), p.current(stages.ADAPTERS, f"{name}/{variant}")
+    _check_same_data(p, name, variant, dataset, base, trained)
+    inputs = {"dataset": dataset.digest, "baselines": base.digest, "adapter": trained.digest, "spec": scoring_spec(task)}
+    inputs |= {"code": source_digest(*REPORT_MODULES), "libraries": libraries()}
+
+    def build(out: Path) -> Mapping[str, Any]:
+        from pp_assets.evaluation.plots import render_plots
+        from pp_assets.evaluation.predictions import System, make_rows, read_systems, write_systems
+        from pp_assets.evaluation.report import build_report, write_report
+        from pp_assets.training.predictors import load_predictor
+        from pp_resources.json_schema import dump_output
+
+        test = _test(p, dataset, name, f"evaluation of {variant}")
+        predictions = load_predictor(trained.path, task.spec, p.settings.threads).predict([e.input_text for e in test])
+        rows = make_rows(test, predictions, lambda output: dump_output(task.output_schema, output))
+        described = get_recipe(variant).description
+        systems = [System(name=variant, kind="candidate", description=described, rows=rows), *read_systems(base.file("predictions"))]
+        write_systems(out / "predictions", systems)
+        report = build_report(task.spec, systems, variant, _provenance(p, task, variant, inputs))
+        write_report(report, out)
+        for plot, data in render_plots(report).items():
+            path = out / "plots" / f"{plot}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        with p.tracker.run(name, variant, "evaluation") as run:
+            numbers = report_numbers(report)
+            run.params({"test_rows": report["items"], "test_groups": report["groups"], "best_baseline": report["best_baseline"]})
+            run.summary({f"test.{k}": v for k, v in numbers.items()})
+            run.tags({"verdict": report["verdict"]["label"], "best_baseline": report["best_baseline"] or ""})
+            run.table("fields", [field_row(f) for f in report["fields"]])
+            for file in sorted(out.glob("eval_report.*")):
+                run.file(file, "report")
+            run.file(out / "plots", "plots")
+            return {**verdict_numbers(report), "metrics": numbers, "mlflow": run.where}
+
+    return p.store.produce(stages.EVALUATIONS, f"{name}/{variant}", inputs, build)
+
+
+def package(p: "Pipeline", name: str, variant: str) -> Artifact:
+    """The package folder, and a version of the task's registered model in MLflow."""
+    task, dataset = p.task(name), p.current(stages.DATASETS, name)
+    trained, report = p.current(stages.ADAPTERS, f"{name}/{variant}"), p.current(stages.EVALUATIONS, f"{name}/{variant}")
+    if report.inputs["adapter"] != trained.digest:
+        raise UserError("the report is of another adapter", where=f"{name}/{variant}", how=f"run 'pp eval {name} {variant}'")
+    inputs = {"dataset": dataset.digest, "adapter": trained.digest, "evaluation": report.digest, "spec": task.digest}
+    inputs["code"] = source_digest("pp_assets.packaging.package")
+
+    def build(out: Path) -> Mapping[str, Any]:
+        from pp_assets.packaging.package import build_package
+
+        return {**build_package(task, variant, trained, report, dataset, out), "verdict": report.metadata["verdict"]}
+
+    made = p.store.produce(stages.PACKAGES, f"{name}/{variant}", inputs, build)
+    if not made.reused:
+        p.tracker.register(name, report.metadata.get("mlflow", {}), made.path, package_tags(variant, made))
+        with p.tracker.run(name, variant, "package") if report.metadata.get("mlflow") else nullcontext() as run:
+            if run is not None:
+                run.tags({"package": str(made.path), "package_digest": made.digest})
+                run.file(made.file("manifest.json"), "package")
+    return made
+
+
+def leaderboard(p: "Pipeline", name: str) -> Artifact:
+    """leaderboard.json: baselines and every variant that was evaluated on the current data, ranked, with pairwise tests."""
+    task, base = p.task(name), p.current(stages.BASELINES, name)
+    reports = {
+        key.partition("/")[2]: found
+        for key in p.store.keys(stages.EVALUATIONS)
+        if key.startswith(f"{name}/") and (found := p.store.current(stages.EVALUATIONS, key)) and found.inputs["baselines"] == base.digest
+    }
+    inputs = {"baselines": base.digest, "spec": scoring_spec(task), "code": source_digest("pp_assets.evaluation.leaderboard")}
+    inputs |= {f"evaluation.{variant}": found.digest for variant, found in reports.items()}
+
+    def build(out: Path) -> Mapping[str, Any]:
+        from pp_assets.evaluation.leaderboard import leaderboard as rank
+        from pp_assets.evaluation.predictions import read_systems
+
+        systems = read_systems(base.file("predictions"))
+        for variant, found in reports.items():
+            systems += [s for s in read_systems(found.file("predictions")) if s["name"] == variant]
+        entries = rank(task, systems)
+        (out / "leaderboard.json").write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", "utf-8")
+        verdicts = {variant: found.metadata["verdict"] for variant, found in reports.items()}
+        table = [
+            {"rank": e["rank"], "system": e["name"], "kind": e["kind"], **_numbers(e["primary"]), "verdict": verdicts.get(e["name"], "")}
+            for e in entries
+        ]
+        best = next((e for e in entries if e["kind"] == "candidate"), entries[0])
+        return {
+            "metric": entries[0]["metric"],
+            "best": best["name"],
+            "best_value": best["primary"]["value"],
+            "variants": len(reports),
+            "table": table,
+        }
+
+    return p.store.produce(stages.LEADERBOARDS, name, inputs, build)
+
+
+def package_tags(variant: str, made: Artifact) -> dict[str, str]:
+    return {"variant": variant, "package_digest": made.digest, "verdict": str(made.metadata.get("verdict", ""))}
+
+
+def report_numbers(report: Mapping[str, Any]) -> dict[str, float]:
+    """The candidate's metrics that have a value."""
+    ours = next(s for s in report["systems"] if s["name"] == report["candidate"])
+    return {name: m["value"] for name, m in ours["metrics"].items() if m["value"] is not None}
+
+
+def verdict_numbers(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside a verdict wherever it is shown: candidate, best baseline, effect, interval, p, smallest detectable effect."""
+    verdict, metric = report["verdict"], report["primary_metric"]["name"]
+    values = {s["name"]: s["metrics"][metric] for s in report["systems"]}
+    ours, best = values[report["candidate"]], report["best_baseline"]
+    kept = ("effect", "low", "high", "p_value", "detectable", "n")
+    return {
+        "verdict": verdict["label"],
+        "reasons": list(verdict["reasons"]),
+        "metric": metric,
+        "value": ours["value"],
+        "value_low": ours["low"],
+        "value_high": ours["high"],
+        "best_baseline": best,
+        "best_baseline_value": values[best]["value"] if best else None,
+        **{name: verdict[name] for name in kept},
+    }
+
+
+def field_row(field: Mapping[str, Any]) -> dict[str, Any]:
+    """One field as a flat table row."""
+    row = {"field": field["path"], "kind": field["kind"]}
+    for side in ("candidate", "baseline"):
+        for kind in ("exact", "f1"):
+            found = field[f"{side}_{kind}"]
+            row[f"{side}_{kind}"] = None if found is None else found["value"]
+    return row
+
+
+def libraries() -> str:
+    """Digest of the versions that answers depend on: an upgrade makes answers stale, weights stay."""
+    from importlib.metadata import version
+
+    return digest({name: version(name) for name in ("torch", "transformers", "peft", "tokenizers", "numpy", "scikit-learn")})
+
+
+def _numbers(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {"value": metric["value"], "low": metric["low"], "high": metric["high"], "n": metric["n"]}
+
+
+def _test(p: "Pipeline", dataset: Artifact, name: str, reason: str) -> "list[Example]":
+    from pp_assets.task.examples import open_test_split
+
+    return open_test_split(dataset.path, p.ledger, name, reason)
+
+
+def _refuse_leaks(p: "Pipeline", name: str) -> None:
+    inputs = p.current(stages.INPUTS, name)
+    leaks = {kind: n for kind, n in inputs.metadata["leaks"].items() if n}
+    if leaks and not inputs.metadata["splits_given"]:
+        raise UserError(f"training rows are also in held-out data: {leaks}", where=str(inputs.path), how="run the task's data stages again")
+
+
+def _check_same_data(p: "Pipeline", name: str, variant: str, dataset: Artifact, base: Artifact, trained: Artifact) -> None:
+    rows = p.training_rows(name)
+    if base.inputs["dataset"] != dataset.digest:
+        raise UserError("the baselines are of another version of the data", where=name, how=f"run 'pp run {name}'")
+    # An adapter from other splits may have seen today's test rows.
+    if (trained.inputs["train"], trained.inputs["val"]) != (rows_digest(rows.train), rows_digest(rows.val)):
+        raise UserError(
+            "the adapter was trained on another version of the data", where=f"{name}/{variant}", how=f"run 'pp train {name} {variant}'"
+        )
+
+
+def _provenance(p: "Pipeline", task: "Task", variant: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    import platform
+    from importlib.metadata import version
+
+    from pp_assets.task.examples import count_test_openings
+
+    return {
+        "task_digest": task.digest,
+        "variant": variant,
+        "inputs": dict(inputs),
+        "test_openings": count_test_openings(p.ledger, task.name),
+        "hardware": {"machine": platform.machine(), "processor": _processor(), "threads": p.settings.threads, "device": "cpu"},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
