@@ -1,0 +1,259 @@
+"""Model, rows, batches and optimiser of one encoder training."""
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from pp_assets.evaluation.outputs import OutputReader, right
+from pp_assets.task.examples import Example
+from pp_assets.task.spec import TaskSpec
+from pp_assets.training.params import EncoderParams
+from pp_assets.training.recipes import Recipe
+from pp_assets.training.hardware import has_bf16
+from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest
+from pp_resources.json_schema import dump_output, leaf_fields
+from pp_resources.models.bases import find_base, weights_sha256
+from pp_resources.models.encoder.compile import compile_schema
+from pp_resources.models.encoder.model import HeadStack
+from pp_resources.models.encoder.predictor import EncoderPredictor
+from pp_resources.models.encoder.targets import head_loss, target_of
+from pp_resources.models.encoder.tokens import Encoded, collate, encode
+
+MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
+BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
+
+
+class EncoderRun:
+    """Everything of a training but the loop. Raises UserError when a field has no row to learn from."""
+
+    def __init__(self, spec: TaskSpec, recipe: Recipe, rows: Sequence[Example], val: Sequence[Example], seed: int, threads: int) -> None:
+        if not isinstance(recipe.params, EncoderParams):
+            raise UserError(f"variant {recipe.name!r} is not an encoder one", where="variants", how="use encoder-lora")
+        torch.set_num_threads(threads)
+        self.spec, self.recipe, self.params, self.seed, self.threads = spec, recipe, recipe.params, seed, threads
+        self.base = find_base(spec.encoder_model_id)
+        self.tokenizer = AutoTokenizer.from_pretrained(self.base)
+        self.plan = compile_schema(spec.io_schema.output)
+        self.rows, self.targets = self._encode(rows)
+        self.val = list(val)
+        self.val_rows, self.val_targets = self._encode(self.val)
+        self.labels = self._label_report()
+        width = min(max(MIN_WIDTH, self.labels["longest_span_tokens"] + 2), MAX_WIDTH)
+        self.bf16 = has_bf16()
+        # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
+        torch.manual_seed(seed)
+        encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, attn_implementation="eager")
+        self.encoder = self._with_lora(encoder)
+        self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
+        self._cached: list[Tensor] = self._frozen_states(self.rows) if self.frozen else []
+        self._start_heads()
+        self.predictor = EncoderPredictor(recipe.name, self.encoder, self.heads, self.tokenizer, spec.io_schema.output, self._max_tokens)
+        self.weights = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
+        groups = [{"params": list(self.weights.values()), "peak": self.params.lr}] if self.weights else []
+        heads = {f"heads.{n}": w for n, w in self.heads.named_parameters()}
+        groups.append({"params": list(heads.values()), "peak": self.params.head_lr})
+        self.weights |= heads
+        self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay)
+        self.trainable = sum(w.numel() for w in self.weights.values())
+        self.initial_sha256 = _hash(self.tensors())
+        self.steps_per_epoch = len(self.batches(0))
+        self.reader = OutputReader(spec.io_schema.output, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(spec.io_schema.output)})
+
+    @property
+    def frozen(self) -> bool:
+        return self.params.r == 0
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that this run depends on: a checkpoint of another run is not continued."""
+        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
+        return digest([asdict(self.params), self.seed, self.threads, self.bf16, weights_sha256(self.base), self.spec.io_schema.output, rows])
+
+    @property
+    def _max_tokens(self) -> int:
+        limit = getattr(AutoConfig.from_pretrained(self.base), "max_position_embeddings", self.params.max_tokens)
+        return int(min(self.params.max_tokens, limit))
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Row indexes per step: shuffled by seed and epoch, sorted by length within buckets, batches shuffled again."""
+        draw = random.Random(f"{self.seed}/{epoch}")
+        order = list(range(len(self.rows)))
+        draw.shuffle(order)
+        size, out = self.params.batch_size, []
+        for start in range(0, len(order), size * BUCKET_BATCHES):
+            bucket = sorted(order[start : start + size * BUCKET_BATCHES], key=lambda i: (len(self.rows[i].ids), i))
+            out += [bucket[i : i + size] for i in range(0, len(bucket), size)]
+        draw.shuffle(out)
+        return out
+
+    def step(self, batch: Sequence[int], step: int) -> float:
+        """One optimiser step; the loss."""
+        self.encoder.train(not self.frozen)
+        self.heads.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * self.schedule(step)
+        loss = self._loss([self.rows[i] for i in batch], [self.targets[i] for i in batch], batch if self.frozen else None)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(f"the loss is {value} at step {step + 1}", where=f"variant {self.recipe.name}", how="use a lower learning rate")
+        return value
+
+    def schedule(self, step: int) -> float:
+        """Share of the peak rate: linear warm-up, then a cosine to 0 over all epochs (so that early stopping does not change it)."""
+        total = self.params.epochs * self.steps_per_epoch
+        warmup = max(1, round(self.params.warmup * total))
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    def evaluate(self) -> dict[str, float]:
+        """Share of exact objects (the evaluator's own rule) and mean loss on the validation rows."""
+        answers = self.predictor.predict([e.input_text for e in self.val])
+        schema = self.spec.io_schema.output
+        hits = sum(right(self.reader.read(a.text), self.reader.read(dump_output(schema, e.output))) for e, a in zip(self.val, answers, strict=True))
+        loss, size = 0.0, 64
+        with torch.inference_mode():
+            for start in range(0, len(self.val_rows), size):
+                rows, targets = self.val_rows[start : start + size], self.val_targets[start : start + size]
+                loss += self._loss(rows, targets).item() * len(rows)
+        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val_rows)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: w.detach().clone() for name, w in self.weights.items()}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in tensors.items():
+                self.weights[name].copy_(value)
+
+    def write(self, out: Path, summary: dict[str, Any]) -> None:
+        """adapter/, tokenizer/, training.json, metrics.jsonl: nothing in them depends on the time or the place of the run."""
+        folder = out / "adapter"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.predictor.save_heads(folder)
+        if not self.frozen:
+            from peft.utils import get_peft_model_state_dict
+
+            weights = {k: v.detach().clone().contiguous() for k, v in get_peft_model_state_dict(self.encoder).items()}
+            save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+            config = self.encoder.peft_config["default"].to_dict() | {"base_model_name_or_path": self.spec.encoder_model_id, "inference_mode": True}
+            config["target_modules"] = sorted(config["target_modules"])
+            (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=sorted) + "\n", "utf-8")
+        self.tokenizer.save_pretrained(out / "tokenizer")
+        record = {
+            "family": "encoder",
+            "variant": self.recipe.name,
+            "params": asdict(self.params),
+            "seed": self.seed,
+            "threads": self.threads,
+            "bf16_autocast": self.bf16,
+            "base_model_id": self.spec.encoder_model_id,
+            "base_weights_sha256": weights_sha256(self.base),
+            "initial_adapter_sha256": self.initial_sha256,
+            "trainable_parameters": self.trainable,
+            "train_rows": len(self.rows),
+            "val_rows": len(self.val_rows),
+            "labels": self.labels,
+            "effect": self._effect(),
+            **summary,
+        }
+        (out / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (out / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in summary["history"]), "utf-8")
+
+    def _encode(self, rows: Sequence[Example]) -> tuple[list[Encoded], list[list[Any]]]:
+        texts = [row.input_text for row in rows]
+        encoded = encode(self.tokenizer, texts, self._max_tokens) if texts else []
+        return encoded, [[target_of(head, e, row.input_text, row.output) for head in self.plan] for e, row in zip(encoded, rows)]
+
+    def _label_report(self) -> dict[str, Any]:
+        """Share of rows that teach each field, and the longest span; a field that no row teaches is refused."""
+        taught = {head.path: sum(t[k] is not None for t in self.targets) for k, head in enumerate(self.plan)}
+        for path, count in taught.items():
+            if not count:
+                raise UserError("no training row has a value that can be learnt", where=f"field {path!r}", how="check that its values are copied from the input")
+        spans = [last - first + 1 for t in self.targets for head, value in zip(self.plan, t) if head.kind == "span" for first, last in value or []]
+        cut = sum(row.truncated for row in self.rows)
+        total = len(self.rows)
+        shares = {path: round(count / total, 6) for path, count in taught.items()}
+        return {"rows": total, "rows_cut": cut, "trained_share": shares, "longest_span_tokens": max(spans, default=0)}
+
+    def _with_lora(self, encoder: Any) -> Any:
+        if self.frozen:
+            return encoder.requires_grad_(False).eval()
+        from peft import LoraConfig, get_peft_model
+
+        p = self.params
+        config = LoraConfig(r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules="all-linear", exclude_modules=r".*pooler.*", bias="none")
+        return get_peft_model(encoder, config)
+
+    def _states(self, rows: Sequence[Encoded], cached: Sequence[int] | None) -> tuple[Tensor, Any]:
+        batch = collate(rows, self.tokenizer.pad_token_id or 0)
+        if cached is not None:
+            return torch.nn.utils.rnn.pad_sequence([self._cached[i] for i in cached], batch_first=True), batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch
+
+    def _loss(self, rows: Sequence[Encoded], targets: Sequence[list[Any]], cached: Sequence[int] | None = None) -> Tensor:
+        states, batch = self._states(rows, cached)
+        total = torch.zeros(())
+        for k, (head, logits) in enumerate(zip(self.plan, self.heads(states, batch))):
+            part = head_loss(head, logits, [t[k] for t in targets], batch.words, self.heads.width, self.params.label_smoothing)
+            total = total + part * (self.params.span_weight if head.kind in ("span", "tags") else 1.0)
+        return total
+
+    @torch.no_grad()
+    def _frozen_states(self, rows: Sequence[Encoded], size: int = 32) -> list[Tensor]:
+        """Token states of the frozen encoder, once for all epochs: one (tokens, hidden) tensor a row."""
+        out: list[Tensor] = [torch.empty(0)] * len(rows)
+        self.encoder.eval()
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            states, _ = self._states([rows[i] for i in chosen], None)
+            for i, row in zip(chosen, states.float()):
+                out[i] = row[: len(rows[i].ids)].clone()
+        return out
+
+    def _start_heads(self) -> None:
+        pooled = torch.stack([torch.nn.functional.normalize(s.mean(0), dim=0) for s in self._cached or self._frozen_states(self.rows)])
+        choices = [k for k, head in enumerate(self.plan) if head.kind == "choice"]
+        labels = {k: torch.tensor([-1 if t[k] is None else t[k] for t in self.targets]) for k in choices}
+        self.heads.start_from_means(pooled, labels)
+
+    @torch.no_grad()
+    def _effect(self) -> dict[str, float]:
+        """How far the adapter moves the encoder's states on a few rows; refused when it does not."""
+        if self.frozen:
+            return {}
+        rows = self.rows[:4]
+        self.encoder.eval()
+        batch = collate(rows, self.tokenizer.pad_token_id or 0)
+        tuned = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        with self.encoder.disable_adapter():
+            plain = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        change = float((tuned - plain).abs().max())
+        if change == 0.0:
+            raise UserError("the adapter has no effect on the encoder", where=f"variant {self.recipe.name}", how="check the learning rate")
+        return {"max_state_change": change}
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    seen = hashlib.sha256()
+    for name in sorted(tensors):
+        seen.update(name.encode() + tensors[name].numpy().tobytes())
+    return seen.hexdigest()

@@ -1,0 +1,45 @@
+"""From a trained adapter folder to a Predictor, whatever its family."""
+
+import json
+from pathlib import Path
+
+from pp_assets.task.spec import TaskSpec
+from pp_resources.errors import UserError
+from pp_resources.models.bases import find_base, weights_sha256
+from pp_resources.models.interface import Predictor
+
+
+def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
+    """Load `folder` (adapter/, tokenizer/, training.json) on the base that it was trained on, with `threads` CPU threads.
+
+    Raises UserError when the base is not to be found or its weights are not those of the training.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    training = json.loads((folder / "training.json").read_text("utf-8"))
+    base = find_base(training["base_model_id"])
+    if weights_sha256(base) != training["base_weights_sha256"]:
+        raise UserError(
+            f"the weights in {base} are not those that the adapter was trained on",
+            where=f"base model {training['base_model_id']!r}",
+            how=f"need SHA-256 {training['base_weights_sha256']}",
+        )
+    name = training["variant"]
+    if training["family"] == "encoder":
+        from pp_resources.models.encoder.predictor import EncoderPredictor
+
+        return EncoderPredictor.load(name, folder, base, spec.io_schema.output)
+    from pp_assets.training.causal import prompt_of
+    from pp_resources.models.causal import CausalPredictor
+
+    return CausalPredictor.from_adapter(
+        name,
+        base,
+        folder / "adapter",
+        spec.io_schema.output,
+        prompt_of(spec),
+        tokenizer=folder / "tokenizer",
+        constrained=spec.decoding.constrained,
+        max_new_tokens=training["max_new_tokens"],
+    )

@@ -1,0 +1,85 @@
+"""The network: an encoder, and per field a small layer on its token states.
+
+choice, flags  attention pooling with a learnt query per field (zero at the start, so that it begins as mean pooling), unit length, linear
+span           every range of up to `width` tokens scored by start, end and length, against a null option: one softmax over all of them
+tags           outside, begin, inside for each token
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pp_resources.models.encoder.compile import Head
+from pp_resources.models.encoder.tokens import SHAPES, Batch
+
+NEG = -1e4  # masks a logit; finite, so that bf16 and softmax stay clean
+SHAPE_DIM = 16
+SCALE = 16.0  # of the unit-length pooled vector, so that the logits of a linear layer can be sharp
+
+
+class HeadStack(nn.Module):
+    """All heads of one schema. `width` is the longest span in tokens that a span head considers."""
+
+    def __init__(self, heads: Sequence[Head], hidden: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.width = list(heads), width
+        self.shape = nn.Embedding(SHAPES, SHAPE_DIM)
+        self.dropout = nn.Dropout(dropout)
+        self.queries = nn.Parameter(torch.zeros(len(self.heads), hidden))
+        tokens = hidden + SHAPE_DIM
+        self.layers = nn.ModuleList()
+        for head in self.heads:
+            match head.kind:
+                case "choice" | "flags":
+                    self.layers.append(nn.Linear(hidden, len(head.values)))
+                case "tags":
+                    self.layers.append(nn.Linear(tokens, 3))
+                case _:
+                    self.layers.append(_Span(tokens, hidden, width))
+
+    def forward(self, states: Tensor, batch: Batch) -> list[Tensor]:
+        """`states` (batch, tokens, hidden) → per head its logits: choice/flags (batch, values), tags (batch, tokens, 3),
+        span (batch, 1 + tokens*width) with the null option first."""
+        states = self.dropout(states.float())
+        shaped = torch.cat([states, self.shape(batch.shapes)], -1)
+        scores = torch.einsum("bth,kh->bkt", states, self.queries).masked_fill(batch.mask.unsqueeze(1) == 0, NEG)
+        pooled = nn.functional.normalize(torch.einsum("bkt,bth->bkh", scores.softmax(-1), states), dim=-1) * SCALE
+        out = []
+        for k, (head, layer) in enumerate(zip(self.heads, self.layers)):
+            if head.kind == "tags":
+                out.append(layer(shaped))
+            elif head.kind == "span":
+                out.append(layer(shaped, pooled[:, k], batch.words))
+            else:
+                out.append(layer(pooled[:, k]))
+        return out
+
+    @torch.no_grad()
+    def start_from_means(self, pooled: Tensor, labels: Mapping[int, Tensor]) -> None:
+        """Begin each choice at its class means (a nearest-centroid classifier): `pooled` (rows, hidden) unit vectors of the training rows,
+        `labels` per head index the class of each row, -1 for none."""
+        for k, rows in labels.items():
+            layer = self.layers[k]
+            for value in range(layer.out_features):
+                chosen = pooled[rows == value]
+                if len(chosen):
+                    layer.weight[value] = nn.functional.normalize(chosen.mean(0), dim=0)
+            layer.weight -= layer.weight.mean(0, keepdim=True)
+            layer.bias.zero_()
+
+
+class _Span(nn.Module):
+    def __init__(self, tokens: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.ends = nn.Linear(tokens, 2)
+        self.null = nn.Linear(hidden, 1)
+        self.length = nn.Parameter(torch.zeros(width))
+        self.width = width
+
+    def forward(self, shaped: Tensor, pooled: Tensor, words: Tensor) -> Tensor:
+        start, end = self.ends(shaped).masked_fill(~words.unsqueeze(-1), NEG).unbind(-1)
+        # ends[b, i, w] is the end score of token i + w
+        ends = nn.functional.pad(end, (0, self.width - 1), value=NEG).unfold(1, self.width, 1)
+        scores = (start.unsqueeze(-1) + ends + self.length).clamp(min=NEG)
+        return torch.cat([self.null(pooled), scores.flatten(1)], 1)

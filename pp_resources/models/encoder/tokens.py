@@ -1,0 +1,77 @@
+"""Texts to token batches with character offsets and letter shapes, which an uncased vocabulary throws away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# pad/special, lower, Title, UPPER, digit, punctuation, continuation inside a word
+SHAPES = 7
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One text. `offsets` are character ranges of its tokens, (0, 0) for special tokens; `shapes` one class a token."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    shapes: list[int]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded tensors of shape (batch, tokens); `words` marks real tokens of the text (not special, not padding)."""
+
+    ids: Tensor
+    mask: Tensor
+    words: Tensor
+    shapes: Tensor
+
+
+def encode(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[Encoded]:
+    """Tokenise without padding; a text longer than `max_tokens` is cut and marked."""
+    found = tokenizer(list(texts), truncation=True, max_length=max_tokens, return_offsets_mapping=True, return_overflowing_tokens=True)
+    firsts: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    for row, sample in enumerate(found["overflow_to_sample_mapping"]):
+        firsts.setdefault(sample, row)
+        counts[sample] = counts.get(sample, 0) + 1
+    out = []
+    for sample, text in enumerate(texts):
+        row = firsts[sample]
+        offsets = [tuple(pair) for pair in found["offset_mapping"][row]]
+        out.append(Encoded(found["input_ids"][row], offsets, [_shape(text, a, b) for a, b in offsets], counts[sample] > 1))
+    return out
+
+
+def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
+    """Right-padded batch."""
+    width = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    mask, words, shapes = (torch.zeros((len(rows), width), dtype=torch.long) for _ in range(3))
+    for i, row in enumerate(rows):
+        n = len(row.ids)
+        ids[i, :n] = torch.tensor(row.ids)
+        mask[i, :n] = 1
+        words[i, :n] = torch.tensor([int(b > a) for a, b in row.offsets])
+        shapes[i, :n] = torch.tensor(row.shapes)
+    return Batch(ids, mask, words.bool(), shapes)
+
+
+def _shape(text: str, start: int, end: int) -> int:
+    piece = text[start:end]
+    if not piece:
+        return 0
+    if piece[0].isdigit():
+        return 4
+    if not piece[0].isalnum():
+        return 5
+    if start and text[start - 1].isalnum():
+        return 6
+    if piece[0].isupper():
+        after = text[start + 1] if start + 1 < len(text) else ""
+        return 3 if after.isupper() or (len(piece) == 1 and not after.isalpha()) else 2
+    return 1
