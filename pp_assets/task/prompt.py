@@ -57,10 +57,11 @@ def labels(spec: "TaskSpec") -> dict[str, list[Any]]:
     return found | spec.label_enums
 
 
-def template_fault(template: str) -> tuple[str, str] | None:
+def template_fault(template: str, label_json: str = "{}") -> tuple[str, str] | None:
     """(what, how) of the first fault of an instruction template, None when it is sound.
 
-    Rendered once with a mark for the input, so that a loop or a condition cannot hide the input or repeat it.
+    `label_json` holds the labels of the task, since a template may name one of them. Rendered with a mark for the input, so that a loop
+    or a condition cannot hide the input or repeat it.
     """
     env = _environment()
     try:
@@ -71,7 +72,7 @@ def template_fault(template: str) -> tuple[str, str] | None:
         if name not in VARIABLES:
             return f"template variable {name!r} does not exist", nearest(name, VARIABLES)
     try:
-        counts = {_render(template, "{}", "{}", examples).count(_MARK) for examples in ("", "Input: x\nOutput: {}\n\n")}
+        counts = {_render(template, "{}", label_json, examples).count(_MARK) for examples in ("", "Input: x\nOutput: {}\n\n")}
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         return f"template does not render: {error}", f"variables: {', '.join(VARIABLES)}"
     if counts == {1}:

@@ -1,8 +1,9 @@
 """Cross-references inside a TaskSpec: schemas, label enums, rubric, template, splits. The first fault is raised."""
 
+import json
 from typing import TYPE_CHECKING
 
-from pp_assets.task.prompt import template_fault
+from pp_assets.task.prompt import labels, template_fault
 from pp_assets.task.schema_check import schema_fault
 from pp_assets.task.spec_file import FieldProblem
 from pp_resources.errors import nearest
@@ -24,7 +25,7 @@ def check_cross_references(spec: "TaskSpec") -> None:
         is_array = leaves[path].kind.startswith("array") or leaves[path].schema.get("type") == "array"
         if rule.compare in ("set", "ordered") and not is_array:
             raise FieldProblem(f"rubric.fields.{path}.compare", f"{rule.compare!r} compares arrays, the field is {leaves[path].kind}")
-    fault = template_fault(spec.instruction_template)
+    fault = template_fault(spec.instruction_template, json.dumps(labels(spec)))
     if fault:
         raise FieldProblem("instruction_template", *fault)
     _check_split(spec, leaves)
