@@ -129,7 +129,7 @@ class ReportBuilder:
             found.append(f"one group of near-duplicates or of one source_id holds {report['groups']['largest']} of {rows['kept']} rows")
         if report["near_duplicates"]["coarse_buckets"]:
             count = report["near_duplicates"]["coarse_buckets"]
-            found.append(f"{count} sets of very similar texts were too large to compare pair by pair; some near-duplicates may be missed")
+            found.append(f"{count} set(s) of similar texts were too large to compare pair by pair; some near-duplicates may be missed")
         return found
 
 

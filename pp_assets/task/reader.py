@@ -229,7 +229,12 @@ def _parse(raw: bytes) -> Any:
     if len(raw) > MAX_LINE_BYTES:
         raise _Fault("too_long", "", f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB")
     try:
-        return strict_json(raw.decode("utf-8"))
+        value = strict_json(raw.decode("utf-8"))
+        if b"\\u" in raw:  # only an escape can bring in half a surrogate pair, which is no text
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        raise _Fault("invalid_json", "", f"invalid JSON: half a surrogate pair, {error.object[error.start]!r}") from error
     except UnicodeDecodeError as error:
         raise _Fault("encoding", "", f"not UTF-8: byte 0x{raw[error.start]:02x} at column {error.start + 1}") from error
     except json.JSONDecodeError as error:
@@ -251,7 +256,7 @@ def _typed(value: Mapping[str, Any], name: str, kind: type, default: Any) -> Any
 def _dump(value: Any, field: str) -> bytes:
     try:
         return orjson.dumps(value)
-    except TypeError as error:  # half a surrogate pair, or an integer beyond 64 bits
+    except TypeError as error:  # an integer beyond 64 bits, or half a surrogate pair in output_json given as text
         raise _Fault("invalid_json", field, f"{field}: {error}") from error
 
 
