@@ -7,7 +7,6 @@ import dagster as dg
 
 from pp_assets import names
 from pp_assets.metadata import pipeline_of
-from pp_assets.partitions import task_variants, tasks
 from pp_resources.dagster_resources import Installation
 
 # One run is one process anyway; steps in it share its imports, and what a training holds is gone when the run ends.
@@ -16,26 +15,23 @@ _IN_PROCESS = dg.in_process_executor
 task_data = dg.define_asset_job(
     names.JOB_TASK_DATA,
     selection=["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"],
-    partitions_def=tasks,
     executor_def=_IN_PROCESS,
     description="Read a task's data and make everything that does not depend on a variant.",
 )
 train_variant = dg.define_asset_job(
     names.JOB_TRAIN,
     selection=["adapter", "eval_report", "package"],
-    partitions_def=task_variants,
     executor_def=_IN_PROCESS,
     description="Train, evaluate and package one variant of one task.",
 )
 evaluate_variant = dg.define_asset_job(
     names.JOB_EVALUATE,
     selection=["eval_report", "package"],
-    partitions_def=task_variants,
     executor_def=_IN_PROCESS,
     description="Evaluate and package the adapter that is there.",
 )
 leaderboard_job = dg.define_asset_job(
-    names.JOB_LEADERBOARD, selection=["leaderboard"], partitions_def=tasks, executor_def=_IN_PROCESS, description="Rank a task's systems."
+    names.JOB_LEADERBOARD, selection=["leaderboard"], executor_def=_IN_PROCESS, description="Rank a task's systems."
 )
 
 

@@ -84,7 +84,8 @@ class Pipeline:
         """New rows from training rows."""
         task, dataset = self.task(name), self.current(DATASETS, name)
         spec = task.spec
-        options: dict[str, Any] = {"per_seed": spec.generation.per_seed, "seed": spec.seed, "threshold": spec.eval_split.near_duplicate_threshold}
+        options: dict[str, Any] = {"per_seed": spec.generation.per_seed, "seed": spec.seed}
+        options["threshold"] = spec.eval_split.near_duplicate_threshold
         inputs = {"dataset": dataset.digest, "options": digest(options), "code": source_digest("pp_assets.data.stages")}
 
         def build(out: Path) -> Mapping[str, Any]:

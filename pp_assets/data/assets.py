@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from pp_assets import names
+from pp_assets.checks import partitioned_check
 from pp_assets.conditions import refresh
 from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import tasks
@@ -22,9 +23,7 @@ _GROUP: dict[str, Any] = {"group_name": names.GROUP_DATA, "partitions_def": task
     **_GROUP,
     kinds={"parquet", "jsonl"},
     description="The task's data: read strictly, checked against the schema, de-duplicated, split. Bad lines are in quarantine.",
-    check_specs=[
-        dg.AssetCheckSpec(names.CHECK_QUALITY, asset="seeds", partitions_def=tasks, description="Enough sound rows in every split")
-    ],
+    check_specs=[partitioned_check(names.CHECK_QUALITY, "seeds", tasks, description="Enough sound rows in every split")],
 )
 def seeds(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     pipeline = pipeline_of(installation)
@@ -75,10 +74,10 @@ def clusters(context: dg.AssetExecutionContext, installation: Installation) -> d
     automation_condition=refresh,
     description="A score, a decision and a reason for every training row, and the proof that none of the kept rows is in held-out data.",
     check_specs=[
-        dg.AssetCheckSpec(
+        partitioned_check(
             names.CHECK_LEAKAGE,
-            asset="evaluated_inputs",
-            partitions_def=tasks,
+            "evaluated_inputs",
+            tasks,
             blocking=True,
             description="No kept row shares an item, a group or a near-identical input with validation or test rows",
         )

@@ -6,6 +6,7 @@ Belongs here: shells. Does not belong here: metrics, tests, decisions.
 import dagster as dg
 
 from pp_assets import names
+from pp_assets.checks import partitioned_check
 from pp_assets.conditions import follow_adapter, refresh, summarise
 from pp_assets.data.assets import evaluated_inputs, seeds
 from pp_assets.metadata import materialized, pipeline_of
@@ -39,7 +40,7 @@ def baselines(context: dg.AssetExecutionContext, installation: Installation) -> 
     automation_condition=follow_adapter,
     description="Every metric with n and interval, the paired comparison with the best baseline, and the verdict.",
     check_specs=[
-        dg.AssetCheckSpec(names.CHECK_VERDICT, asset="eval_report", partitions_def=task_variants, description="The verdict is SHIP"),
+        partitioned_check(names.CHECK_VERDICT, "eval_report", task_variants, description="The verdict is SHIP"),
     ],
 )
 def eval_report(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
