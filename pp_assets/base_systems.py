@@ -1,7 +1,7 @@
 """All baseline systems of a task on its test rows: the classical ones, and where a causal variant is planned, its bare base model."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,18 @@ from pp_resources.models.interface import Prediction
 
 
 def answer_all(
-    task: Task, train: Sequence[Example], test: Sequence[Example], *, clusters: Path, causal: bool, threads: int
+    task: Task,
+    train: Sequence[Example],
+    val: Sequence[Example],
+    test: Sequence[Example],
+    *,
+    clusters: Path,
+    families: Collection[str],
+    threads: int,
+    progress: bool = False,
 ) -> list[System]:
-    """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings."""
+    """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings; `families` are those of
+    the task's variants: each adds what its own base can do without an adapter."""
     import torch
 
     from pp_resources.models.bases import find_base
@@ -27,8 +36,11 @@ def answer_all(
     torch.set_num_threads(threads)
     embed = remembering(Embedder(find_base(task.spec.encoder_model_id)).embed, clusters, train)
     answers = {name: (DESCRIPTIONS[name], found) for name, found in classical_baselines(task.spec, train, test, embed).items()}
-    if causal:
-        answers |= base_model(task, train, [e.input_text for e in test])
+    texts = [e.input_text for e in test]
+    if "encoder" in families:
+        answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads, progress=progress)
+    if "causal" in families:
+        answers |= base_model(task, train, texts)
     return [
         System(name=name, kind="baseline", description=said, rows=make_rows(test, found, lambda out: dump_output(task.output_schema, out)))
         for name, (said, found) in answers.items()
@@ -51,6 +63,34 @@ def remembering(
         return np.stack([known[text] if text in known else made[text] for text in texts])
 
     return remembered
+
+
+def frozen_encoder(
+    task: Task, train: Sequence[Example], val: Sequence[Example], texts: Sequence[str], *, threads: int, progress: bool
+) -> tuple[str, list[Prediction]]:
+    """The encoder as published, with heads trained on its frozen states: what LoRA has to beat."""
+    import tempfile
+
+    from pp_assets.training.encoder import train_encoder
+    from pp_assets.training.predictors import load_predictor
+    from pp_assets.training.recipes import get_recipe
+
+    recipe, spec = get_recipe("encoder-frozen"), task.spec
+    with tempfile.TemporaryDirectory() as made:
+        out = Path(made)
+        train_encoder(
+            spec,
+            recipe,
+            list(train),
+            list(val),
+            out / "model",
+            work=out / "work",
+            seed=spec.seed,
+            threads=threads,
+            on_metrics=lambda _: None,
+            progress=progress,
+        )
+        return f"{recipe.description} ({spec.encoder_model_id})", load_predictor(out / "model", spec, threads).predict(texts)
 
 
 def base_model(task: Task, train: Sequence[Example], texts: Sequence[str]) -> dict[str, tuple[str, list[Prediction]]]:

@@ -28,13 +28,16 @@ REPORT_MODULES = ("pp_assets.evaluation.report", "pp_assets.evaluation.html", "p
 
 
 def baselines(p: "Pipeline", name: str) -> Artifact:
-    """predictions/: majority, TF-IDF, nearest neighbours; for tasks with a causal variant also the bare base, zero-shot and few-shot."""
+    """predictions/: majority, TF-IDF, nearest neighbours; with an encoder variant heads on the frozen encoder; with a causal one the bare base,
+    zero-shot and few-shot."""
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
     clusters = p.current(stages.CLUSTERS, name)
-    causal = any(RECIPES[v].family == "causal" for v in task.spec.variants if v in RECIPES)
+    families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES})
     inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
-    if causal:
+    if "encoder" in families:
+        inputs |= {"val": rows_digest(rows.val), "frozen": digest(asdict(RECIPES["encoder-frozen"].params))}
+    if "causal" in families:
         inputs["base"] = base_digest(task.spec.base_model_id)
 
     def build(out: Path) -> Mapping[str, Any]:
@@ -43,7 +46,14 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
         from pp_assets.evaluation.predictions import write_systems
 
         systems = answer_all(
-            task, rows.train, _test(p, dataset, name, "baselines"), clusters=clusters.path, causal=causal, threads=p.settings.threads
+            task,
+            rows.train,
+            rows.val,
+            _test(p, dataset, name, "baselines"),
+            clusters=clusters.path,
+            families=families,
+            threads=p.settings.threads,
+            progress=p.progress,
         )
         write_systems(out / "predictions", systems)
         ranked = rank(task, systems)

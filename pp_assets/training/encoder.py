@@ -63,13 +63,13 @@ def train_encoder(
     run = EncoderRun(spec, recipe, [*train, *generated], val, seed, threads)
     state, best = _resume(run, work)
     out.mkdir(parents=True, exist_ok=True)
-    with progress_bar(run.params.epochs * run.steps_per_epoch, state.step, recipe.name, shown=progress) as advance:
+    with progress_bar(run.epochs * run.steps_per_epoch, state.step, recipe.name, shown=progress) as advance:
         saved = time.monotonic()
-        while state.epoch < run.params.epochs and not _out_of_patience(run, state):
+        while state.epoch < run.epochs and not _out_of_patience(run, state):
             for batch in run.batches(state.epoch)[state.batch :]:
                 loss = run.step(batch, state.step)
                 state.step, state.batch, state.loss_sum = state.step + 1, state.batch + 1, state.loss_sum + loss
-                advance(f"epoch {state.epoch + 1}/{run.params.epochs} loss {loss:.3f}")
+                advance(f"epoch {state.epoch + 1}/{run.epochs} loss {loss:.3f}")
                 if state.step % LOG_EVERY == 0:
                     on_metrics({"step": state.step, "loss": loss, "lr": run.params.lr * run.schedule(state.step - 1)})
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -86,7 +86,7 @@ def train_encoder(
             on_metrics(entry)
     if best:
         run.load_tensors(best)
-    stop = "patience" if state.epoch < run.params.epochs else "all epochs done"
+    stop = "patience" if state.epoch < run.epochs else "all epochs done"
     kept_epoch = state.best_epoch or state.epoch
     run.write(out, {"epochs": state.epoch, "steps": state.step, "best_epoch": kept_epoch, "stop_reason": stop, "history": state.history})
     shutil.rmtree(work, ignore_errors=True)

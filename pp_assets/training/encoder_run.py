@@ -5,11 +5,13 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -53,7 +55,11 @@ class EncoderRun:
         self.bf16 = has_bf16()
         # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
         torch.manual_seed(seed)
-        encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, attn_implementation="eager")
+        config = AutoConfig.from_pretrained(self.base, attn_implementation="eager")
+        if hasattr(config, "attention_probs_dropout_prob"):
+            # A quarter of a step on the CPU, for a regulariser that the hidden dropout already gives.
+            config.attention_probs_dropout_prob = 0.0
+        encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
         self.encoder = self._with_lora(encoder)
         self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
         self._cached: list[Tensor] = self._frozen_states(self.rows) if self.frozen else []
@@ -68,6 +74,8 @@ class EncoderRun:
         self.trainable = sum(w.numel() for w in self.weights.values())
         self.initial_sha256 = _hash(self.tensors())
         self.steps_per_epoch = len(self.batches(0))
+        affordable = max(self.params.least_epochs, round(self.params.max_steps / self.steps_per_epoch))
+        self.epochs = min(self.params.epochs, affordable)
         self.reader = OutputReader(spec.io_schema.output, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(spec.io_schema.output)})
 
     @property
@@ -115,7 +123,7 @@ class EncoderRun:
 
     def schedule(self, step: int) -> float:
         """Share of the peak rate: linear warm-up, then a cosine to 0 over all epochs (so that early stopping does not change it)."""
-        total = self.params.epochs * self.steps_per_epoch
+        total = self.epochs * self.steps_per_epoch
         warmup = max(1, round(self.params.warmup * total))
         if step < warmup:
             return (step + 1) / warmup
@@ -205,7 +213,9 @@ class EncoderRun:
         batch = collate(rows, self.tokenizer.pad_token_id or 0)
         if cached is not None:
             return torch.nn.utils.rnn.pad_sequence([self._cached[i] for i in cached], batch_first=True), batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        # peft would cast every input up to the adapter's fp32 only for autocast to cast it down again.
+        casting = disable_input_dtype_casting(self.encoder) if self.bf16 and not self.frozen else nullcontext()
+        with casting, torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             return self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch
 
     def _loss(self, rows: Sequence[Encoded], targets: Sequence[list[Any]], cached: Sequence[int] | None = None) -> Tensor:
