@@ -27,7 +27,7 @@ KINDS = {
     "package": PACKAGES,
     "leaderboard": LEADERBOARDS,
 }
-QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)

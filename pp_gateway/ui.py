@@ -19,7 +19,7 @@ import psutil
 
 from pp_resources.artifacts import write_atomic
 from pp_resources.errors import UserError
-from pp_resources.instance import dagster_environment
+from pp_resources.instance import dagster_environment, open_instance
 from pp_resources.settings import PROJECT_ROOT, Settings
 from pp_resources.tracking import MlflowTracker
 
@@ -84,9 +84,9 @@ def start_ui(settings: Settings, *, open: bool = False, dagster_port: int | None
     port, pages = _port(dagster_port, DAGSTER_PORT), _port(mlflow_port, MLFLOW_PORT)
     logs = settings.home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    settings.dagster_state.mkdir(parents=True, exist_ok=True)
     ui = Ui(f"http://{HOST}:{port}", f"http://{HOST}:{pages}")
-    # The store is made before any server, or two of them would make it at once.
+    # Both stores are made before any server, or two of them would make one at once.
+    open_instance(settings).dispose()
     if settings.mlflow_uri.startswith("sqlite"):
         _ = MlflowTracker(settings.mlflow_uri, settings.mlflow_artifacts, settings.home).client
     workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]

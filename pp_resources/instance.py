@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from pp_resources.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
@@ -33,9 +35,14 @@ QUIET = {
 
 
 def open_instance(settings: Settings) -> "DagsterInstance":
-    """The instance that `dagster.yaml` describes, with its state under `settings.home`. Sets this process's environment accordingly."""
+    """The instance that `dagster.yaml` describes, with its state under `settings.home`. Sets this process's environment accordingly.
+
+    The first opening makes the SQLite files; two processes that do so at once leave a schema that no migration recognises, so it is
+    locked, and servers are started only after it.
+    """
     os.environ.update(dagster_environment(settings))
     settings.dagster_state.mkdir(parents=True, exist_ok=True)
     from dagster import DagsterInstance
 
-    return DagsterInstance.from_config(str(PROJECT_ROOT))
+    with FileLock(settings.dagster_state / ".lock"):
+        return DagsterInstance.from_config(str(PROJECT_ROOT))

@@ -81,11 +81,12 @@ def test_the_champion_changes_only_on_ship_and_only_when_nothing_is_lost(verdict
     assert promotes(verdict, outcome) is moved
 
 
-class Listener(BaseHTTPRequestHandler):
-    got: list[dict] = []
+GOT: list[dict] = []
 
+
+class Listener(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        self.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        GOT.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(204)
         self.end_headers()
 
@@ -101,7 +102,7 @@ def test_an_alert_is_a_line_in_a_file_and_a_post(tmp_path: Path) -> None:
     finally:
         thread.join(10)
         server.server_close()
-    assert Listener.got == [{"job": "train_variant"}]
+    assert GOT == [{"job": "train_variant"}]
     assert [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()] == [{"job": "train_variant"}]
 
 

@@ -1,0 +1,102 @@
+"""Real runs of the jobs on a small task: what they leave, what they show, what they reuse."""
+
+import dagster as dg
+import pytest
+
+from pp_assets import names
+from pp_assets.execute import Runner
+from pp_assets.partitions import register
+from pp_assets.pipeline import BASELINES, DATASETS, EVALUATIONS, INPUTS
+from pp_assets.task.examples import count_test_openings
+from pp_resources.errors import UserError
+
+
+def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict]:
+    return {e.asset_key.to_user_string(): dict(e.materialization.metadata) for e in result.get_asset_materialization_events()}
+
+
+def test_the_data_job_leaves_every_stage_and_its_checks_and_a_second_run_computes_nothing(place) -> None:
+    place.add("alpha")
+    register(place.instance, ["alpha"], ["encoder-frozen"])
+    run = place.run(names.JOB_TASK_DATA, "alpha")
+    first = shown(run)
+    assert list(first) == ["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"]
+    assert not any(metadata["reused"].value for metadata in first.values())
+    assert first["clusters"]["map"].value.startswith("![map](data:image/png;base64,")
+    assert first["generated_data"]["sample"].records and first["seeds"]["train"].value > 40
+    assert first["seeds"]["path"].value == str(place.pipeline.current(DATASETS, "alpha").path)
+    openings = count_test_openings(place.pipeline.ledger, "alpha")
+    assert openings == 1, "the baselines, and nothing else"
+
+    checks = {e.check_name: e for e in run.get_asset_check_evaluations()}
+    assert checks[names.CHECK_LEAKAGE].passed and checks[names.CHECK_LEAKAGE].blocking
+    assert {k: v.value for k, v in checks[names.CHECK_LEAKAGE].metadata.items()} == {"same_item": 0, "same_group": 0, "near_duplicate": 0}
+    assert checks[names.CHECK_QUALITY].metadata["test"].value > 10
+
+    second = shown(place.run(names.JOB_TASK_DATA, "alpha"))
+    assert all(metadata["reused"].value for metadata in second.values())
+    assert count_test_openings(place.pipeline.ledger, "alpha") == openings
+    record = place.instance.get_latest_data_version_record(dg.AssetKey("seeds"), partition_key="alpha")
+    version = record.asset_materialization.tags["dagster/data_version"]
+    assert version == place.pipeline.current(DATASETS, "alpha").digest
+
+
+def test_feedback_changes_training_rows_and_leaves_the_test_rows(place) -> None:
+    place.add("alpha")
+    p = place.pipeline
+    p.seeds("alpha")
+    before = p.current(DATASETS, "alpha").metadata
+    p.inbox.add(p.task("alpha"), "quite another matter: the invoice of may is missing", output={"kind": "billing", "order": None})
+    after = p.seeds("alpha")
+    assert after.stale_because == ("feedback",) and after.metadata["train"] == before["train"] + 1
+    assert after.metadata["splits_sha256"]["test"] == before["splits_sha256"]["test"]
+
+
+def test_a_stage_without_its_upstream_says_what_to_run(place) -> None:
+    place.add("alpha")
+    with pytest.raises(UserError, match="no datasets for 'alpha' yet; run 'pp run alpha'"):
+        place.pipeline.clusters("alpha")
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory):
+    from conftest import write_task
+
+    from pp_resources.settings import Settings
+
+    root = tmp_path_factory.mktemp("whole")
+    write_task(root / "tasks", "alpha")
+    with Runner(Settings(root / "home", root / "tasks", 1), tracking=False) as made:
+        yield made
+
+
+def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
+    steps = runner.everything("alpha")
+    assert [s.asset for s in steps] == [
+        *("seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"),
+        *("adapter", "eval_report", "package", "leaderboard"),
+    ]
+    assert not any(s.reused for s in steps)
+    report = runner.pipeline.current(EVALUATIONS, "alpha/encoder-frozen")
+    assert report.metadata["verdict"] in ("SHIP", "DO NOT SHIP", "NOT ENOUGH DATA") and report.metadata["best_baseline"]
+    assert report.inputs["baselines"] == runner.pipeline.current(BASELINES, "alpha").digest
+    materialized = runner.instance.get_materialized_partitions(dg.AssetKey("package"))
+    assert materialized == {"alpha|encoder-frozen"}, "what a command did is seen in the UI"
+
+    again = runner.everything("alpha")
+    assert all(s.reused for s in again), [(s.asset, s.artifact.stale_because) for s in again if not s.reused]
+
+
+def test_an_adapter_of_other_data_is_not_evaluated(runner: Runner) -> None:
+    """Today's test rows may be among what it has learnt from."""
+    p = runner.pipeline
+    p.inbox.add(p.task("alpha"), "one more thing about my invoice, honestly", output={"kind": "billing", "order": None})
+    runner.task_data("alpha")
+    assert p.current(INPUTS, "alpha").metadata["kept_written"] > 0
+    with pytest.raises(UserError, match="the adapter was trained on another version of the data; run 'pp train alpha encoder-frozen'"):
+        p.eval_report("alpha", "encoder-frozen")
+
+
+def test_an_unknown_variant_is_refused_with_the_nearest_name(runner: Runner) -> None:
+    with pytest.raises(UserError, match="unknown variant 'encoder-frosen'; did you mean 'encoder-frozen'"):
+        runner.train("alpha", "encoder-frosen")
