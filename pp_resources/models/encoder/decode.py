@@ -1,13 +1,13 @@
 """Logits to JSON: the best answer of each field that its schema allows, with its probability."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jsonschema.protocols import Validator
 from torch import Tensor
 
-from pp_resources.json_schema import output_validator
+from pp_resources.json_schema import Schema, output_validator
 from pp_resources.models.encoder.compile import Head
 from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE
 from pp_resources.models.encoder.tokens import Encoded
@@ -18,9 +18,11 @@ TRIED_SPANS = 50
 class HeadDecoder:
     """Turns the logits of one head into (value, probability) per row; a value is always one that the head's schema allows."""
 
-    def __init__(self, head: Head, width: int) -> None:
+    def __init__(self, head: Head, width: int, schema: Schema) -> None:
         self.head, self.width = head, width
-        self.validator: Validator = output_validator({k: v for k, v in head.schema.items() if k != "x-verbatim"})
+        # A part of the whole schema, so that references into it still hold.
+        self.validator: Validator = output_validator(schema).evolve(schema=head.schema)
+        self.empty_is_none = head.nullable and (head.empty_is_null or not self.validator.is_valid([]))
 
     def decode(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
         match self.head.kind:
@@ -34,22 +36,20 @@ class HeadDecoder:
             case _:
                 return self._spans(logits, rows, texts)
 
-    def _flags(self, chances: list[float]) -> tuple[list[Any], float]:
+    def _flags(self, chances: list[float]) -> tuple[list[Any] | None, float]:
         ranked = sorted(range(len(chances)), key=lambda i: -chances[i])
         least = min(self.head.schema.get("minItems", 0), len(ranked))
         most = self.head.schema.get("maxItems", len(ranked))
+        if self.empty_is_none and max(chances) <= 0.5:
+            least = 0
         chosen = {i for n, i in enumerate(ranked) if n < most and (n < least or chances[i] > 0.5)}
         probability = 1.0
         for i, p in enumerate(chances):
             probability *= p if i in chosen else 1 - p
-        return [v for i, v in enumerate(self.head.values) if i in chosen], probability
+        return self._none_if_empty([v for i, v in enumerate(self.head.values) if i in chosen]), probability
 
     def _spans(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
-        chances = logits.softmax(-1)
-        if not self.head.nullable:
-            chances = chances.clone()
-            chances[:, 0] = -1.0
-        best = chances.topk(min(TRIED_SPANS, chances.shape[1]), dim=-1)
+        best = logits.softmax(-1).topk(min(TRIED_SPANS, logits.shape[1]), dim=-1)
         out: list[tuple[Any, float]] = []
         for ranked, scores, row, text in zip(best.indices.tolist(), best.values.tolist(), rows, texts):
             out.append(self._first_allowed(ranked, scores, row, text))
@@ -58,16 +58,18 @@ class HeadDecoder:
     def _first_allowed(self, ranked: list[int], scores: list[float], row: Encoded, text: str) -> tuple[Any, float]:
         for place, p in zip(ranked, scores):
             if place == 0:
-                return None, p
+                if self.head.nullable:
+                    return None, p
+                continue
             first, more = divmod(place - 1, self.width)
-            if first + more < len(row.offsets) and row.offsets[first][1] and row.offsets[first + more][1]:
+            if first + more < len(row.offsets) and _real(row, first) and _real(row, first + more):
                 value = text[row.offsets[first][0] : row.offsets[first + more][1]]
                 if value and self.validator.is_valid(value):
-                    return value, max(p, 0.0)
-        return (None if self.head.nullable else text), 0.0
+                    return value, p
+        return (None if self.head.nullable else text[: self.head.schema.get("maxLength")]), 0.0
 
-    def _tags(self, logs: Tensor, row: Encoded, text: str) -> tuple[list[str], float]:
-        real = [i for i, (a, b) in enumerate(row.offsets) if b > a]
+    def _tags(self, logs: Tensor, row: Encoded, text: str) -> tuple[list[str] | None, float]:
+        real = [i for i in range(len(row.offsets)) if _real(row, i)]
         path, log_p = _best_path([logs[i].tolist() for i in real])
         values: list[str] = []
         at = 0
@@ -81,7 +83,16 @@ class HeadDecoder:
                     values.append(value)
                 at = last
             at += 1
-        return values, float(torch.tensor(log_p).exp())
+        return self._none_if_empty(values), math.exp(log_p)
+
+    def _none_if_empty(self, values: list[Any]) -> list[Any] | None:
+        return None if self.empty_is_none and not values else values
+
+
+def _real(row: Encoded, at: int) -> bool:
+    """Whether a token is of the text (not special)."""
+    start, end = row.offsets[at]
+    return end > start
 
 
 def _best_path(logs: list[list[float]]) -> tuple[list[int], float]:

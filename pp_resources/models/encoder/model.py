@@ -61,6 +61,7 @@ class HeadStack(nn.Module):
         `labels` per head index the class of each row, -1 for none."""
         for k, rows in labels.items():
             layer = self.layers[k]
+            assert isinstance(layer, nn.Linear)
             for value in range(layer.out_features):
                 chosen = pooled[rows == value]
                 if len(chosen):

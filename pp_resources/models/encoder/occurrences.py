@@ -9,7 +9,7 @@ def occurrences(text: str, value: str) -> list[tuple[int, int]]:
     start = text.find(value)
     while start >= 0:
         every.append((start, start + len(value)))
-        start = text.find(value, start + len(value))
+        start = text.find(value, start + 1)
     whole = [(a, b) for a, b in every if _border(text, a) and _border(text, b)]
     return whole or every
 

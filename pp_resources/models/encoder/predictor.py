@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
-from pp_resources.json_schema import dump_output, set_path
+from pp_resources.json_schema import dump_output
 from pp_resources.models.encoder.compile import Head
 from pp_resources.models.encoder.decode import HeadDecoder
 from pp_resources.models.encoder.model import HeadStack
+from pp_resources.models.encoder.objects import assemble, place_of
 from pp_resources.models.encoder.tokens import collate, encode
 from pp_resources.models.interface import Prediction
 
@@ -24,11 +25,19 @@ class EncoderPredictor:
     """Predicts with `encoder` and `heads`; texts are batched by length, in fp32, so that answers do not depend on their neighbours."""
 
     def __init__(
-        self, name: str, encoder: torch.nn.Module, heads: HeadStack, tokenizer: Any, schema: Mapping[str, Any], max_tokens: int, batch_size: int = 32
+        self,
+        name: str,
+        encoder: torch.nn.Module,
+        heads: HeadStack,
+        tokenizer: Any,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+        batch_size: int = 32,
     ) -> None:
         self.name, self.encoder, self.heads, self.tokenizer = name, encoder, heads, tokenizer
         self.schema, self.max_tokens, self.batch_size = schema, max_tokens, batch_size
-        self.decoders = [HeadDecoder(head, heads.width) for head in heads.heads]
+        self.decoders = [HeadDecoder(head, heads.width, schema) for head in heads.heads]
+        self.place = place_of(schema)
 
     @classmethod
     def load(cls, name: str, folder: Path, base: Path, schema: Mapping[str, Any]) -> "EncoderPredictor":
@@ -63,20 +72,20 @@ class EncoderPredictor:
             began = time.perf_counter()
             answers = self._answers([rows[i] for i in chosen], [inputs[i] for i in chosen])
             latency = (time.perf_counter() - began) * 1000 / len(chosen)
-            for i, (output, fields) in zip(chosen, answers):
+            for i, (values, fields) in zip(chosen, answers):
                 confidence = 1.0
                 for p in fields.values():
                     confidence *= p
-                text = dump_output(self.schema, output)
+                text = dump_output(self.schema, assemble(self.place, values))
                 out[i] = Prediction(text, confidence, fields, len(rows[i].ids), 0, latency, "length" if rows[i].truncated else "stop")
         return [p for p in out if p is not None]
 
     def _answers(self, rows: list[Any], texts: list[str]) -> list[tuple[dict[str, Any], dict[str, float]]]:
+        """Per row, by path of the field: values and probabilities."""
         batch = collate(rows, self.tokenizer.pad_token_id or 0)
         logits = self.heads(self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch)
         answers: list[tuple[dict[str, Any], dict[str, float]]] = [({}, {}) for _ in rows]
         for head, decoder, scores in zip(self.heads.heads, self.decoders, logits):
-            for (output, fields), (value, p) in zip(answers, decoder.decode(scores, rows, texts)):
-                set_path(output, head.path, value)
-                fields[head.path] = p
+            for (values, fields), (value, p) in zip(answers, decoder.decode(scores, rows, texts)):
+                values[head.path], fields[head.path] = value, p
         return answers

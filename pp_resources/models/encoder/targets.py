@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pp_resources.json_schema import get_path
-from pp_resources.models.encoder.compile import Head
+from pp_resources.models.encoder.compile import Head, same
 from pp_resources.models.encoder.model import NEG
 from pp_resources.models.encoder.occurrences import occurrences
 from pp_resources.models.encoder.tokens import Encoded
@@ -31,15 +31,14 @@ def target_of(head: Head, row: Encoded, text: str, output: Mapping[str, Any]) ->
     from this row (the value is not in the text, or is cut off)."""
     value = get_path(output, head.path)
     if head.kind == "choice":
-        # 1 == True in Python: compare by type as well.
-        return next((i for i, v in enumerate(head.values) if v == value and type(v) is type(value)), None)
+        return next((i for i, v in enumerate(head.values) if same(v, value)), None)
     if head.kind == "flags":
-        return [float(v in (value or [])) for v in head.values]
+        return [float(any(same(v, item) for item in value or [])) for v in head.values]
     if head.kind == "span":
         return [] if value is None else token_ranges(row, text, value) or None
     tags = [OUTSIDE] * len(row.ids)
-    # Longest first, so that "red tea pot" is not cut by "tea pot".
-    for item in sorted(set(value or []), key=len, reverse=True):
+    # Longest first, so that "red tea pot" is not cut by "tea pot"; in the order given, since that of a set changes from process to process.
+    for item in sorted(dict.fromkeys(value or []), key=len, reverse=True):
         places = token_ranges(row, text, item)
         if not places:
             return None
@@ -50,7 +49,8 @@ def target_of(head: Head, row: Encoded, text: str, output: Mapping[str, Any]) ->
 
 
 def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor, width: int, smoothing: float) -> Tensor:
-    """Mean loss over the rows that have a target: cross-entropy, binary cross-entropy, or minus log of the probability of all right spans."""
+    """Mean loss over the rows that have a target: cross-entropy, binary cross-entropy, or minus log of the
+    probability of all right spans."""
     keep = [i for i, t in enumerate(targets) if t is not None]
     if not keep:
         return logits.sum() * 0.0

@@ -42,7 +42,7 @@ def encode(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[Encode
     out = []
     for sample, text in enumerate(texts):
         row = firsts[sample]
-        offsets = [tuple(pair) for pair in found["offset_mapping"][row]]
+        offsets = [_trim(text, a, b) for a, b in found["offset_mapping"][row]]
         out.append(Encoded(found["input_ids"][row], offsets, [_shape(text, a, b) for a, b in offsets], counts[sample] > 1))
     return out
 
@@ -59,6 +59,13 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
         words[i, :n] = torch.tensor([int(b > a) for a, b in row.offsets])
         shapes[i, :n] = torch.tensor(row.shapes)
     return Batch(ids, mask, words.bool(), shapes)
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without the space that SentencePiece vocabularies count to the word after it: no value of a field begins with one."""
+    while start < end and text[start].isspace():
+        start += 1
+    return start, end
 
 
 def _shape(text: str, start: int, end: int) -> int:

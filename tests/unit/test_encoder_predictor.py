@@ -1,0 +1,95 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from test_encoder_tokens import tiny, tokenizer  # noqa: F401
+from transformers import AutoModel
+
+from pp_resources.models.encoder.compile import compile_schema
+from pp_resources.models.encoder.model import HeadStack
+from pp_resources.models.encoder.predictor import EncoderPredictor
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["intent", "trip", "names"],
+    "properties": {
+        "intent": {"enum": ["a", "b", "c"]},
+        "trip": {
+            "type": "object",
+            "required": ["city"],
+            "properties": {"city": {"type": ["string", "null"]}, "day": {"type": ["string", "null"]}},
+        },
+        "names": {"type": "array", "items": {"type": "string"}},
+        "topics": {"type": "array", "items": {"enum": ["x", "y"]}},
+    },
+}
+TEXTS = [
+    "refund",
+    "where is my red tea pot",
+    "",
+    "Hello Order 42",
+    "please play the tea, and the pot and 17 lids from me to you!",
+    "🙂",
+    "refund",
+]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny, tokenizer):  # noqa: F811
+    torch.manual_seed(3)
+    heads = HeadStack(compile_schema(SCHEMA), 32, 4, 0.1)
+    for weight in heads.parameters():
+        torch.nn.init.normal_(weight, std=0.7)
+    return EncoderPredictor("toy", AutoModel.from_pretrained(tiny), heads, tokenizer, SCHEMA, 24, batch_size=3)
+
+
+def close(one, other):
+    assert one.text == other.text
+    assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+    assert one.fields == pytest.approx(other.fields, abs=1e-5)
+    assert (one.tokens_in, one.finish_reason) == (other.tokens_in, other.finish_reason)
+
+
+def test_answers_come_in_the_order_of_the_inputs(predictor):
+    forward, backward = predictor.predict(TEXTS), predictor.predict(TEXTS[::-1])
+    assert len({p.text for p in forward}) > 3
+    for one, other in zip(forward, backward[::-1]):
+        close(one, other)
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(predictor):
+    together = predictor.predict(TEXTS)
+    for text, answer in zip(TEXTS, together):
+        close(predictor.predict([text])[0], answer)
+    for answer, other in zip(together, predictor.predict([*TEXTS, "tea " * 30])):
+        close(answer, other)
+
+
+def test_the_same_call_gives_the_same_answers(predictor):
+    once, again = ([replace(p, latency_ms=0.0) for p in predictor.predict(TEXTS)] for _ in range(2))
+    assert once == again
+
+
+def test_keys_are_in_schema_order_and_every_field_has_a_probability(predictor):
+    for answer in predictor.predict(TEXTS):
+        assert list(json.loads(answer.text)) == ["intent", "trip", "names", "topics"]
+        assert list(answer.fields) == ["intent", "trip.city", "trip.day", "names", "topics"]
+        assert all(0 <= p <= 1 for p in answer.fields.values())
+        assert answer.confidence == pytest.approx(torch.tensor(list(answer.fields.values())).prod().item(), rel=1e-4)
+        assert answer.latency_ms > 0
+
+
+def test_a_text_that_is_longer_than_the_model_reads_is_cut_and_says_so(predictor):
+    short, long = predictor.predict(["tea " * 22, "tea " * 23])
+    assert (short.finish_reason, short.tokens_in) == ("stop", 24)
+    assert (long.finish_reason, long.tokens_in) == ("length", 24)
+
+
+def test_nothing_asked_is_nothing_answered_and_an_empty_text_is_answered(predictor):
+    assert predictor.predict([]) == []
+    (answer,) = predictor.predict([""])
+    output = json.loads(answer.text)
+    assert (output["trip"], output["names"]) == ({"city": None, "day": None}, [])
+    assert answer.tokens_in == 2
