@@ -26,7 +26,7 @@ from pp_resources.tracking import MlflowTracker
 HOST = "127.0.0.1"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
 START_SECONDS = 180.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 10.0
 
 
 @dataclass
@@ -62,7 +62,8 @@ class Ui:
                 trees += _tree(server.process.pid)
         for server in self.servers:
             if server.process is not None and server.process.poll() is None:
-                server.process.send_signal(signal.SIGINT)
+                # Not SIGINT: a shell that starts us in the background has it ignored, and children inherit that.
+                server.process.terminate()
         _, alive = psutil.wait_procs(trees, timeout=STOP_SECONDS)
         for signalled, timeout in ((psutil.Process.terminate, 5.0), (psutil.Process.kill, 5.0)):
             for process in alive:

@@ -69,11 +69,6 @@ class Place:
     def pipeline(self) -> Pipeline:
         return Pipeline(self.settings, NullTracker())
 
-    def run(self, job: str, key: str) -> dg.ExecuteInProcessResult:
-        """A job in this process; the error of a step is the test's error."""
-        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        return self.defs.resolve_job_def(job).execute_in_process(run_config=quiet, partition_key=key, instance=self.instance)
-
     def add(self, name: str, **options) -> Path:
         return write_task(self.settings.tasks, name, **options)
 

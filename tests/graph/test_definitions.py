@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -21,7 +22,7 @@ def test_the_definitions_are_loadable() -> None:
 
 
 def test_the_chain_runs_from_seeds_to_package() -> None:
-    for parent, child in zip(FLOW, FLOW[1:]):
+    for parent, child in pairwise(FLOW):
         assert dg.AssetKey(parent) in GRAPH.get(dg.AssetKey(child)).parent_keys, f"{child} does not follow {parent}"
     assert len(GRAPH.get_all_asset_keys()) == 9
 

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from pp_assets import names
-from pp_assets.execute import Runner
+from pp_assets.execute import QUIET, Runner
 from pp_assets.partitions import register
 from pp_assets.pipeline import BASELINES, DATASETS, EVALUATIONS, INPUTS
 from pp_assets.task.examples import count_test_openings
@@ -15,17 +15,29 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict]:
     return {e.asset_key.to_user_string(): dict(e.materialization.metadata) for e in result.get_asset_materialization_events()}
 
 
-def test_the_data_job_leaves_every_stage_and_its_checks_and_a_second_run_computes_nothing(place) -> None:
-    place.add("alpha")
-    register(place.instance, ["alpha"], ["encoder-frozen"])
-    run = place.run(names.JOB_TASK_DATA, "alpha")
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory):
+    from conftest import write_task
+
+    from pp_resources.settings import Settings
+
+    root = tmp_path_factory.mktemp("whole")
+    write_task(root / "tasks", "alpha")
+    with Runner(Settings(root / "home", root / "tasks", 1), tracking=False) as made:
+        yield made
+
+
+def test_the_data_job_leaves_every_stage_and_its_checks_and_a_second_run_computes_nothing(runner: Runner) -> None:
+    register(runner.instance, ["alpha"], ["encoder-frozen"])
+    job = runner.defs.resolve_job_def(names.JOB_TASK_DATA)
+    run = job.execute_in_process(run_config=QUIET, partition_key="alpha", instance=runner.instance)
     first = shown(run)
     assert list(first) == ["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"]
     assert not any(metadata["reused"].value for metadata in first.values())
     assert first["clusters"]["map"].value.startswith("![map](data:image/png;base64,")
     assert first["generated_data"]["sample"].records and first["seeds"]["train"].value > 40
-    assert first["seeds"]["path"].value == str(place.pipeline.current(DATASETS, "alpha").path)
-    openings = count_test_openings(place.pipeline.ledger, "alpha")
+    assert first["seeds"]["path"].value == str(runner.pipeline.current(DATASETS, "alpha").path)
+    openings = count_test_openings(runner.pipeline.ledger, "alpha")
     assert openings == 1, "the baselines, and nothing else"
 
     checks = {e.check_name: e for e in run.get_asset_check_evaluations()}
@@ -33,12 +45,12 @@ def test_the_data_job_leaves_every_stage_and_its_checks_and_a_second_run_compute
     assert {k: v.value for k, v in checks[names.CHECK_LEAKAGE].metadata.items()} == {"same_item": 0, "same_group": 0, "near_duplicate": 0}
     assert checks[names.CHECK_QUALITY].metadata["test"].value > 10
 
-    second = shown(place.run(names.JOB_TASK_DATA, "alpha"))
+    second = shown(job.execute_in_process(run_config=QUIET, partition_key="alpha", instance=runner.instance))
     assert all(metadata["reused"].value for metadata in second.values())
-    assert count_test_openings(place.pipeline.ledger, "alpha") == openings
-    record = place.instance.get_latest_data_version_record(dg.AssetKey("seeds"), partition_key="alpha")
+    assert count_test_openings(runner.pipeline.ledger, "alpha") == openings
+    record = runner.instance.get_latest_data_version_record(dg.AssetKey("seeds"), partition_key="alpha")
     version = record.asset_materialization.tags["dagster/data_version"]
-    assert version == place.pipeline.current(DATASETS, "alpha").digest
+    assert version == runner.pipeline.current(DATASETS, "alpha").digest
 
 
 def test_feedback_changes_training_rows_and_leaves_the_test_rows(place) -> None:
@@ -58,25 +70,13 @@ def test_a_stage_without_its_upstream_says_what_to_run(place) -> None:
         place.pipeline.clusters("alpha")
 
 
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory):
-    from conftest import write_task
-
-    from pp_resources.settings import Settings
-
-    root = tmp_path_factory.mktemp("whole")
-    write_task(root / "tasks", "alpha")
-    with Runner(Settings(root / "home", root / "tasks", 1), tracking=False) as made:
-        yield made
-
-
 def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
     steps = runner.everything("alpha")
     assert [s.asset for s in steps] == [
         *("seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"),
         *("adapter", "eval_report", "package", "leaderboard"),
     ]
-    assert not any(s.reused for s in steps)
+    assert [s.asset for s in steps if not s.reused] == ["adapter", "eval_report", "package", "leaderboard"]
     report = runner.pipeline.current(EVALUATIONS, "alpha/encoder-frozen")
     assert report.metadata["verdict"] in ("SHIP", "DO NOT SHIP", "NOT ENOUGH DATA") and report.metadata["best_baseline"]
     assert report.inputs["baselines"] == runner.pipeline.current(BASELINES, "alpha").digest
