@@ -1,0 +1,92 @@
+"""The grammar of a task's answers (llguidance): which tokens may come next so that the JSON follows its schema.
+
+Greedy choice among the allowed tokens, forced text in its canonical tokens: baselines and adapters must use the same engine to be
+comparable.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLTokenizer
+from llguidance.hf import from_tokenizer
+from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+
+from pp_resources.errors import UserError
+
+# Compact JSON, as the training answers are written.
+_COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+# Keywords whose value is a map of schemas, not a schema.
+_MAPS = ("properties", "$defs", "definitions", "patternProperties")
+# Keywords whose value is data, in which a key "properties" would mean nothing.
+_DATA = ("enum", "const", "default", "examples")
+
+
+class Grammar:
+    """Compiled once per schema and tokenizer; `start()` gives a fresh matcher for one answer."""
+
+    def __init__(self, tokenizer: Any, schema: Mapping[str, Any], vocab_size: int) -> None:
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise UserError(
+                "constrained decoding needs a fast tokenizer", where=str(tokenizer.name_or_path), how="set decoding.constrained to false"
+            )
+        self.vocab_size = vocab_size
+        self.tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=tokenizer.eos_token_id)
+        self._first = LLMatcher(self.tokenizer, LLMatcher.grammar_from_json_schema(tighten(schema), overrides=_COMPACT))
+        if self._first.is_error():
+            reason = self._first.get_error().splitlines()[0]
+            how = "simplify the schema or set decoding.constrained to false"
+            raise UserError(f"constrained decoding cannot enforce the output schema: {reason}", where="io_schema.output", how=how)
+
+    def start(self) -> LLMatcher:
+        return self._first.deep_copy()
+
+    def accepts(self, ids: list[int]) -> bool:
+        """Whether the grammar can produce exactly this answer, end token included."""
+        return self.start().validate_tokens(ids) == len(ids)
+
+    def allowed(self, matchers: list[LLMatcher]) -> np.ndarray:
+        """Boolean (len(matchers), vocabulary): the tokens that may come next."""
+        bits = allocate_token_bitmask(len(matchers), self.vocab_size)
+        for row, matcher in enumerate(matchers):
+            fill_next_token_bitmask(matcher, bits, row)
+        # numpy unpacks faster than the library's torch helper compiles, which moreover needs a C++ compiler at run time.
+        return np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:, : self.vocab_size].astype(bool)
+
+    def token_bytes(self, token: int) -> bytes:
+        return self.tokenizer.decode_bytes([token])
+
+
+def tighten(schema: Any) -> Any:
+    """The schema of canonical answers, which is narrower than that of valid ones.
+
+    Objects with known keys take no others and have every key that may be null (an absent optional value is written as null);
+    annotations of ours (``x-…``) are dropped, since the grammar compiler refuses what it does not know.
+    """
+    if isinstance(schema, list):
+        return [tighten(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made = {k: _inner(k, v) for k, v in schema.items() if not k.startswith("x-")}
+    if isinstance(made.get("properties"), dict):
+        made.setdefault("additionalProperties", False)
+        always = [name for name, child in made["properties"].items() if name in made.get("required", []) or _takes_null(child)]
+        made["required"] = [*always, *(name for name in made.get("required", []) if name not in always)]
+    return made
+
+
+def _inner(key: str, value: Any) -> Any:
+    if key in _DATA:
+        return value
+    if key in _MAPS and isinstance(value, Mapping):
+        return {name: tighten(child) for name, child in value.items()}
+    return tighten(value)
+
+
+def _takes_null(node: Any) -> bool:
+    if not isinstance(node, Mapping):
+        return False
+    kind = node.get("type")
+    if kind is not None:
+        return kind == "null" or (isinstance(kind, list) and "null" in kind)
+    return None in node.get("enum", []) or any(_takes_null(branch) for word in ("anyOf", "oneOf") for branch in node.get(word, []))

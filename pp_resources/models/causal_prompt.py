@@ -1,0 +1,109 @@
+"""From a prompt to token ids, the same way in training and in decoding.
+
+A prompt is a fixed text before the input, the input, a fixed text after it. Three pieces are tokenised apart: the prefix (all that no
+input can change, up to the last line end before the input, computed once for all inputs), the rest of the prompt, and the answer. A
+word border stands at both cuts, so that no token of one piece could have merged with the next.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pp_resources.errors import UserError
+
+# Private-use characters that stand for the input while a chat template is filled in.
+_MARK = "\ue000input\ue001"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Text of a task around its input: the system prompt ("" for none) and the user message before and after the input (few-shot
+    examples included)."""
+
+    system: str
+    before: str
+    after: str
+
+
+class PromptEncoder:
+    """Token ids of a prompt for one tokenizer.
+
+    With a chat template the messages go through it; without one the text is system prompt, blank line, user message, and it ends in a
+    line end.
+    """
+
+    def __init__(self, tokenizer: Any, prompt: Prompt) -> None:
+        if tokenizer.eos_token_id is None:
+            raise UserError(
+                "the tokenizer has no end token", where=str(tokenizer.name_or_path), how="set eos_token in its tokenizer_config.json"
+            )
+        self.tokenizer = tokenizer
+        self.prompt = prompt
+        before, after = self._around()
+        cut = before.rfind("\n") + 1
+        self._open, self._after = before[cut:], after
+        self.prefix_text = before[:cut]
+
+    @cached_property
+    def prefix_ids(self) -> list[int]:
+        """What all inputs share; at least one token unless the prompt starts with the input."""
+        return self._begin() + self._ids(self.prefix_text)
+
+    def suffix_ids(self, input_text: str) -> list[int]:
+        """The rest of the prompt for one input; never empty."""
+        return self._ids(self._open + input_text + self._after)
+
+    def completion_ids(self, answer: str) -> list[int]:
+        """An answer and the end token."""
+        return [*self._ids(answer), self.tokenizer.eos_token_id]
+
+    def text(self, input_text: str) -> str:
+        """The whole prompt as text (without a start token)."""
+        return self.prefix_text + self._open + input_text + self._after
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def _begin(self) -> list[int]:
+        # A chat template writes its own start token; elsewhere it stands where the tokenizer puts one itself.
+        start = self.tokenizer.bos_token_id
+        if self.tokenizer.chat_template or start is None:
+            return []
+        return [start] if self.tokenizer("")["input_ids"][:1] == [start] else []
+
+    def _around(self) -> tuple[str, str]:
+        user = self.prompt.before + _MARK + self.prompt.after
+        if self.tokenizer.chat_template:
+            text = self._chat(user)
+        else:
+            text = (f"{self.prompt.system}\n\n" if self.prompt.system else "") + user
+            text += "" if text.endswith("\n") else "\n"
+        before, found, after = text.partition(_MARK)
+        if not found or _MARK in after:
+            raise UserError(
+                "the chat template drops or repeats the user message", where=str(self.tokenizer.name_or_path), how="use another base model"
+            )
+        return before, after
+
+    def _chat(self, user: str) -> str:
+        from jinja2 import TemplateError
+
+        # Templates of reasoning models open a thinking block unless told not to; others ignore the argument.
+        options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+        system = self.prompt.system
+        messages = (
+            [{"role": "system", "content": system}, {"role": "user", "content": user}] if system else [{"role": "user", "content": user}]
+        )
+        try:
+            return str(self.tokenizer.apply_chat_template(messages, **options))
+        except TemplateError:
+            if not system:
+                raise
+            # Some templates refuse the system role.
+            return str(self.tokenizer.apply_chat_template([{"role": "user", "content": f"{system}\n\n{user}"}], **options))
+
+
+def token_budget(lengths: list[int]) -> int:
+    """Token limit of an answer: 1.5 times the 99th percentile of what the training answers need (tokens, end token included)."""
+    ordered = sorted(lengths)
+    return int(1.5 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]) + 1 if ordered else 256
