@@ -73,6 +73,9 @@ class EncoderRun:
         self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay)
         self.trainable = sum(w.numel() for w in self.weights.values())
         self.initial_sha256 = _hash(self.tensors())
+        self.batch_size = self.params.batch_size
+        if math.ceil(len(self.rows) / self.batch_size) * self.params.epochs > self.params.max_steps:
+            self.batch_size *= 2
         self.steps_per_epoch = len(self.batches(0))
         affordable = max(self.params.least_epochs, round(self.params.max_steps / self.steps_per_epoch))
         self.epochs = min(self.params.epochs, affordable)
@@ -102,7 +105,7 @@ class EncoderRun:
         draw = random.Random(f"{self.seed}/{epoch}")
         order = list(range(len(self.rows)))
         draw.shuffle(order)
-        size, out = self.params.batch_size, []
+        size, out = self.batch_size, []
         for start in range(0, len(order), size * BUCKET_BATCHES):
             bucket = sorted(order[start : start + size * BUCKET_BATCHES], key=lambda i: (len(self.rows[i].ids), i))
             out += [bucket[i : i + size] for i in range(0, len(bucket), size)]
@@ -183,6 +186,7 @@ class EncoderRun:
             "base_weights_sha256": weights_sha256(self.base),
             "initial_adapter_sha256": self.initial_sha256,
             "trainable_parameters": self.trainable,
+            "batch_size": self.batch_size,
             "train_rows": len(self.rows),
             "val_rows": len(self.val_rows),
             "labels": self.labels,

@@ -8,7 +8,7 @@ class EncoderParams:
     """LoRA on a sentence encoder and the heads on top of it.
 
     `r` 0 freezes the encoder and trains the heads alone. Learning rates are peak values of a cosine with warm-up over `epochs`, or over as
-    many (but `least_epochs`) as `max_steps` allow: small data needs many passes, large data few. `patience` counts epochs without a better
+    many (but `least_epochs`) as `max_steps` allow: small data needs many passes, large data few, in batches twice as large. `patience` counts epochs without a better
     validation score.
     """
 
@@ -16,7 +16,7 @@ class EncoderParams:
     alpha: int = 32
     dropout: float = 0.0
     lr: float = 2e-3
-    head_lr: float = 5e-3
+    head_lr: float = 1e-3
     epochs: int = 20
     least_epochs: int = 3
     max_steps: int = 1400
