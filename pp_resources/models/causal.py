@@ -114,8 +114,9 @@ class CausalPredictor:
 
     def _prediction(self, answer: Decoded, suffix: int, latency_ms: float) -> Prediction:
         fields = field_confidence([self.grammar.token_bytes(t) for t in answer.tokens], answer.logprobs) if self.grammar else {}
+        text = self.tokenizer.decode(answer.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Prediction(
-            text=self.tokenizer.decode(answer.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            text=self.grammar.mend(text) if self.grammar and answer.finish_reason == "stop" else text,
             confidence=exp(sum(answer.logprobs)),
             fields=fields,
             tokens_in=self._tokens_in(suffix),

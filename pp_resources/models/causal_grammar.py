@@ -4,6 +4,7 @@ Greedy choice among the allowed tokens, forced text in its canonical tokens: bas
 comparable.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from llguidance.hf import from_tokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from pp_resources.errors import UserError
+from pp_resources.json_schema import resolve
 
 # Compact JSON, as the training answers are written.
 _COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
@@ -30,7 +32,8 @@ class Grammar:
             raise UserError(
                 "constrained decoding needs a fast tokenizer", where=str(tokenizer.name_or_path), how="set decoding.constrained to false"
             )
-        self.vocab_size = vocab_size
+        self.schema, self.vocab_size = schema, vocab_size
+        self._unique = _mentions_unique(schema)
         self.tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=tokenizer.eos_token_id)
         self._first = LLMatcher(self.tokenizer, LLMatcher.grammar_from_json_schema(tighten(schema), overrides=_COMPACT))
         if self._first.is_error():
@@ -53,21 +56,29 @@ class Grammar:
         # numpy unpacks faster than the library's torch helper compiles, which moreover needs a C++ compiler at run time.
         return np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:, : self.vocab_size].astype(bool)
 
+    def mend(self, text: str) -> str:
+        """A whole answer without the repeated items of arrays that must not have any: the one rule that the grammar leaves open."""
+        if not self._unique:
+            return text
+        value = json.loads(text)
+        mended = _without_repeats(self.schema, self.schema, value)
+        return text if mended == value else json.dumps(mended, ensure_ascii=False, separators=(",", ":"))
+
     def token_bytes(self, token: int) -> bytes:
         return self.tokenizer.decode_bytes([token])
 
 
 def tighten(schema: Any) -> Any:
-    """The schema of canonical answers, which is narrower than that of valid ones.
+    """The schema of canonical answers as the grammar gets it: mostly narrower than that of valid ones.
 
-    Objects with known keys take no others and have every key that may be null (an absent optional value is written as null);
-    annotations of ours (``x-…``) are dropped, since the grammar compiler refuses what it does not know.
+    Objects with known keys take no others and have every key that may be null (an absent optional value is written as null). Annotations
+    of ours (``x-…``) are dropped, since the compiler refuses what it does not know, and so is `uniqueItems`, which `mend` sees to.
     """
     if isinstance(schema, list):
         return [tighten(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    made = {k: _inner(k, v) for k, v in schema.items() if not k.startswith("x-")}
+    made = {k: _inner(k, v) for k, v in schema.items() if not k.startswith("x-") and k != "uniqueItems"}
     if isinstance(made.get("properties"), dict):
         made.setdefault("additionalProperties", False)
         always = [name for name, child in made["properties"].items() if name in made.get("required", []) or _takes_null(child)]
@@ -90,3 +101,22 @@ def _takes_null(node: Any) -> bool:
     if kind is not None:
         return kind == "null" or (isinstance(kind, list) and "null" in kind)
     return None in node.get("enum", []) or any(_takes_null(branch) for word in ("anyOf", "oneOf") for branch in node.get(word, []))
+
+
+def _mentions_unique(node: Any) -> bool:
+    if isinstance(node, Mapping):
+        return node.get("uniqueItems") is True or any(_mentions_unique(child) for child in node.values())
+    return isinstance(node, list) and any(_mentions_unique(child) for child in node)
+
+
+def _without_repeats(root: Mapping[str, Any], node: Any, value: Any) -> Any:
+    inner, _ = resolve(root, node)
+    if isinstance(value, dict):
+        return {name: _without_repeats(root, inner.get("properties", {}).get(name, {}), child) for name, child in value.items()}
+    if not isinstance(value, list):
+        return value
+    items = [_without_repeats(root, inner.get("items", {}), item) for item in value]
+    if inner.get("uniqueItems") is not True:
+        return items
+    # As text, since JSON tells true from 1 and Python does not.
+    return list({json.dumps(item, sort_keys=True): item for item in items}.values())

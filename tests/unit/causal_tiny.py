@@ -28,48 +28,36 @@ INPUTS = [
     "Hello",
     "Where is B7? I need it now, it was meant for Monday.",
 ]
+CHAT = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<end>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 
 
-def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, context: int = 512, layers: int = 1, seed: int = 0) -> Path:
-    """A random Llama of 2 small layers; `chat` adds a chat template, `start` a tokenizer that writes a start token."""
-    words = [
-        "bill",
-        "parcel",
-        "other",
-        "urgent",
-        "order",
-        "topic",
-        "true",
-        "false",
-        "null",
-        *INPUTS,
-        *(json.dumps({"a": w}) for w in INPUTS),
-    ]
+def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, layers: int = 1) -> Path:
+    """A random Llama with a context of 512 tokens; `chat` adds a chat template, `start` a tokenizer that writes a start token."""
+    words = ["bill", "parcel", "other", "urgent", "order", "topic", "true", "false", "null", *INPUTS]
+    words += [json.dumps({"a": text}) for text in INPUTS]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    special = ["<end>", "<pad>", "<start>"]
-    bpe.train_from_iterator(
-        words * 3,
-        trainers.BpeTrainer(
-            vocab_size=380, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-        ),
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=380, special_tokens=["<end>", "<pad>", "<start>"], initial_alphabet=alphabet, show_progress=False
     )
+    bpe.train_from_iterator(words * 3, trainer)
     if start:
         from tokenizers.processors import TemplateProcessing
 
         bpe.post_processor = TemplateProcessing(single="<start> $A", special_tokens=[("<start>", 2)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<end>", pad_token="<pad>", bos_token="<start>" if start else None)
     if chat:
-        tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<end>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
-    torch.manual_seed(seed)
+        tokenizer.chat_template = CHAT
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer) + 8,  # as in many checkpoints: more rows of logits than tokens
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        max_position_embeddings=context,
+        max_position_embeddings=512,
         tie_word_embeddings=True,
         eos_token_id=0,
         pad_token_id=1,

@@ -90,10 +90,14 @@ def test_an_input_that_does_not_fit_the_context_is_not_cut_but_reported(base):
 
 
 def test_a_schema_that_the_grammar_cannot_enforce_is_refused_by_name(tmp_path):
-    schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}}, "required": ["a"]}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"type": "string"}, "contains": {"const": "x"}}},
+        "required": ["a"],
+    }
     with pytest.raises(UserError, match="cannot enforce the output schema") as error:
         CausalPredictor.from_base("x", write_tiny_base(tmp_path), schema, PROMPT)
-    assert "uniqueItems" in str(error.value) and "decoding.constrained" in str(error.value)
+    assert "contains" in str(error.value) and "decoding.constrained" in str(error.value)
 
 
 def test_a_folder_that_is_no_causal_model_is_refused(tmp_path):
@@ -176,6 +180,20 @@ def test_nullable_keys_are_always_written_and_unknown_ones_never():
     assert made["properties"]["a"] == {"type": ["string", "null"]}
     assert "x-c" in made["properties"]
     assert tighten({"type": "object", "properties": {}, "additionalProperties": True})["additionalProperties"] is True
+
+
+def test_items_that_must_not_repeat_are_said_once(tmp_path):
+    tokenizer = load_tokenizer(write_tiny_base(tmp_path))
+    items = {"type": "array", "items": {"type": ["string", "integer", "boolean"]}, "uniqueItems": True}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/x"}, "b": {"type": "array", "items": {"type": "integer"}}},
+        "$defs": {"x": items},
+    }
+    grammar = Grammar(tokenizer, schema, len(tokenizer))
+    assert grammar.mend('{"a":["é","y","é",1,true],"b":[1,1]}') == '{"a":["é","y",1,true],"b":[1,1]}'
+    assert grammar.mend('{"a":["x"]}') == '{"a":["x"]}'
+    assert Grammar(tokenizer, OUTPUT, len(tokenizer)).mend("not even JSON") == "not even JSON"
 
 
 def test_value_spans_name_nested_fields_and_stop_where_the_text_was_cut():

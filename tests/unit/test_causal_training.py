@@ -177,7 +177,7 @@ def test_an_adapter_without_effect_is_an_error(base, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_an_error_that_names_the_learning_rate(base, tmp_path):
-    with pytest.raises(UserError, match="loss is nan at step .*lower learning rate"):
+    with pytest.raises(UserError, match=r"loss is nan at step .*lower learning rate"):
         train(base, tmp_path / "out", recipe=replace(RECIPE, params=replace(RECIPE.params, lr=float("inf"))))
 
 
@@ -188,7 +188,7 @@ def test_an_encoder_recipe_is_refused(base, tmp_path):
 
 def test_rows_that_do_not_fit_the_context_are_refused_by_name(base, tmp_path):
     long = [Example(f"long-{i}", "word " * 600, {"order": None, "topic": "bill", "urgent": False}) for i in range(7)]
-    with pytest.raises(UserError, match="7 training rows do not fit .* 512 tokens.*: long-0, long-1, long-2, long-3, long-4 and 2 more"):
+    with pytest.raises(UserError, match=r"7 training rows do not fit .* 512 tokens.*: long-0, long-1, long-2, long-3, long-4 and 2 more"):
         train(base, tmp_path / "out", rows=[*examples(3), *long])
 
 
