@@ -65,9 +65,9 @@ def pp() -> Any:
     """The command line as a click command."""
     import typer
 
-    from pp_gateway import cli
+    from pp_gateway.cli.app import app
 
-    return typer.main.get_command(next(value for value in vars(cli).values() if isinstance(value, typer.Typer)))
+    return typer.main.get_command(app)
 
 
 def leaves(command: Any, path: str = "pp") -> Iterator[tuple[str, Any]]:
