@@ -1,0 +1,116 @@
+"""Answers of a package for lines of text: what `pp predict` and the package's own loader call."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jsonschema.protocols import Validator
+
+from pp_assets.evaluation.outputs import strict_json
+from pp_assets.packaging.layout import SPEC, read_manifest, read_object, unsafe, use_problems
+from pp_assets.task.spec import TaskSpec, parse_spec
+from pp_resources.errors import UserError
+from pp_resources.json_schema import output_validator
+from pp_resources.models.interface import Prediction, Predictor
+from pp_resources.settings import Settings
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that was found whole and loaded."""
+
+    folder: Path
+    spec: TaskSpec
+    predictor: Predictor
+    inputs: Validator
+    outputs: Validator
+
+    def answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """One record a text: {input_text, output, valid, confidence, latency_ms}; `error` or `warning` where there is something to say.
+
+        `output` is the parsed JSON, None when the answer is none. A text that is no input of this task gets an error record.
+        """
+        wrong = [self._refused(text) for text in texts]
+        answers = iter(self.predictor.predict([text for text, why in zip(texts, wrong) if why is None]))
+        return [_error(text, why) if why is not None else self._record(text, next(answers)) for text, why in zip(texts, wrong)]
+
+    def _refused(self, text: str) -> str | None:
+        limit = self.spec.limits.max_input_chars
+        if not text.strip():
+            return "the input is empty"
+        if len(text) > limit:
+            return f"the input has {len(text)} characters, more than the task's limit of {limit}"
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"the input is not UTF-8 text (character {error.start})"
+        problem = next(self.inputs.iter_errors(text), None)
+        return f"the input breaks the task's input schema: {problem.message[:300]}" if problem else None
+
+    def _record(self, text: str, answer: Prediction) -> dict[str, Any]:
+        record = {"input_text": text, "output": None, "valid": False, "confidence": None, "latency_ms": round(answer.latency_ms, 3)}
+        try:
+            record["output"] = strict_json(answer.text)
+        except ValueError as error:
+            cut = answer.finish_reason == "length"
+            why = "the input is too long for the model, or its answer was cut off" if cut else f"the answer is not JSON ({error})"
+            return {**record, "error": why, "answer": answer.text}
+        record["confidence"] = None if answer.confidence is None else round(answer.confidence, 6)
+        problem = next(self.outputs.iter_errors(record["output"]), None)
+        if problem:
+            return {**record, "error": f"the answer breaks the schema: {problem.json_path}: {problem.message[:300]}"}
+        record["valid"] = True
+        if answer.finish_reason == "length":
+            record["warning"] = "the input is longer than the model reads: its end was left out"
+        return record
+
+
+def open_package(path: Path, *, threads: int | None = None) -> Package:
+    """Load a package after checking that its files are as the manifest says and that none that is loaded could run code.
+
+    `threads` as set for the installation by default. Raises UserError naming the first file that is wrong.
+    """
+    from pp_assets.training.predictors import load_predictor
+
+    path = path.resolve()
+    manifest = read_manifest(path)
+    problems = unsafe(path) or use_problems(path, manifest)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(problems[0] + more, where=str(path), how="'pp package verify' tells all; get the package again")
+    spec = parse_spec(read_object(path / SPEC), str(path / SPEC))
+    predictor = load_predictor(path, spec, threads or Settings.from_env().threads)
+    return Package(path, spec, predictor, output_validator(spec.io_schema.input), output_validator(spec.output_schema))
+
+
+def predict_package(path: Path, lines: Iterable[str], *, threads: int | None = None, batch_size: int = BATCH) -> Iterator[dict[str, Any]]:
+    """Answer lines as they come, `batch_size` at a time, in order; records as `Package.answer`. A bad line never ends the stream.
+
+    The package is loaded, and may be refused with a UserError, before the first line is read.
+    """
+    package = open_package(path, threads=threads)
+    return _stream(package, iter(lines), batch_size)
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """A record as one line of JSON; half surrogate pairs are escaped, since UTF-8 cannot carry them."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(record, allow_nan=False)
+    return text
+
+
+def _stream(package: Package, lines: Iterator[str], batch_size: int) -> Iterator[dict[str, Any]]:
+    while batch := list(islice(lines, batch_size)):
+        yield from package.answer([line.removesuffix("\n").removesuffix("\r") for line in batch])
+
+
+def _error(text: str, why: str) -> dict[str, Any]:
+    return {"input_text": text[:1000], "output": None, "valid": False, "confidence": None, "latency_ms": 0.0, "error": why}
