@@ -203,12 +203,12 @@ def training_spec(task: Task) -> str:
     """Digest of what a training and an answer depend on; of the metric the name, of the rubric how fields are compared."""
     spec = task.spec
     compare = {path: rule.compare for path, rule in spec.rubric.fields.items()}
-    return digest([spec.model_dump(mode="json", exclude=_WORDS), spec.primary_metric.name, compare])
+    return digest([spec.model_dump(mode="json", exclude=_WORDS), spec.primary_metric.name, compare], ordered=True)
 
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    return digest(task.spec.model_dump(mode="json", exclude={"description", "archived", "variants", "data", "eval_split"}))
+    return digest(task.spec.model_dump(mode="json", exclude={"description", "archived", "variants", "data", "eval_split"}), ordered=True)
 
 
 def base_digest(model_id: str) -> str:

@@ -170,7 +170,7 @@ def package(p: "Pipeline", name: str, variant: str) -> Artifact:
     task, dataset = p.task(name), p.current(stages.DATASETS, name)
     trained, report = p.current(stages.ADAPTERS, f"{name}/{variant}"), p.current(stages.EVALUATIONS, f"{name}/{variant}")
     if report.inputs["adapter"] != trained.digest:
-        raise UserError("the report is of another adapter", where=f"{name}/{variant}", how=f"run 'pp eval {name} {variant}'")
+        raise UserError("the report is of another adapter", where=f"{name}/{variant}", how=f"run 'pp eval {name} --variant {variant}'")
     inputs = {"dataset": dataset.digest, "adapter": trained.digest, "evaluation": report.digest, "spec": task.digest}
     inputs["code"] = source_digest("pp_assets.packaging.package")
 
@@ -296,7 +296,7 @@ def _check_same_data(p: "Pipeline", name: str, variant: str, dataset: Artifact, 
     # An adapter from other splits may have seen today's test rows.
     if (trained.inputs["train"], trained.inputs["val"]) != (rows_digest(rows.train), rows_digest(rows.val)):
         raise UserError(
-            "the adapter was trained on another version of the data", where=f"{name}/{variant}", how=f"run 'pp train {name} {variant}'"
+            "the adapter was trained on another version of the data", where=f"{name}/{variant}", how=f"run 'pp train {name} --variant {variant}'"
         )
 
 

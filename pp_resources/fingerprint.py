@@ -16,9 +16,10 @@ def canonical_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def digest(value: Any) -> str:
-    """SHA-256 (hex) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+def digest(value: Any, *, ordered: bool = False) -> str:
+    """SHA-256 (hex) of the canonical JSON of `value`; `ordered` where the order of keys means something (a schema's is that of the answers)."""
+    text = orjson.dumps(value) if ordered else canonical_json(value).encode()
+    return hashlib.sha256(text).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

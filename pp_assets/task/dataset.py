@@ -60,7 +60,7 @@ def dataset_inputs(task: Task) -> dict[str, str]:
     spec = task.spec
     parts = {"data": spec.data, **spec.model_dump(mode="json", include={"name", "io_schema", "eval_split", "limits"})}
     files = {f"data.{split or 'all'}": file_sha256(path) for path, split in task.data_files() if path.is_file()}
-    return {**files, "spec": digest(parts), "code": code_digest(*_MODULES)}
+    return {**files, "spec": digest(parts, ordered=True), "code": code_digest(*_MODULES)}
 
 
 def build_dataset(task: Task, out: Path, extra_rows: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def parse_spec(raw: dict[str, Any], where: str) -> TaskSpec:
 
 
 def spec_digest(spec: TaskSpec) -> str:
-    return digest(spec.model_dump(mode="json"))
+    return digest(spec.model_dump(mode="json"), ordered=True)
 
 
 def list_tasks(tasks_dir: Path) -> list[str]:

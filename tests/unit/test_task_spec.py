@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from pp_assets.task.spec import Task, TaskSpec, list_tasks, load_task, named_data_files, parse_spec, spec_digest, spec_json_schema
 from pp_resources.errors import UserError
+from pp_resources.settings import PROJECT_ROOT
 
 SPEC = """\
 version: 1
@@ -196,3 +197,11 @@ def test_the_rubric_says_how_a_field_is_compared(tmp_path: Path) -> None:
     spec = load_task("demo", write(tmp_path, SPEC + "rubric: {fields: {order: {compare: casefold}}}\n")).spec
     assert isinstance(spec, TaskSpec)
     assert [spec.compare(path) for path in ("team", "order", "tags")] == ["exact", "casefold", "set"]
+
+
+def test_another_order_of_properties_is_another_spec(tmp_path: Path) -> None:
+    spec = load_task("support-triage", PROJECT_ROOT / "tasks").spec
+    raw = spec.model_dump(mode="json")
+    properties = raw["io_schema"]["output"]["properties"]
+    raw["io_schema"]["output"]["properties"] = dict(reversed(properties.items()))
+    assert spec_digest(parse_spec(raw, "reversed")) != spec_digest(spec)
