@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_encoder_tokens import tiny, tiny_encoder  # noqa: F401
 from transformers import AutoModel, AutoTokenizer
 
@@ -157,7 +158,6 @@ def test_the_record_says_how_the_weights_came_about(trained, tiny):  # noqa: F81
 
 def test_a_loaded_adapter_answers_as_it_did_in_training_and_as_it_does_unmerged(trained, tiny):  # noqa: F811
     from peft import PeftModel
-    from safetensors.torch import load_file
 
     out, _, run = trained
     settings = json.loads((out / "adapter" / "heads.json").read_text())
@@ -209,6 +209,31 @@ def test_a_frozen_run_goes_on_after_a_kill(tiny, tmp_path, monkeypatch):  # noqa
         train(tiny, tmp_path / "out", recipe=FROZEN, on_metrics=kill)
     train(tiny, tmp_path / "out", recipe=FROZEN)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_the_weights_of_the_best_epoch_are_kept_also_after_a_kill(tiny, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(encoder, "CHECKPOINT_SECONDS", -1.0)
+    # Validation rows that say the opposite: the more is learnt, the higher their loss, so that the first epoch is the best.
+    changed = {
+        "val": [replace(row, output=example(i + 1).output) for i, row in enumerate(VAL, 40)],
+        "output": {"type": "object", "required": ["intent"], "properties": {"intent": OUTPUT["properties"]["intent"]}},
+    }
+    at_epoch, runs = {}, []
+    monkeypatch.setattr(encoder, "EncoderRun", lambda *args: runs.append(EncoderRun(*args)) or runs[-1])
+    train(tiny, tmp_path / "out", **changed, on_metrics=lambda m: "epoch" in m and at_epoch.update({m["epoch"]: runs[0].tensors()}))
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["best_epoch"] == 1
+    kept = load_file(tmp_path / "out" / "adapter" / "heads.safetensors")
+    assert all(torch.equal(value, at_epoch[1][f"heads.{name}"]) for name, value in kept.items())
+    assert any(not torch.equal(value, at_epoch[3][f"heads.{name}"]) for name, value in kept.items())
+
+    def kill(metrics):
+        if metrics["step"] >= 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tmp_path / "again", **changed, on_metrics=kill)
+    train(tiny, tmp_path / "again", **changed)
+    assert files(tmp_path / "again") == files(tmp_path / "out")
 
 
 def test_without_validation_rows_the_last_weights_are_kept(tiny, tmp_path):  # noqa: F811
