@@ -63,16 +63,16 @@ def test_the_default_encoder_is_found_without_a_hub_and_has_the_published_weight
 
 
 def test_an_unknown_base_is_refused_with_the_nearest_match(offline):
-    hint = "give a folder with config.json and safetensors, or a hub id that can be reached"
+    hint = "(or give a folder with config.json and safetensors, or a hub id that can be reached)"
     wrong = "sentence-transformers/all-MiniLM-L6-v3"
-    assert refusal(wrong) == f"unknown base model {wrong!r}; {hint} (did you mean {MINILM!r}?)"
-    assert refusal("promptprecision/tinybase").endswith("(did you mean 'promptprecision/tiny-base'?)")
+    assert refusal(wrong) == f"unknown base model {wrong!r}; did you mean {MINILM!r}? {hint}"
+    assert "; did you mean 'promptprecision/tiny-base'?" in refusal("promptprecision/tinybase")
     assert "known: promptprecision/tiny-base, sentence-transformers" in refusal("acme/x")
 
 
 @pytest.mark.parametrize("model_id", ["/no/such/folder", "a/b/c", "spa ce", "../up"])
 def test_what_is_no_hub_id_and_no_folder_is_unknown(model_id, offline):
-    assert refusal(model_id).startswith(f"unknown base model {model_id!r}; give a folder")
+    assert refusal(model_id).startswith(f"unknown base model {model_id!r}; ")
 
 
 def test_a_folder_without_config_or_without_safetensors_is_refused(tmp_path):
@@ -114,4 +114,4 @@ def test_a_cached_model_without_weights_is_asked_for_again_and_then_refused(tmp_
 def test_a_hub_that_cannot_be_reached_makes_a_base_unknown(tmp_path):
     code = "try:\n    find_base('acme/encoder')\nexcept UserError as error:\n    print(error)"
     said = elsewhere(code, HF_HOME=str(tmp_path), HF_ENDPOINT=NOWHERE).stdout
-    assert said.startswith("unknown base model 'acme/encoder'; give a folder with config.json")
+    assert said.startswith("unknown base model 'acme/encoder'; ")
