@@ -91,5 +91,5 @@ def _from_hub(model_id: str) -> Path:
 def _unknown(model_id: str) -> UserError:
     return UserError(
         f"unknown base model {model_id!r}",
-        how=f"{nearest(model_id, [*SHIPPED, *PACKAGED])} (or give a folder with config.json and safetensors, or a hub id that can be reached)",
+        how=f"{nearest(model_id, [*SHIPPED, *PACKAGED])} (or give a folder with config.json and safetensors, or a reachable hub id)",
     )

@@ -63,7 +63,7 @@ def test_the_default_encoder_is_found_without_a_hub_and_has_the_published_weight
 
 
 def test_an_unknown_base_is_refused_with_the_nearest_match(offline):
-    hint = "(or give a folder with config.json and safetensors, or a hub id that can be reached)"
+    hint = "(or give a folder with config.json and safetensors, or a reachable hub id)"
     wrong = "sentence-transformers/all-MiniLM-L6-v3"
     assert refusal(wrong) == f"unknown base model {wrong!r}; did you mean {MINILM!r}? {hint}"
     assert "; did you mean 'promptprecision/tiny-base'?" in refusal("promptprecision/tinybase")
