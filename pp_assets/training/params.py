@@ -8,8 +8,8 @@ class EncoderParams:
     """LoRA on a sentence encoder and the heads on top of it.
 
     `r` 0 freezes the encoder and trains the heads alone. Learning rates are peak values of a cosine with warm-up over `epochs`, or over as
-    many (but `least_epochs`) as `max_steps` allow: small data needs many passes, large data few, in batches twice as large. `patience` counts epochs without a better
-    validation score.
+    many (but `least_epochs`) as `max_steps` allow: small data needs many passes, large data few, in batches twice as large. `patience`
+    counts epochs without a better validation score.
     """
 
     r: int = 16
