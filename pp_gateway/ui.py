@@ -25,6 +25,8 @@ from pp_resources.tracking import MlflowTracker
 
 HOST = "127.0.0.1"
 DAGSTER_PORT, MLFLOW_PORT = 3000, 5000
+# MLflow's pages start on traces of chat applications, where no training run is to be seen.
+TRAINING_PAGES = "/#/experiments?workflowType=machine_learning"
 START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 
@@ -132,7 +134,7 @@ def run_ui(settings: Settings, *, say: Callable[[str], Any] = print, **options: 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             say(f"Dagster  {ui.dagster}")
-            say(f"MLflow   {ui.mlflow}")
+            say(f"MLflow   {ui.mlflow}{TRAINING_PAGES}")
             say(f"Logs     {settings.home / 'logs'}")
             say("Ctrl-C stops everything.")
             while not stopping and ui.failed() is None:

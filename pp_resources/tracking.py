@@ -167,8 +167,12 @@ class MlflowTracker:
     def _parent(self, task: str, variant: str) -> Any:
         with FileLock(self.home / "mlflow" / f".parent-{task}"):
             found = self.client.get_experiment_by_name(task)
-            # A location of its own: the default is `mlruns` under whatever folder the process happens to run in.
-            experiment = found.experiment_id if found else self.client.create_experiment(task, artifact_location=f"{self.artifacts}/{task}")
+            if found:
+                experiment = found.experiment_id
+            else:
+                # A location of its own: the default is `mlruns` under whatever folder the process happens to run in.
+                place = f"{self.artifacts}/{task}"
+                experiment = self.client.create_experiment(task, artifact_location=place)
             wanted = f"tags.`{STAGE_TAG}` = 'parent' and tags.`{VARIANT_TAG}` = '{variant}'"
             runs = self.client.search_runs([experiment], filter_string=wanted, max_results=1)
             if runs:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 import pytest
+from small_task import write_task
 
 from pp_assets import names
 from pp_assets.execute import QUIET, Runner
@@ -9,6 +10,7 @@ from pp_assets.partitions import register
 from pp_assets.pipeline import BASELINES, DATASETS, EVALUATIONS, INPUTS
 from pp_assets.task.examples import count_test_openings
 from pp_resources.errors import UserError
+from pp_resources.settings import Settings
 
 
 def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict]:
@@ -17,10 +19,6 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory):
-    from conftest import write_task
-
-    from pp_resources.settings import Settings
-
     root = tmp_path_factory.mktemp("whole")
     write_task(root / "tasks", "alpha")
     with Runner(Settings(root / "home", root / "tasks", 1), tracking=False) as made:
@@ -93,7 +91,7 @@ def test_an_adapter_of_other_data_is_not_evaluated(runner: Runner) -> None:
     p.inbox.add(p.task("alpha"), "one more thing about my invoice, honestly", output={"kind": "billing", "order": None})
     runner.task_data("alpha")
     assert p.current(INPUTS, "alpha").metadata["kept_written"] > 0
-    with pytest.raises(UserError, match="the adapter was trained on another version of the data; run 'pp train alpha encoder-frozen'"):
+    with pytest.raises(UserError, match="the adapter was trained on another version of the data; run 'pp train alpha"):
         p.eval_report("alpha", "encoder-frozen")
 
 

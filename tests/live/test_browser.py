@@ -14,11 +14,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import urlencode, urlparse
 
 import psutil
 import pytest
 
+from pp_assets.names import GROUP_DATA, GROUP_RESULTS, GROUP_TRAINING
 from pp_resources.settings import PROJECT_ROOT, Settings
 
 BROWSER = Path("/usr/bin/chromium")
@@ -45,7 +46,7 @@ class Running:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """An installation in which one small task was run from folder to leaderboard, tracked."""
-    spec = importlib.util.spec_from_file_location("graph_conftest", PROJECT_ROOT / "tests" / "graph" / "conftest.py")
+    spec = importlib.util.spec_from_file_location("small_task", PROJECT_ROOT / "tests" / "graph" / "small_task.py")
     assert spec and spec.loader
     helpers = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = helpers
@@ -81,7 +82,7 @@ raise SystemExit(run_ui(Settings(Path({str(settings.home)!r}), Path({str(setting
         assert line, f"ended early: {lines}"
         lines.append(line.strip())
     found = dict(line.split(maxsplit=1) for line in lines if "http" in line)
-    yield Running(found["Dagster"], found["MLflow"], settings, process)
+    yield Running(found["Dagster"], found["MLflow"].partition("/#")[0], settings, process)
     process.send_signal(signal.SIGINT)
     process.wait(60)
 
@@ -108,6 +109,11 @@ def asked(running: Running, query: str) -> dict:
         return json.loads(answer.read())["data"]
 
 
+def seen(page, text: str):
+    """The first visible element with exactly this text; pages keep hidden copies to measure widths."""
+    return page.get_by_text(text, exact=True).locator("visible=true").first
+
+
 def until(true: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -117,9 +123,10 @@ def until(true: Callable[[], bool], seconds: float = 120) -> None:
 
 def test_the_asset_graph_is_there(running: Running, browse, tmp_path: Path) -> None:
     page, hosts = browse
-    page.goto(f"{running.dagster}/asset-groups")
+    groups = ",".join(f"global@global:{group}" for group in (GROUP_DATA, GROUP_TRAINING, GROUP_RESULTS))
+    page.goto(f"{running.dagster}/asset-groups?{urlencode({'expanded': groups})}")
     for name in GRAPH:
-        page.get_by_text(name, exact=True).first.wait_for()
+        seen(page, name).wait_for()
     page.screenshot(path=tmp_path / "asset-graph.png")
     assert (tmp_path / "asset-graph.png").stat().st_size > 20_000
     assert hosts <= {"127.0.0.1", ""}, f"asked other hosts: {hosts}"
@@ -128,31 +135,33 @@ def test_the_asset_graph_is_there(running: Running, browse, tmp_path: Path) -> N
 def test_the_partitions_of_task_and_variant_are_there(running: Running, browse, tmp_path: Path) -> None:
     page, _ = browse
     page.goto(f"{running.dagster}/assets/adapter?view=partitions")
-    page.get_by_text("alpha", exact=True).first.wait_for()
-    page.get_by_text("encoder-frozen", exact=True).first.wait_for()
+    seen(page, "alpha").wait_for()
+    seen(page, "encoder-frozen").wait_for()
     page.screenshot(path=tmp_path / "partitions.png")
 
 
 def test_the_plots_and_the_verdict_of_a_report_are_there(running: Running, browse, tmp_path: Path) -> None:
     page, _ = browse
     page.goto(f"{running.dagster}/assets/eval_report?view=partitions&partition=alpha%7Cencoder-frozen")
-    page.get_by_text("best_baseline", exact=True).first.wait_for()
-    page.get_by_text("mlflow_run", exact=True).first.wait_for()
+    seen(page, "best_baseline").wait_for()
+    seen(page, "mlflow_run").wait_for()
     page.screenshot(path=tmp_path / "report.png", full_page=True)
 
 
 def test_the_mlflow_runs_are_there(running: Running, browse, tmp_path: Path) -> None:
     page, hosts = browse
-    page.goto(f"{running.mlflow}/#/experiments")
-    page.get_by_text("alpha", exact=True).first.wait_for()
-    page.get_by_text("alpha", exact=True).first.click()
-    page.get_by_text("encoder-frozen", exact=True).first.wait_for()
+    page.goto(f"{running.mlflow}/#/experiments?workflowType=machine_learning")
+    seen(page, "alpha").wait_for()
+    with urllib.request.urlopen(f"{running.mlflow}/api/2.0/mlflow/experiments/get-by-name?experiment_name=alpha") as answer:
+        experiment = json.loads(answer.read())["experiment"]["experiment_id"]
+    page.goto(f"{running.mlflow}/#/experiments/{experiment}/runs")
+    seen(page, "encoder-frozen").wait_for()
     page.screenshot(path=tmp_path / "mlflow.png")
     assert hosts <= {"127.0.0.1", ""}, f"asked other hosts: {hosts}"
 
 
 def test_a_new_task_folder_becomes_a_partition_and_a_run_by_itself(running: Running, browse, tmp_path: Path) -> None:
-    sys.modules["graph_conftest"].write_task(running.settings.tasks, "beta")
+    sys.modules["small_task"].write_task(running.settings.tasks, "beta")
     query = '{ partitionSets: assetNodeOrError(assetKey: {path: ["seeds"]}) { ... on AssetNode { partitionKeys } } }'
     until(lambda: "beta" in asked(running, query)["partitionSets"]["partitionKeys"])
     runs = "{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"
@@ -166,7 +175,7 @@ def test_a_new_task_folder_becomes_a_partition_and_a_run_by_itself(running: Runn
     until(finished, 300)
     page, _ = browse
     page.goto(f"{running.dagster}/assets/seeds?view=partitions")
-    page.get_by_text("beta", exact=True).first.wait_for()
+    seen(page, "beta").wait_for()
     page.screenshot(path=tmp_path / "beta.png")
 
 
