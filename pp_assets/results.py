@@ -190,7 +190,7 @@ def package(p: "Pipeline", name: str, variant: str) -> Artifact:
 
 
 def leaderboard(p: "Pipeline", name: str) -> Artifact:
-    """leaderboard.json: baselines and every variant that was evaluated on the current data, ranked, with pairwise tests."""
+    """leaderboard.json and .csv: baselines and every variant that was evaluated on the current data, ranked, with pairwise tests."""
     task, base = p.task(name), p.current(stages.BASELINES, name)
     reports = {
         key.partition("/")[2]: found
@@ -201,6 +201,8 @@ def leaderboard(p: "Pipeline", name: str) -> Artifact:
     inputs |= {f"evaluation.{variant}": found.digest for variant, found in reports.items()}
 
     def build(out: Path) -> Mapping[str, Any]:
+        import pandas as pd
+
         from pp_assets.evaluation.leaderboard import leaderboard as rank
         from pp_assets.evaluation.predictions import read_systems
 
@@ -214,6 +216,7 @@ def leaderboard(p: "Pipeline", name: str) -> Artifact:
             {"rank": e["rank"], "system": e["name"], "kind": e["kind"], **_numbers(e["primary"]), "verdict": verdicts.get(e["name"], "")}
             for e in entries
         ]
+        pd.DataFrame(table).to_csv(out / "leaderboard.csv", index=False)
         best = next((e for e in entries if e["kind"] == "candidate"), entries[0])
         return {
             "metric": entries[0]["metric"],
