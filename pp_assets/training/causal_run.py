@@ -58,8 +58,8 @@ class CausalRun:
         self.val_rows = encode_rows(spec, encoder, self.val, context_length(base))
         self.labels: LabelReport = label_report(encoder, self.rows, self.predictor.grammar)
         self.predictor.max_new_tokens = spec.decoding.max_new_tokens or self.labels.max_new_tokens
-        if self.labels.longest_row > EAGER_UP_TO:
-            base.set_attn_implementation("sdpa")
+        self.attention = "eager" if self.labels.longest_row <= EAGER_UP_TO else "sdpa"
+        base.set_attn_implementation(self.attention)
         self.bf16 = has_bf16()
         self.probes = [example.input_text for example in (val or train)[:PROBES]]
         self.before = self._probe()
@@ -116,7 +116,10 @@ class CausalRun:
         """Whole-object match of constrained answers (the evaluator's own rule) and token-normalised loss on the validation rows."""
         self.model.eval()
         self.predictor.forget_prefix()
+        base = self.predictor.model
+        base.set_attn_implementation("sdpa")  # faster where nothing is differentiated
         answers = self.predictor.predict([example.input_text for example in self.val])
+        base.set_attn_implementation(self.attention)
         hits = 0
         for example, answer in zip(self.val, answers, strict=True):
             expected = self.reader.read(dump_output(self.spec.io_schema.output, example.output))
@@ -199,7 +202,7 @@ class CausalRun:
             "seed": self.seed,
             "threads": self.threads,
             "bf16_autocast": self.bf16,
-            "attention": self.model.config._attn_implementation,
+            "attention": self.attention,
             "base_model_id": self.spec.base_model_id,
             "base_weights_sha256": weights_sha256(self.base),
             "initial_adapter_sha256": self.initial_sha256,
