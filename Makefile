@@ -1,0 +1,77 @@
+# `make` lists the targets. Needs python3.11 and a package index; everything is installed into .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+# A second index for torch, such as https://download.pytorch.org/whl/cpu: without it pip may fetch the CUDA build, which is large.
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PINS := .ci/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Nothing is sent anywhere, and threads that wait do not take a core from those that compute.
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export DAGSTER_DISABLE_TELEMETRY := yes
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help install install-bench demo test test-all ui lint base constraints licences clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
+
+install: .venv/.installed ## Make .venv with everything that the project needs (once; no network when up to date)
+
+install-bench: .venv/.installed-bench ## Also install the peers that benches compare with
+
+demo: install ## Take both example tasks through the whole pipeline: table, reports, packages
+	@$(BIN)/pp demo
+
+test: install ## Run the tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-all: install ## Run the slow tests and those with servers and a browser, too
+	@$(BIN)/python -m pytest -m "not gpu" $(PYTEST_ARGS)
+
+ui: install ## Start Dagster and MLflow on this machine and print their addresses
+	@$(BIN)/pp ui
+
+lint: install ## Run ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+base: install ## Train the small language model that ships with the project again, into .pp/base
+	@$(BIN)/python -m bench.make_base --out .pp/base
+
+constraints: .venv/.installed-bench ## Write what is installed to .ci/constraints.txt
+	@$(BIN)/python -m bench.licences --pins > $(PINS).new && mv $(PINS).new $(PINS)
+
+licences: install ## List the licence of every distribution that the project needs
+	@$(BIN)/python -m bench.licences
+
+clean: ## Remove .venv and caches; asks before it touches results
+	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@home="$${PP_HOME:-.pp}"; if [ -d "$$home" ]; then \
+		read -r -p "Also delete all results under $$home? Type yes: " answer || true; \
+		if [ "$$answer" = yes ]; then rm -rf -- "$$home"; else echo "kept $$home"; fi; fi
+
+# The python that makes .venv is no prerequisite: its timestamp says nothing.
+.venv/bin/python:
+	@command -v $(PYTHON) > /dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or give PYTHON=path" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+# torch first: it alone may come from another index. The stamp is written last, so that an install that broke off is done again.
+.venv/.installed: pyproject.toml $(PINS) | .venv/bin/python
+	@echo "Installing into .venv; the first time this takes minutes."
+	@$(PIP) install --constraint $(PINS) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@$(PIP) install --constraint $(PINS) --editable '.[dev]'
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed
+	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench]'
+	@touch $@

@@ -1,0 +1,72 @@
+"""All commands in one place, and what happens when one of them cannot do what it was asked for."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort
+
+from pp_gateway.cli import feedback, package, run, status, task, ui
+from pp_gateway.cli.environment import quiet_environment
+from pp_gateway.cli.output import Output
+from pp_resources.errors import UserError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="pp",
+    help="From a prompt and a few hundred examples to a small model of your own, with a report that proves or denies the improvement.",
+    epilog="Start with: pp task init my-task, then pp task check my-task, then pp run my-task. "
+    "State lives under PP_HOME (default .pp), tasks under PP_TASKS (default tasks/).",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.add_typer(task.app, name="task")
+run.add_commands(app)
+app.add_typer(package.app, name="package")
+app.command("predict")(package.predict)
+app.add_typer(feedback.app, name="feedback")
+app.command("status")(status.status)
+app.command("ui")(ui.ui)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"pp {version('promptprecision')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,  # noqa: ARG001
+) -> None:
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Nothing but bad input and interruption is caught."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    out = Output("--json" in args)
+    quiet_environment()
+    try:
+        code = app(args=args, prog_name="pp", standalone_mode=False)
+    except UserError as error:
+        out.error(str(error), {"what": error.what, "where": error.where, "how": error.how})
+        return BAD_INPUT
+    except typer.TyperException as error:
+        # An unknown command, a missing argument, an option with a value that it cannot have.
+        message = " ".join(error.format_message().split())
+        out.error(message, {"what": message, "where": "command line", "how": "add --help to the command to see what it takes"})
+        return error.exit_code
+    except (KeyboardInterrupt, Abort):
+        out.say("Interrupted. What was complete is kept; the same command goes on from there.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`pp predict … | head`): nothing is left to say, also not at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,125 @@
+"""`pp feedback`: put what people say about answers into the inbox, and read it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pp_gateway.cli.output import JsonFlag, Output, line, table
+from pp_gateway.cli.tasks import TaskArgument, settle
+from pp_resources.errors import UserError
+
+if TYPE_CHECKING:
+    from pp_assets.feedback.inbox import Added, Inbox
+    from pp_assets.task.spec import Task
+
+_FIELDS = {"input_text", "output", "rating", "comment", "source", "id"}
+
+app = typer.Typer(help="Send feedback and read it.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    task: TaskArgument,
+    input_text: Annotated[str | None, typer.Argument(metavar="[INPUT]", help="The text that the feedback is about.")] = None,
+    output: Annotated[str | None, typer.Option(help="The right output as JSON: a demonstration, from which the model learns.")] = None,
+    good: Annotated[bool | None, typer.Option("--good/--bad", help="Whether the answer was right.")] = None,
+    rating: Annotated[float | None, typer.Option(help="A rating as a number.")] = None,
+    comment: Annotated[str | None, typer.Option(help="Words.")] = None,
+    source: Annotated[str, typer.Option(help="Who says so.")] = "cli",
+    id: Annotated[str | None, typer.Option("--id", help="Your id; sending the same id and content again changes nothing.")] = None,
+    file: Annotated[Path | None, typer.Option(help="JSON lines with input_text and output, rating, comment, source or id.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Store feedback durably. Sending the same twice changes nothing. Demonstrations start a new data version and retraining.
+
+    Examples:
+
+        pp feedback add support-triage "Where is A-1?" --output '{"category":"delivery", …}'
+
+        pp feedback add support-triage "Where is A-1?" --bad --comment "not urgent"
+
+        pp feedback add support-triage --file corrections.jsonl
+    """
+    from pp_assets.feedback.inbox import Inbox
+    from pp_assets.task.spec import load_task
+
+    out = Output(as_json)
+    settings, name = settle(task)
+    found, inbox = load_task(name, settings.tasks), Inbox(settings.home / "feedback" / "inbox.db")
+    if good is not None and rating is not None:
+        raise UserError("--good/--bad and --rating together", where="command line", how="give one of them")
+    if (input_text is None) == (file is None):
+        raise UserError("give INPUT or --file", where="command line", how="one of them, not both")
+    if file is not None:
+        added = _add_file(inbox, found, file, source)
+    else:
+        values = {"input_text": input_text, "rating": good if good is not None else rating, "comment": comment, "source": source, "id": id}
+        parsed = None if output is None else _json(output, "--output")
+        added = [_add(inbox, found, {**values, "output": parsed})]
+    new = sum(entry.created for entry in added)
+    if not out.result({"task": name, "stored": new, "known": len(added) - new, "entries": [entry._asdict() for entry in added]}):
+        line(f"{name}: {new} stored, {len(added) - new} known already")
+
+
+@app.command("list")
+def list_(
+    task: TaskArgument,
+    after: Annotated[int, typer.Option(min=0, help="Only entries after this sequence number.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the feedback on a task, oldest first."""
+    from pp_assets.feedback.inbox import Inbox
+
+    out = Output(as_json)
+    settings, name = settle(task)
+    entries = Inbox(settings.home / "feedback" / "inbox.db").entries(name, after)
+    if out.result([asdict(entry) | {"output": None if entry.output is None else json.loads(entry.output)} for entry in entries]):
+        return
+    if not entries:
+        line(f"no feedback on {name}" + (f" after {after}" if after else ""))
+        return
+    said = [entry.output or (f"{entry.rating:g} " if entry.rating is not None else "") + (entry.comment or "") for entry in entries]
+    rows = [(str(e.seq), e.at[:16], e.kind, e.source, e.input_text[:60], text) for e, text in zip(entries, said, strict=True)]
+    table(("seq", "at", "kind", "source", "input", "feedback"), rows, right=("seq",))
+
+
+def _add_file(inbox: "Inbox", task: "Task", file: Path, source: str) -> list["Added"]:
+    """Add a file's lines in order. A bad line ends it and is named; those before it stay, and are known when they come again."""
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", where=str(file), how="give JSON lines in UTF-8") from error
+    added = []
+    for number, row in enumerate(text.split("\n"), 1):
+        if not row.strip():
+            continue
+        where = f"{file}:{number}"
+        values = _json(row, where)
+        if not isinstance(values, dict) or not isinstance(values.get("input_text"), str):
+            raise UserError("not an object with a text input_text", where=where)
+        unknown = sorted(values.keys() - _FIELDS)
+        if unknown:
+            from pp_resources.errors import nearest
+
+            raise UserError(f"unknown field {unknown[0]!r}", where=where, how=nearest(unknown[0], _FIELDS))
+        try:
+            added.append(_add(inbox, task, {"source": source, **values}))
+        except UserError as error:
+            raise UserError(error.what, where=f"{where}: {error.where}", how=error.how) from error
+    return added
+
+
+def _add(inbox: "Inbox", task: "Task", values: dict[str, Any]) -> "Added":
+    return inbox.add(task, values.pop("input_text"), **values)
+
+
+def _json(text: str, where: str) -> Any:
+    from pp_assets.task.spec_file import strict_json
+
+    try:
+        return strict_json(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not JSON: {error}", where=where, how='give an object such as {"field": "value"}') from error

@@ -1,0 +1,122 @@
+"""`pp run`, `pp demo`, `pp data`, `pp train`, `pp eval`: the jobs of Dagster in this process, so that both doors lead to equal results."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
+from pp_gateway.cli.results import result_of, show_results
+from pp_gateway.cli.stages import StageLog, running
+from pp_gateway.cli.tasks import TaskArgument, VariantOption, check_variants, settle
+from pp_resources.settings import Settings
+
+EXAMPLES = ("support-triage", "expense-notes")
+Variants = Annotated[list[str] | None, typer.Option("--variant", "-v", help="A variant; may be repeated. Default: those of the task.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed than the task's, kept apart from it.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put these commands at the top level."""
+    for command in (run, demo, data, train):
+        app.command(command.__name__)(command)
+    app.command("eval")(evaluate)
+
+
+def run(task: TaskArgument, variant: Variants = None, seed: Seed = None, as_json: JsonFlag = False) -> None:
+    """Do everything for a task: read its data, train its variants, evaluate, package, rank.
+
+    What has not changed is not computed again. The verdict of a variant, whatever it is, is a result and not an error.
+
+    Examples:
+
+        pp run support-triage
+
+        pp run support-triage --variant encoder-lora --seed 7
+
+        pp run tasks/support-triage --json > results.json
+    """
+    check_variants(variant or [])
+    settings, name = settle(task, seed=seed)
+    _everything(settings, [name], variant or [], Output(as_json))
+
+
+def demo(as_json: JsonFlag = False) -> None:
+    """Run both example tasks with all their variants.
+
+    Takes minutes the first time and seconds after that. Then look around with: pp ui
+    """
+    settings = Settings.from_env()
+    for name in EXAMPLES:
+        settle(name)
+    _everything(settings, list(EXAMPLES), [], Output(as_json))
+
+
+def data(task: TaskArgument, as_json: JsonFlag = False) -> None:
+    """Read, check, split and enrich a task's data, and answer its test items with every baseline.
+
+    Example:
+
+        pp data support-triage
+    """
+    out = Output(as_json)
+    settings, name = settle(task)
+    with running(settings, out) as (runner, log):
+        found = {step.asset: dict(step.artifact.metadata) for step in runner.task_data(name)}
+    if not out.result({"task": name, "data": found, **log.as_dict()}):
+        seeds, base = found["seeds"], found["baselines"]
+        line(f"{name}: {seeds['kept']} rows kept of {seeds['read']}, {seeds['quarantined']} in quarantine; ", end="")
+        line(f"train {seeds['train']}, val {seeds['val']}, test {seeds['test']} in {seeds['groups']} groups")
+        for warning in seeds["warnings"]:
+            line(f"warning: {warning}")
+        rows = [(row["baseline"], interval(row["value"], row["low"], row["high"]), row["what"]) for row in base["table"]]
+        table(("baseline", base["metric"], "what it is"), rows)
+        line(log.said())
+
+
+def train(task: TaskArgument, variant: VariantOption, seed: Seed = None, as_json: JsonFlag = False) -> None:
+    """Train one variant of a task, evaluate and package it. Data stages are brought up to date first.
+
+    Example:
+
+        pp train support-triage --variant encoder-lora
+    """
+    check_variants([variant])
+    out = Output(as_json)
+    settings, name = settle(task, seed=seed)
+    with running(settings, out) as (runner, log):
+        runner.task_data(name)
+        runner.train(name, variant)
+        results = [result_of(runner.pipeline, name, variant)]
+    _show(out, log, results)
+
+
+def evaluate(task: TaskArgument, variant: VariantOption, as_json: JsonFlag = False) -> None:
+    """Evaluate the adapter that is there, and package it. Fails when the data has changed since its training.
+
+    Example:
+
+        pp eval support-triage --variant encoder-lora
+    """
+    check_variants([variant])
+    out = Output(as_json)
+    settings, name = settle(task)
+    with running(settings, out) as (runner, log):
+        runner.evaluate(name, variant)
+        results = [result_of(runner.pipeline, name, variant)]
+    _show(out, log, results)
+
+
+def _everything(settings: Settings, names: list[str], variants: list[str], out: Output) -> None:
+    results: list[dict[str, Any]] = []
+    with running(settings, out) as (runner, log):
+        for name in names:
+            runner.everything(name, variants)
+            wanted = variants or runner.pipeline.task(name).spec.variants
+            results += [result_of(runner.pipeline, name, variant) for variant in wanted]
+    _show(out, log, results)
+
+
+def _show(out: Output, log: StageLog, results: list[dict[str, Any]]) -> None:
+    if not out.result({"results": results, **log.as_dict()}):
+        show_results(results)
+        line(log.said())

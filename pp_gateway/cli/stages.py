@@ -1,0 +1,111 @@
+"""Runs jobs in this process and shows each stage as it goes: reused or computed, why, and how long it took."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pp_gateway.cli.environment import log_to_file
+from pp_gateway.cli.output import Output, console
+from pp_resources.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from pp_assets.execute import Runner
+
+LOG = logging.getLogger("pp.stages")
+
+
+@dataclass
+class Stage:
+    """One stage of one task, or of one variant (`key` is task or task/variant)."""
+
+    stage: str
+    key: str
+    reused: bool
+    reason: str
+    path: str
+    seconds: float = 0.0
+
+    @property
+    def line(self) -> str:
+        said = "unchanged" if self.reused else f"computed ({self.reason})"
+        return f"  {self.stage:<17} {self.key:<32} {self.seconds:7.1f} s  {said}"
+
+
+@dataclass
+class StageLog:
+    """Hears Dagster's events and prints a line for each stage that is done."""
+
+    out: Output
+    status: "Status | None" = None
+    stages: list[Stage] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def hear(self, event: Any) -> None:
+        """One entry of Dagster's event log, as it is stored."""
+        LOG.info("%s %s: %s", event.job_name, event.step_key or "", event.user_message)
+        happened = event.dagster_event
+        if happened is None:
+            return
+        if happened.event_type_value == "STEP_START" and self.status:
+            self.status.update(f"{event.step_key} …")
+        elif happened.event_type_value == "ASSET_MATERIALIZATION":
+            self.stages.append(_stage(happened))
+        elif happened.event_type_value == "STEP_SUCCESS" and self.stages and self.stages[-1].stage == event.step_key:
+            self.stages[-1].seconds = round(happened.step_success_data.duration_ms / 1000, 2)
+            self.out.say(self.stages[-1].line)
+
+    def said(self) -> str:
+        """One sentence on all of it."""
+        total, reused = len(self.stages), sum(stage.reused for stage in self.stages)
+        took = f"{time.monotonic() - self.began:.1f} s"
+        if reused == total:
+            return f"nothing recomputed: {reused} of {total} stages unchanged ({took})"
+        return f"recomputed {total - reused} of {total} stages, {reused} unchanged ({took})"
+
+    def as_dict(self) -> dict[str, Any]:
+        reused = sum(stage.reused for stage in self.stages)
+        return {"recomputed": len(self.stages) - reused, "unchanged": reused, "stages": [asdict(stage) for stage in self.stages]}
+
+
+@contextmanager
+def running(settings: Settings, out: Output) -> Iterator[tuple["Runner", StageLog]]:
+    """A runner whose stages are shown. Its errors come out; where the log is, is said with them."""
+    file = log_to_file(settings)
+    log = StageLog(out)
+    terminal = console(stderr=True)
+    with terminal.status("starting …") as status:
+        log.status = status if terminal.is_terminal else None
+        from pp_assets.execute import Runner
+
+        try:
+            with Runner(settings) as runner:
+                _watch(runner, log)
+                yield runner, log
+        except Exception:
+            out.say(f"  stopped after {len(log.stages)} stages; log: {file}")
+            raise
+
+
+def _watch(runner: "Runner", log: StageLog) -> None:
+    """Hear every event that this process stores. Dagster's own listeners need the id of a run, which a job in process makes itself."""
+    store = runner.instance.handle_new_event
+
+    def store_and_tell(event: Any, **options: Any) -> None:
+        store(event, **options)
+        log.hear(event)
+
+    runner.instance.handle_new_event = store_and_tell  # type: ignore[method-assign]
+
+
+def _stage(happened: Any) -> Stage:
+    made = happened.step_materialization_data.materialization
+    values = {name: made.metadata[name].value for name in ("reused", "stale_because", "path")}
+    changed = values["stale_because"]
+    reason = changed if changed in ("first version", "nothing changed") else f"changed: {changed}"
+    key = str(happened.partition).replace("|", "/")
+    return Stage(made.asset_key.to_user_string(), key, bool(values["reused"]), reason, str(values["path"]))

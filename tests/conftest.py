@@ -1,0 +1,61 @@
+"""Every test has its own home folder, no network and one thread; what it puts into the environment is gone after it."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Set before any library that reads it is imported. One thread: tests run beside each other, and sums come out the same.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PP_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+}
+_OURS = ("PP_HOME", "PP_TASKS", "PP_STATE", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For fixtures that live longer than a test: nothing of the user's installation is read or written."""
+    with _restored():
+        for name in _OURS:
+            os.environ.pop(name, None)
+        os.environ["PP_HOME"] = str(tmp_path_factory.mktemp("home"))
+        os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hub"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, _own_state: None) -> Iterator[None]:
+    """A home folder of the test's own; environment and loggers as before when it ends."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with _restored(), warnings.catch_warnings():
+        os.environ["PP_HOME"] = str(tmp_path / ".pp")
+        yield
+    for handler in [h for h in root.handlers if h not in handlers]:
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+class _restored:
+    """The environment as it was, whatever happens inside."""
+
+    def __enter__(self) -> None:
+        self.before = dict(os.environ)
+
+    def __exit__(self, *_: object) -> None:
+        for name in os.environ.keys() - self.before.keys():
+            del os.environ[name]
+        os.environ.update(self.before)
