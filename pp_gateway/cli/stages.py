@@ -86,8 +86,11 @@ def running(settings: Settings, out: Output) -> Iterator[tuple["Runner", StageLo
             with Runner(settings) as runner:
                 _watch(runner, log)
                 yield runner, log
-        except Exception:
+        except BaseException as error:
             out.say(f"  stopped after {len(log.stages)} stages; log: {file}")
+            # Dagster takes Ctrl-C while a job runs and raises an error of its own for it.
+            if type(error).__name__ == "DagsterExecutionInterruptedError":
+                raise KeyboardInterrupt from error
             raise
 
 
