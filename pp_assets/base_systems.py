@@ -26,8 +26,8 @@ def answer_all(
     threads: int,
     progress: bool = False,
 ) -> list[System]:
-    """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings; `families` are those of
-    the task's variants: each adds what its own base can do without an adapter."""
+    """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings;
+    `families` are those of the task's variants: each adds what its own base can do without an adapter."""
     import torch
 
     from pp_resources.models.bases import find_base

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import read_json, scoring_spec
-from pp_assets.results import package_tags
+from pp_assets.result_facts import package_tags
 from pp_assets.sources import source_digest
 from pp_resources.artifacts import Artifact, write_atomic
 from pp_resources.errors import UserError

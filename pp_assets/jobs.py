@@ -3,6 +3,8 @@
 Belongs here: job definitions and the one op that is no asset. Does not belong here: what starts a job (`pp_sensors`, commands).
 """
 
+from typing import Any
+
 import dagster as dg
 
 from pp_assets import names
@@ -64,4 +66,4 @@ def regression_test() -> None:
     test_against_champion()
 
 
-JOBS = [task_data, train_variant, evaluate_variant, leaderboard_job, regression_test]
+JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, regression_test]

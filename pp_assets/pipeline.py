@@ -19,7 +19,8 @@ from pp_assets.task.spec import Task, load_task
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
-from pp_resources.tracking import NullTracker, Tracker, open_tracker
+from pp_resources.tracker import NullTracker, Tracker
+from pp_resources.tracking import open_tracker
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"

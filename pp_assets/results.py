@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import base_digest, rows_digest, scoring_spec, training_spec
+from pp_assets.result_facts import (
+    field_row,
+    libraries,
+    metric_numbers,
+    package_tags,
+    provenance,
+    report_numbers,
+    verdict_numbers,
+)
 from pp_assets.sources import source_digest
 from pp_assets.training.recipes import RECIPES, check_variant, get_recipe
 from pp_resources.artifacts import Artifact
@@ -21,15 +30,14 @@ from pp_resources.fingerprint import digest
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
     from pp_assets.task.examples import Example
-    from pp_assets.task.spec import Task
 
 BASELINE_MODULES = ("pp_assets.evaluation.baselines", "pp_assets.evaluation.predictions", "pp_assets.base_systems")
 REPORT_MODULES = ("pp_assets.evaluation.report", "pp_assets.evaluation.html", "pp_assets.training.predictors")
 
 
 def baselines(p: "Pipeline", name: str) -> Artifact:
-    """predictions/: majority, TF-IDF, nearest neighbours; with an encoder variant heads on the frozen encoder; with a causal one the bare base,
-    zero-shot and few-shot."""
+    """predictions/: majority, TF-IDF, nearest neighbours; with an encoder variant heads on the frozen encoder; with a causal one the
+    bare base, zero-shot and few-shot."""
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
     clusters = p.current(stages.CLUSTERS, name)
     families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES})
@@ -58,7 +66,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
         write_systems(out / "predictions", systems)
         ranked = rank(task, systems)
         best = ranked[0]
-        table = [{"baseline": e["name"], **_numbers(e["primary"]), "what": e["description"]} for e in ranked]
+        table = [{"baseline": e["name"], **metric_numbers(e["primary"]), "what": e["description"]} for e in ranked]
         return {
             "systems": len(systems),
             "best": best["name"],
@@ -145,7 +153,7 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
         described = get_recipe(variant).description
         systems = [System(name=variant, kind="candidate", description=described, rows=rows), *read_systems(base.file("predictions"))]
         write_systems(out / "predictions", systems)
-        report = build_report(task.spec, systems, variant, _provenance(p, task, variant, inputs))
+        report = build_report(task.spec, systems, variant, provenance(p, task, variant, inputs))
         write_report(report, out)
         for plot, data in render_plots(report).items():
             path = out / "plots" / f"{plot}.png"
@@ -213,7 +221,13 @@ def leaderboard(p: "Pipeline", name: str) -> Artifact:
         (out / "leaderboard.json").write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n", "utf-8")
         verdicts = {variant: found.metadata["verdict"] for variant, found in reports.items()}
         table = [
-            {"rank": e["rank"], "system": e["name"], "kind": e["kind"], **_numbers(e["primary"]), "verdict": verdicts.get(e["name"], "")}
+            {
+                "rank": e["rank"],
+                "system": e["name"],
+                "kind": e["kind"],
+                **metric_numbers(e["primary"]),
+                "verdict": verdicts.get(e["name"], ""),
+            }
             for e in entries
         ]
         pd.DataFrame(table).to_csv(out / "leaderboard.csv", index=False)
@@ -227,56 +241,6 @@ def leaderboard(p: "Pipeline", name: str) -> Artifact:
         }
 
     return p.store.produce(stages.LEADERBOARDS, name, inputs, build)
-
-
-def package_tags(variant: str, made: Artifact) -> dict[str, str]:
-    return {"variant": variant, "package_digest": made.digest, "verdict": str(made.metadata.get("verdict", ""))}
-
-
-def report_numbers(report: Mapping[str, Any]) -> dict[str, float]:
-    """The candidate's metrics that have a value."""
-    ours = next(s for s in report["systems"] if s["name"] == report["candidate"])
-    return {name: m["value"] for name, m in ours["metrics"].items() if m["value"] is not None}
-
-
-def verdict_numbers(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands beside a verdict wherever it is shown: candidate, best baseline, effect, interval, p, smallest detectable effect."""
-    verdict, metric = report["verdict"], report["primary_metric"]["name"]
-    values = {s["name"]: s["metrics"][metric] for s in report["systems"]}
-    ours, best = values[report["candidate"]], report["best_baseline"]
-    kept = ("effect", "low", "high", "p_value", "detectable", "n")
-    return {
-        "verdict": verdict["label"],
-        "reasons": list(verdict["reasons"]),
-        "metric": metric,
-        "value": ours["value"],
-        "value_low": ours["low"],
-        "value_high": ours["high"],
-        "best_baseline": best,
-        "best_baseline_value": values[best]["value"] if best else None,
-        **{name: verdict[name] for name in kept},
-    }
-
-
-def field_row(field: Mapping[str, Any]) -> dict[str, Any]:
-    """One field as a flat table row."""
-    row = {"field": field["path"], "kind": field["kind"]}
-    for side in ("candidate", "baseline"):
-        for kind in ("exact", "f1"):
-            found = field[f"{side}_{kind}"]
-            row[f"{side}_{kind}"] = None if found is None else found["value"]
-    return row
-
-
-def libraries() -> str:
-    """Digest of the versions that answers depend on: an upgrade makes answers stale, weights stay."""
-    from importlib.metadata import version
-
-    return digest({name: version(name) for name in ("torch", "transformers", "peft", "tokenizers", "numpy", "scikit-learn")})
-
-
-def _numbers(metric: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": metric["value"], "low": metric["low"], "high": metric["high"], "n": metric["n"]}
 
 
 def _test(p: "Pipeline", dataset: Artifact, name: str, reason: str) -> "list[Example]":
@@ -299,29 +263,7 @@ def _check_same_data(p: "Pipeline", name: str, variant: str, dataset: Artifact, 
     # An adapter from other splits may have seen today's test rows.
     if (trained.inputs["train"], trained.inputs["val"]) != (rows_digest(rows.train), rows_digest(rows.val)):
         raise UserError(
-            "the adapter was trained on another version of the data", where=f"{name}/{variant}", how=f"run 'pp train {name} --variant {variant}'"
+            "the adapter was trained on another version of the data",
+            where=f"{name}/{variant}",
+            how=f"run 'pp train {name} --variant {variant}'",
         )
-
-
-def _provenance(p: "Pipeline", task: "Task", variant: str, inputs: Mapping[str, str]) -> dict[str, Any]:
-    import platform
-    from importlib.metadata import version
-
-    from pp_assets.task.examples import count_test_openings
-
-    return {
-        "task_digest": task.digest,
-        "variant": variant,
-        "inputs": dict(inputs),
-        "test_openings": count_test_openings(p.ledger, task.name),
-        "hardware": {"machine": platform.machine(), "processor": _processor(), "threads": p.settings.threads, "device": "cpu"},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

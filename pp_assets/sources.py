@@ -8,7 +8,9 @@ from pp_resources.fingerprint import code_digest
 from pp_resources.settings import PROJECT_ROOT
 
 # What moves, words or records results and can change none.
-NEUTRAL = frozenset({"pp_resources.errors", "pp_resources.settings", "pp_resources.artifacts", "pp_resources.tracking"})
+NEUTRAL = frozenset(
+    {"pp_resources.errors", "pp_resources.settings", "pp_resources.artifacts", "pp_resources.tracker", "pp_resources.tracking"}
+)
 
 
 @lru_cache(maxsize=64)

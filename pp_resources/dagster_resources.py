@@ -5,7 +5,8 @@ from pathlib import Path
 import dagster as dg
 
 from pp_resources.settings import Settings
-from pp_resources.tracking import NullTracker, Tracker, open_tracker
+from pp_resources.tracker import NullTracker, Tracker
+from pp_resources.tracking import open_tracker
 
 
 class Installation(dg.ConfigurableResource):

@@ -8,75 +8,24 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlparse
 
 from filelock import FileLock
 
 from pp_resources.instance import QUIET
 from pp_resources.settings import Settings
+from pp_resources.tracker import NullTracker, Run, Tracker
 
 CHAMPION = "champion"
 TASK_TAG, VARIANT_TAG, STAGE_TAG = "pp.task", "pp.variant", "pp.stage"
 BATCH = 500  # metrics a request: MLflow takes 1000, params 100
 DEFAULT_UI = "http://127.0.0.1:5000"
-
-
-class Run(Protocol):
-    """One nested run. `where` names it for an artifact's metadata (`experiment_id`, `run_id`), empty when nothing is tracked."""
-
-    where: dict[str, str]
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-    def metrics(self, values: Mapping[str, Any], step: int = 0) -> None: ...
-    def summary(self, values: Mapping[str, Any]) -> None: ...
-    def tags(self, values: Mapping[str, Any]) -> None: ...
-    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def file(self, path: Path, folder: str = "") -> None: ...
-
-
-class Tracker(Protocol):
-    """What the pipeline says about its runs."""
-
-    def run(self, task: str, variant: str, stage: str) -> Any: ...
-    def url(self, where: Mapping[str, str]) -> str | None: ...
-    def register(self, task: str, where: Mapping[str, str], package: Path, tags: Mapping[str, str]) -> str | None: ...
-    def promote(self, task: str, version: str | None) -> None: ...
-
-
-class NullRun:
-    """Takes everything and keeps nothing."""
-
-    def __init__(self) -> None:
-        self.where: dict[str, str] = {}
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-    def metrics(self, values: Mapping[str, Any], step: int = 0) -> None: ...
-    def summary(self, values: Mapping[str, Any]) -> None: ...
-    def tags(self, values: Mapping[str, Any]) -> None: ...
-    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def file(self, path: Path, folder: str = "") -> None: ...
-
-
-class NullTracker:
-    """Tracking is off."""
-
-    @contextmanager
-    def run(self, task: str, variant: str, stage: str):  # type: ignore[no-untyped-def]  # noqa: ARG002
-        yield NullRun()
-
-    def url(self, where: Mapping[str, str]) -> str | None:  # noqa: ARG002
-        return None
-
-    def register(self, task: str, where: Mapping[str, str], package: Path, tags: Mapping[str, str]) -> str | None:  # noqa: ARG002
-        return None
-
-    def promote(self, task: str, version: str | None) -> None: ...
 
 
 def open_tracker(settings: Settings) -> Tracker:
@@ -121,7 +70,7 @@ class MlflowTracker:
         return client
 
     @contextmanager
-    def run(self, task: str, variant: str, stage: str):  # type: ignore[no-untyped-def]
+    def run(self, task: str, variant: str, stage: str) -> Iterator[Run]:
         """A nested run under the parent of this task and variant. Ends as FINISHED, or as FAILED when the block raises."""
         parent = self._parent(task, variant)
         tags = {"mlflow.parentRunId": parent.info.run_id, TASK_TAG: task, VARIANT_TAG: variant, STAGE_TAG: stage}

@@ -16,7 +16,7 @@ from pp_assets.jobs import task_data
 from pp_assets.pipeline import Pipeline
 from pp_resources.dagster_resources import Installation
 from pp_resources.fingerprint import digest
-from pp_resources.tracking import NullTracker
+from pp_resources.tracker import NullTracker
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ import dagster as dg
 
 from pp_assets import names
 from pp_assets.jobs import regression_test
-from pp_assets.partitions import parse_key
+from pp_assets.partitions import TaskVariant, parse_key
 
 
-def challengers(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str, str]]:
+def challengers(instance: dg.DagsterInstance, run_id: str) -> list[TaskVariant]:
     """(task, variant) of the packages that a run has materialised, sorted."""
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
     events = [r.event_log_entry.dagster_event for r in records if r.event_log_entry.dagster_event]
     keys = {str(e.partition) for e in events if e.asset_key == dg.AssetKey("package") and e.partition}
-    return sorted(tuple(parse_key(key)) for key in keys)
+    return sorted(parse_key(key) for key in keys)
 
 
 @dg.run_status_sensor(

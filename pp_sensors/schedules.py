@@ -7,7 +7,7 @@ import dagster as dg
 
 from pp_assets import names
 from pp_assets.jobs import evaluate_variant
-from pp_assets.partitions import key_of, parse_key
+from pp_assets.partitions import TaskVariant, key_of, parse_key
 from pp_assets.task.spec import list_tasks, load_task
 from pp_resources.dagster_resources import Installation
 from pp_resources.errors import UserError
@@ -26,9 +26,9 @@ def live_tasks(settings: Settings) -> set[str]:
     return found
 
 
-def due(materialized: set[str], live: set[str]) -> list[tuple[str, str]]:
+def due(materialized: set[str], live: set[str]) -> list[TaskVariant]:
     """(task, variant) of the materialised adapters of live tasks, in order."""
-    return sorted(tuple(parse_key(key)) for key in materialized if parse_key(key).task in live)
+    return sorted(parse_key(key) for key in materialized if parse_key(key).task in live)
 
 
 @dg.schedule(

@@ -19,7 +19,7 @@ from pp_assets.task.spec import list_tasks
 from pp_resources.dagster_resources import Installation
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
-from pp_resources.tracking import NullTracker
+from pp_resources.tracker import NullTracker
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pp_assets.data.assets import evaluated_inputs, seeds
 from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import task_variant, task_variants, tasks
 from pp_assets.pipeline import read_json
-from pp_assets.results import field_row
+from pp_assets.result_facts import field_row
 from pp_assets.training.assets import adapter
 from pp_resources.dagster_resources import Installation
 

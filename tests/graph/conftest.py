@@ -13,7 +13,7 @@ from pp_assets.build import build_defs
 from pp_assets.pipeline import Pipeline
 from pp_resources.dagster_resources import Installation
 from pp_resources.settings import Settings
-from pp_resources.tracking import NullTracker
+from pp_resources.tracker import NullTracker
 
 
 @dataclass

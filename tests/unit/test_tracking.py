@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pp_resources.settings import PROJECT_ROOT, Settings
-from pp_resources.tracking import MlflowTracker, NullTracker, flat, open_tracker
+from pp_resources.tracker import NullTracker
+from pp_resources.tracking import MlflowTracker, flat, open_tracker
 
 
 @pytest.fixture(scope="module")
