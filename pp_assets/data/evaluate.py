@@ -18,6 +18,7 @@ GENERATED_SCORE = 0.6
 NEIGHBOURS = 5
 LETTERS = 0.5  # at least this share of the characters of a text are letters, digits or spaces
 BLOCK = 1024
+WITNESSES = 20_000  # written rows that neighbours are looked for among: a block of similarities to them takes 80 MB
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,16 @@ def label_agreement(schema: Schema, rows: Sequence[Example], written: int, vecto
     if not paths or written <= NEIGHBOURS:
         return [1.0] * len(rows)
     labels = np.stack([_codes([repr(get_path(row.output, path)) for row in rows]) for path in paths], axis=1)
-    base = vectors[:written]
+    # Evenly spread over the data, the same ones every time.
+    base = np.unique(np.linspace(0, written - 1, min(written, WITNESSES)).astype(int))
     out: list[float] = []
     for start in range(0, len(rows), BLOCK):
         block = slice(start, min(start + BLOCK, len(rows)))
-        similarity = vectors[block] @ base.T
-        similarity[groups[block][:, None] == groups[None, :written]] = -np.inf
+        similarity = vectors[block] @ vectors[base].T
+        similarity[groups[block][:, None] == groups[None, base]] = -np.inf
         nearest = np.argpartition(-similarity, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
         valid = np.isfinite(np.take_along_axis(similarity, nearest, axis=1))
-        same = (labels[nearest] == labels[block][:, None, :]).mean(axis=2)
+        same = (labels[base[nearest]] == labels[block][:, None, :]).mean(axis=2)
         total = valid.sum(1)
         out += np.where(total > 0, (same * valid).sum(1) / np.maximum(total, 1), 1.0).round(4).tolist()
     return out

@@ -39,6 +39,13 @@ def test_two_separate_groups_become_two_topics_and_the_result_repeats() -> None:
     assert found.map.shape == (80, 2) and np.isfinite(found.map).all()
 
 
+def test_rows_beyond_the_sample_go_where_the_most_similar_row_went() -> None:
+    vectors = two_blobs()
+    found = cluster(vectors, seed=0, fitted=50)
+    first, second = found.labels[:40], found.labels[40:]
+    assert len(found.labels) == 80 and set(first[first >= 0]).isdisjoint(set(second[second >= 0]))
+
+
 def test_few_rows_are_one_topic() -> None:
     found = cluster(two_blobs(5), seed=0)
     assert found.labels.tolist() == [0] * 10
