@@ -28,8 +28,8 @@ SLUG = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 class Artifact:
     """One complete artifact folder.
 
-    `digest` is of the content (file names and hashes); `inputs` are what it was built from, by name; `metadata` is small JSON; `reused` says
-    that nothing was computed for this call; `stale_because` names the inputs that differ from the version that was current before.
+    `digest` is of the content (file names and hashes); `inputs` are what it was built from, by name; `metadata` is small JSON; `reused`
+    says that nothing was computed for this call; `stale_because` names the inputs that differ from the version that was current before.
     """
 
     kind: str
@@ -165,8 +165,9 @@ def write_atomic(path: Path, text: str) -> None:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    written = Path(name)
+    written.chmod(0o644)
+    written.replace(path)
     _sync(path.parent)
 
 

@@ -17,7 +17,7 @@ def canonical_json(value: Any) -> str:
 
 
 def digest(value: Any, *, ordered: bool = False) -> str:
-    """SHA-256 (hex) of the JSON of `value`, keys sorted; `ordered` keeps their order where it has a meaning (a schema's is that of answers)."""
+    """SHA-256 (hex) of the JSON of `value`, keys sorted; `ordered` keeps their order, which in a schema is that of the answers."""
     text = orjson.dumps(value) if ordered else canonical_json(value).encode()
     return hashlib.sha256(text).hexdigest()
 

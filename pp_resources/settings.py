@@ -11,7 +11,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 class Settings:
     """Paths of one installation.
 
-    `home` (PP_HOME, default `.pp` in the project) holds every piece of state; `tasks` (PP_TASKS, default `tasks/` in the project) the task folders.
+    `home` (PP_HOME, default `.pp` in the project) holds every piece of state; `tasks` (PP_TASKS, default `tasks/` in the project) the task
+    folders; `threads` (PP_THREADS) is how many a model may use.
     """
 
     home: Path

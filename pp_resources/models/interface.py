@@ -9,8 +9,8 @@ from typing import Protocol
 class Prediction:
     """One answer.
 
-    `text` is exactly what the model said (JSON when all is well; the evaluator parses it). `confidence` is a probability in 0..1 for the whole
-    object, or None when the model has none; `fields` the same per field, by dotted path. `latency_ms` is the wall time of the batch
+    `text` is exactly what the model said (JSON when all is well; the evaluator parses it). `confidence` is a probability in 0..1 for the
+    whole object, or None when the model has none; `fields` the same per field, by dotted path. `latency_ms` is the wall time of the batch
     divided by its size. `finish_reason` is "stop", or "length" when a limit cut the answer off.
     """
 
