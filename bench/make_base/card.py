@@ -42,8 +42,8 @@ from the input into it. It is the base on which PromptPrecision trains LoRA adap
 demonstrations and plain extraction.
 
 **What it is not.** It has no knowledge of the world and little of English: unseen wordings of a topic are near chance until an adapter
-has seen their like, and it invents labels that an instruction merely lists. Use a larger base for anything that needs language
-understanding.
+has seen their like, it invents labels that an instruction merely lists, and copying is far from reliable, least of all for kinds of
+values that it never saw (below). Use a larger base for anything that needs language understanding.
 
 ## Measured
 Free greedy decoding, no grammar, computed in fp32 from the fp16 weights shipped here, on generated tasks that training never drew.
@@ -67,7 +67,7 @@ on {plan[input_share]:.0%} of the prompt tokens at weight {plan[input_weight]}. 
 | --- | --- | --- | --- | --- |
 {curve}
 
-(the curve: 32 held-out tasks each, free greedy)
+(the curve: 32 held-out tasks each, free greedy; the loss of the first rows is mostly that of the easier drills)
 
 Tokenizer: byte-level BPE in which spaces, line ends and digits are tokens of their own, so that a word has the same pieces wherever it
 stands and copying it is copying its tokens.

@@ -1,7 +1,8 @@
 """A start for the first layer that already looks back: four of its heads attend to the token 1, 1, 2 and 3 places before.
 
-Copying needs "what stood before this token" at every position (induction heads build on it). Left to chance, 9 million tokens did not
-bring it about here (0.22 of the strings copied right); started this way, the layer above has only to learn the match.
+Copying needs "what stood before this token" at every position (induction heads build on it). Without this start 9.4 million tokens
+gave a loss of 1.08 on the answers and 0.22 of the strings copied right; with it (and short copy drills first) 7.3 million gave 0.61
+and about 0.4.
 """
 
 import math
