@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -44,24 +44,24 @@ def line(text: str = "", end: str = "\n") -> None:
     print(text, end=end, flush=True)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, right: Sequence[str] = ()) -> None:
-    """A table of the result; the columns in `right` hold numbers."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), whole: Sequence[str] = ()) -> None:
+    """A table of the result; the columns in `right` hold numbers, those in `whole` are never folded."""
     from rich import box
     from rich.table import Table
 
-    found = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in head:
-        found.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        found.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in whole)
     for row in rows:
         found.add_row(*(_plain(cell) for cell in row))
     console().print(found)
 
 
-def console(*, stderr: bool = False) -> "Console":
+def console(stream: TextIO | None = None) -> "Console":
     """A console as wide as the window, or wide enough for any table where there is none."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    stream = stream or sys.stdout
     wide = stream.isatty() or "COLUMNS" in os.environ
     return Console(file=stream, width=None if wide else UNBOUNDED, highlight=False)
 

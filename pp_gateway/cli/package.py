@@ -33,7 +33,7 @@ def build(task: TaskArgument, variant: VariantOption, as_json: JsonFlag = False)
     check_variants([variant])
     out = Output(as_json)
     settings, name = settle(task)
-    with running(settings, out) as (runner, log):
+    with running(settings) as (runner, log):
         runner.evaluate(name, variant)
         found = result_of(runner.pipeline, name, variant)
     if not out.result({**found, **log.as_dict()}):

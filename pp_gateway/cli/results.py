@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pp_gateway.cli.output import interval, line, number, p_value, signed, table
+from pp_gateway.cli.output import console, interval, line, number, p_value, signed, table
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
 _COPIED = ("metric", "value", "value_low", "value_high", "n", "best_baseline", "best_baseline_value", "effect", "low", "high", "p_value")
-HEAD = ("task", "variant", "metric", "value [95 % interval]", "n", "best baseline", "effect [95 % interval]", "p", "detectable", "verdict")
+HEAD = ("task", "variant", "metric", "value [95 % interval]", "n", "best baseline", "effect [95 % interval]", "p", "mde", "verdict")
+# The same for a narrow window: two lines a variant, one under the other.
+NARROW_HEAD = ("task\nvariant", "value, n\n[95 % interval]", "best\nbaseline", "effect\n[95 % interval]", "p\nmde", "verdict")
+FOLDED = ("best\nbaseline", "verdict")
+WIDE = 165
 
 
 def result_of(pipeline: "Pipeline", task: str, variant: str) -> dict[str, Any]:
@@ -33,8 +37,13 @@ def result_of(pipeline: "Pipeline", task: str, variant: str) -> dict[str, Any]:
 
 def show_results(results: Sequence[dict[str, Any]]) -> None:
     """The table, a sentence for each verdict, and each package's path on a line of its own."""
-    table(HEAD, [_row(result) for result in results], right=("n", "p", "detectable"))
-    line("detectable: the smallest effect that this many test items could have shown with 80 % power")
+    rows = [_row(result) for result in results]
+    if console().width >= WIDE:
+        table(HEAD, rows, right=("n", "p", "mde"), whole=HEAD)
+    else:
+        table(NARROW_HEAD, [_narrow(row) for row in rows], whole=[name for name in NARROW_HEAD if name not in FOLDED])
+        line(f"value: {', '.join(sorted({result['metric'] for result in results}))}")
+    line("mde: the minimum detectable effect, the smallest that this many test items could have shown with 80 % power")
     for result in results:
         line(f"{result['task']}/{result['variant']}: {result['verdict']}: {result['reasons'][0]}")
     line()
@@ -59,3 +68,9 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
         number(result["smallest_detectable_effect"]),
         result["verdict"],
     )
+
+
+def _narrow(row: tuple[str, ...]) -> tuple[str, ...]:
+    task, variant, _, value, n, baseline, effect, p, detectable, verdict = row
+    value, effect = value.replace(" [", f", {n}\n[", 1), effect.replace(" [", "\n[", 1)
+    return f"{task}\n{variant}", value, baseline.replace(" ", "\n"), effect, f"{p}\n{detectable}", verdict

@@ -60,7 +60,7 @@ def data(task: TaskArgument, as_json: JsonFlag = False) -> None:
     """
     out = Output(as_json)
     settings, name = settle(task)
-    with running(settings, out) as (runner, log):
+    with running(settings) as (runner, log):
         found = {step.asset: dict(step.artifact.metadata) for step in runner.task_data(name)}
     if not out.result({"task": name, "data": found, **log.as_dict()}):
         seeds, base = found["seeds"], found["baselines"]
@@ -83,7 +83,7 @@ def train(task: TaskArgument, variant: VariantOption, seed: Seed = None, as_json
     check_variants([variant])
     out = Output(as_json)
     settings, name = settle(task, seed=seed)
-    with running(settings, out) as (runner, log):
+    with running(settings) as (runner, log):
         runner.task_data(name)
         runner.train(name, variant)
         results = [result_of(runner.pipeline, name, variant)]
@@ -100,7 +100,7 @@ def evaluate(task: TaskArgument, variant: VariantOption, as_json: JsonFlag = Fal
     check_variants([variant])
     out = Output(as_json)
     settings, name = settle(task)
-    with running(settings, out) as (runner, log):
+    with running(settings) as (runner, log):
         runner.evaluate(name, variant)
         results = [result_of(runner.pipeline, name, variant)]
     _show(out, log, results)
@@ -108,7 +108,7 @@ def evaluate(task: TaskArgument, variant: VariantOption, as_json: JsonFlag = Fal
 
 def _everything(settings: Settings, names: list[str], variants: list[str], out: Output) -> None:
     results: list[dict[str, Any]] = []
-    with running(settings, out) as (runner, log):
+    with running(settings) as (runner, log):
         for name in names:
             runner.everything(name, variants)
             wanted = variants or runner.pipeline.task(name).spec.variants

@@ -1,19 +1,19 @@
 """Runs jobs in this process and shows each stage as it goes: reused or computed, why, and how long it took."""
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pp_gateway.cli.environment import log_to_file
-from pp_gateway.cli.output import Output, console
+from pp_gateway.cli.output import console
 from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from pp_assets.execute import Runner
 
 LOG = logging.getLogger("pp.stages")
@@ -40,8 +40,7 @@ class Stage:
 class StageLog:
     """Hears Dagster's events and prints a line for each stage that is done."""
 
-    out: Output
-    status: "Status | None" = None
+    terminal: "_Terminal"
     stages: list[Stage] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
@@ -51,13 +50,13 @@ class StageLog:
         happened = event.dagster_event
         if happened is None:
             return
-        if happened.event_type_value == "STEP_START" and self.status:
-            self.status.update(f"{event.step_key} …")
+        if happened.event_type_value == "STEP_START":
+            self.terminal.now(event.step_key)
         elif happened.event_type_value == "ASSET_MATERIALIZATION":
             self.stages.append(_stage(happened))
         elif happened.event_type_value == "STEP_SUCCESS" and self.stages and self.stages[-1].stage == event.step_key:
             self.stages[-1].seconds = round(happened.step_success_data.duration_ms / 1000, 2)
-            self.out.say(self.stages[-1].line)
+            self.terminal.say(self.stages[-1].line)
 
     def said(self) -> str:
         """One sentence on all of it."""
@@ -73,13 +72,11 @@ class StageLog:
 
 
 @contextmanager
-def running(settings: Settings, out: Output) -> Iterator[tuple["Runner", StageLog]]:
+def running(settings: Settings) -> Iterator[tuple["Runner", StageLog]]:
     """A runner whose stages are shown. Its errors come out; where the log is, is said with them."""
     file = log_to_file(settings)
-    log = StageLog(out)
-    terminal = console(stderr=True)
-    with terminal.status("starting …") as status:
-        log.status = status if terminal.is_terminal else None
+    with _terminal() as terminal:
+        log = StageLog(terminal)
         from pp_assets.execute import Runner
 
         try:
@@ -87,11 +84,45 @@ def running(settings: Settings, out: Output) -> Iterator[tuple["Runner", StageLo
                 _watch(runner, log)
                 yield runner, log
         except BaseException as error:
-            out.say(f"  stopped after {len(log.stages)} stages; log: {file}")
+            terminal.say(f"  stopped after {len(log.stages)} stages; log: {file}")
             # Dagster takes Ctrl-C while a job runs and raises an error of its own for it.
             if type(error).__name__ == "DagsterExecutionInterruptedError":
                 raise KeyboardInterrupt from error
             raise
+
+
+class _Terminal:
+    """Lines for the person who waits, and under them what is worked on and for how long; the latter not in a pipe or a log.
+
+    It writes to standard error as it was: while a job runs, Dagster sends the process's own to the run's log and mirrors it, late or never.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.console = console(stream)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        options: dict[str, Any] = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
+        self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, **options)
+        self.shown = self.progress.add_task("starting", total=None)
+
+    def now(self, stage: str) -> None:
+        self.progress.reset(self.shown, description=stage)
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _terminal() -> Iterator[_Terminal]:
+    try:
+        handle = os.dup(sys.stderr.fileno())
+    except OSError:
+        handle = os.open(os.devnull, os.O_WRONLY)
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+        terminal = _Terminal(stream)
+        with terminal.progress:
+            yield terminal
 
 
 def _watch(runner: "Runner", log: StageLog) -> None:
