@@ -30,7 +30,7 @@ from pp_resources.models.encoder.compile import Head, compile_schema, learn_empt
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
 from pp_resources.models.encoder.targets import head_loss, target_of
-from pp_resources.models.encoder.tokens import Encoded, collate, encode
+from pp_resources.models.encoder.tokens import Batch, Encoded, collate, encode
 
 MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
 BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
@@ -62,7 +62,8 @@ class EncoderRun:
         encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
         self.encoder = self._with_lora(encoder)
         self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
-        self._cached: list[Tensor] = self._start_states(Tensor.clone) if self.frozen else []
+        # States that never change are computed once.
+        self._cached, self._cached_val = (self._start_states(r, Tensor.clone) if self.frozen else [] for r in (self.rows, self.val_rows))
         self._start_heads()
         self.predictor = EncoderPredictor(recipe.name, self.encoder, self.heads, self.tokenizer, spec.io_schema.output, self._max_tokens)
         self.weights = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
@@ -118,7 +119,8 @@ class EncoderRun:
         self.heads.train()
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.schedule(step)
-        loss = self._loss([self.rows[i] for i in batch], [self.targets[i] for i in batch], batch if self.frozen else None)
+        states, padded = self._states([self.rows[i] for i in batch], [self._cached[i] for i in batch] if self.frozen else None)
+        loss = self._sum(self.heads(states, padded), [self.targets[i] for i in batch], padded)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
@@ -136,19 +138,23 @@ class EncoderRun:
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
+    @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
-        """Share of exact objects (the evaluator's own rule) and mean loss on the validation rows."""
-        answers = self.predictor.predict([e.input_text for e in self.val])
-        schema = self.spec.io_schema.output
-        hits = sum(
-            right(self.reader.read(a.text), self.reader.read(dump_output(schema, e.output))) for e, a in zip(self.val, answers, strict=True)
-        )
-        loss, size = 0.0, 64
-        with torch.inference_mode():
-            for start in range(0, len(self.val_rows), size):
-                rows, targets = self.val_rows[start : start + size], self.val_targets[start : start + size]
-                loss += self._loss(rows, targets).item() * len(rows)
-        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val_rows)}
+        """Share of exact objects (the evaluator's own rule) and mean loss on the validation rows, in one pass of the encoder."""
+        self.encoder.eval()
+        self.heads.eval()
+        loss, hits, size, schema = 0.0, 0, 64, self.spec.io_schema.output
+        order = sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            rows = [self.val_rows[i] for i in chosen]
+            states, batch = self._states(rows, [self._cached_val[i] for i in chosen] if self.frozen else None)
+            logits = self.heads(states, batch)
+            loss += self._sum(logits, [self.val_targets[i] for i in chosen], batch).item() * len(chosen)
+            for i, (values, _) in zip(chosen, self.predictor.decode(logits, rows, [self.val[i].input_text for i in chosen])):
+                expected = self.reader.read(dump_output(schema, self.val[i].output))
+                hits += right(self.reader.read(self.predictor.text_of(values)), expected)
+        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val)}
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: w.detach().clone() for name, w in self.weights.items()}
@@ -234,27 +240,28 @@ class EncoderRun:
         )
         return get_peft_model(encoder, config)
 
-    def _states(self, rows: Sequence[Encoded], cached: Sequence[int] | None) -> tuple[Tensor, Any]:
+    def _states(self, rows: Sequence[Encoded], cached: list[Tensor] | None) -> tuple[Tensor, Batch]:
+        """Token states of these rows, padded: those given, or from the encoder."""
         batch = collate(rows, self.tokenizer.pad_token_id or 0)
         if cached is not None:
-            return torch.nn.utils.rnn.pad_sequence([self._cached[i] for i in cached], batch_first=True), batch
+            return torch.nn.utils.rnn.pad_sequence(cached, batch_first=True), batch
         # peft would cast every input up to the adapter's fp32 only for autocast to cast it down again.
         casting = disable_input_dtype_casting(self.encoder) if self.bf16 and not self.frozen else nullcontext()
         with casting, torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             return self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch
 
-    def _loss(self, rows: Sequence[Encoded], targets: Sequence[list[Any]], cached: Sequence[int] | None = None) -> Tensor:
-        states, batch = self._states(rows, cached)
+    def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], batch: Batch) -> Tensor:
+        """The losses of all heads, added up."""
         total = torch.zeros(())
-        for k, (head, logits) in enumerate(zip(self.plan, self.heads(states, batch))):
-            part = head_loss(head, logits, [t[k] for t in targets], batch.words, self.heads.width, self.params.label_smoothing)
+        for k, (head, scores) in enumerate(zip(self.plan, logits)):
+            part = head_loss(head, scores, [t[k] for t in targets], batch.words, self.heads.width, self.params.label_smoothing)
             total = total + part * (self.params.span_weight if head.kind in ("span", "tags") else 1.0)
         return total
 
     @torch.no_grad()
-    def _start_states(self, keep: Callable[[Tensor], Tensor], size: int = 32) -> list[Tensor]:
+    def _start_states(self, rows: Sequence[Encoded], keep: Callable[[Tensor], Tensor], size: int = 32) -> list[Tensor]:
         """What `keep` makes of each row's token states (tokens, hidden) from the encoder as it is at the start."""
-        rows, out = self.rows, [torch.empty(0)] * len(self.rows)
+        out = [torch.empty(0)] * len(rows)
         self.encoder.eval()
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
         for start in range(0, len(order), size):
@@ -266,7 +273,7 @@ class EncoderRun:
 
     def _start_heads(self) -> None:
         # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
-        pooled = torch.stack([_mean(s) for s in self._cached] if self.frozen else self._start_states(_mean))
+        pooled = torch.stack([_mean(s) for s in self._cached] if self.frozen else self._start_states(self.rows, _mean))
         choices = [k for k, head in enumerate(self.plan) if head.kind == "choice"]
         labels = {k: torch.tensor([-1 if t[k] is None else t[k] for t in self.targets]) for k in choices}
         self.heads.start_from_means(pooled, labels)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from pp_resources.json_schema import dump_output
@@ -15,7 +16,7 @@ from pp_resources.models.encoder.compile import Head
 from pp_resources.models.encoder.decode import HeadDecoder
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.objects import assemble, place_of
-from pp_resources.models.encoder.tokens import collate, encode
+from pp_resources.models.encoder.tokens import Encoded, collate, encode
 from pp_resources.models.interface import Prediction
 
 HEADS_JSON, HEADS_WEIGHTS = "heads.json", "heads.safetensors"
@@ -70,22 +71,32 @@ class EncoderPredictor:
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
             began = time.perf_counter()
-            answers = self._answers([rows[i] for i in chosen], [inputs[i] for i in chosen])
+            some = [rows[i] for i in chosen]
+            answers = self.decode(self._logits(some), some, [inputs[i] for i in chosen])
             latency = (time.perf_counter() - began) * 1000 / len(chosen)
             for i, (values, fields) in zip(chosen, answers):
                 confidence = 1.0
                 for p in fields.values():
                     confidence *= p
-                text = dump_output(self.schema, assemble(self.place, values))
-                out[i] = Prediction(text, confidence, fields, len(rows[i].ids), 0, latency, "length" if rows[i].truncated else "stop")
+                out[i] = Prediction(
+                    self.text_of(values), confidence, fields, len(rows[i].ids), 0, latency, "length" if rows[i].truncated else "stop"
+                )
         return [p for p in out if p is not None]
 
-    def _answers(self, rows: list[Any], texts: list[str]) -> list[tuple[dict[str, Any], dict[str, float]]]:
-        """Per row, by path of the field: values and probabilities."""
-        batch = collate(rows, self.tokenizer.pad_token_id or 0)
-        logits = self.heads(self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch)
+    def decode(
+        self, logits: Sequence[Tensor], rows: Sequence[Encoded], texts: Sequence[str]
+    ) -> list[tuple[dict[str, Any], dict[str, float]]]:
+        """From the heads' logits, per row and by path of the field: values and probabilities."""
         answers: list[tuple[dict[str, Any], dict[str, float]]] = [({}, {}) for _ in rows]
         for head, decoder, scores in zip(self.heads.heads, self.decoders, logits):
             for (values, fields), (value, p) in zip(answers, decoder.decode(scores, rows, texts)):
                 values[head.path], fields[head.path] = value, p
         return answers
+
+    def text_of(self, values: Mapping[str, Any]) -> str:
+        """The JSON text of an answer given by its fields."""
+        return dump_output(self.schema, assemble(self.place, values))
+
+    def _logits(self, rows: Sequence[Encoded]) -> list[Tensor]:
+        batch = collate(rows, self.tokenizer.pad_token_id or 0)
+        return self.heads(self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch)
