@@ -17,7 +17,7 @@ class EncoderParams:
     dropout: float = 0.0
     lr: float = 2e-3
     head_lr: float = 1e-3
-    epochs: int = 20
+    epochs: int = 12
     least_epochs: int = 3
     max_steps: int = 1400
     batch_size: int = 16
@@ -26,7 +26,7 @@ class EncoderParams:
     label_smoothing: float = 0.05
     head_dropout: float = 0.1
     span_weight: float = 1.0
-    patience: int = 6
+    patience: int = 4
     max_tokens: int = 512
 
 
@@ -39,9 +39,9 @@ class CausalParams:
     dropout: float = 0.0
     targets: str = "all-linear"
     lr: float = 6e-3
-    epochs: int = 10
+    epochs: int = 6
     batch_size: int = 16
     warmup: float = 0.05
     weight_decay: float = 0.0
-    patience: int = 3
+    patience: int = 2
     eval_every: int = 1

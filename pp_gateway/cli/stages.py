@@ -60,15 +60,20 @@ class StageLog:
 
     def said(self) -> str:
         """One sentence on all of it."""
-        total, reused = len(self.stages), sum(stage.reused for stage in self.stages)
-        took = f"{time.monotonic() - self.began:.1f} s"
-        if reused == total:
-            return f"nothing recomputed: {reused} of {total} stages unchanged ({took})"
-        return f"recomputed {total - reused} of {total} stages, {reused} unchanged ({took})"
+        reused = sum(stage.reused for stage in self.stages)
+        return summary(len(self.stages) - reused, reused, time.monotonic() - self.began)
 
     def as_dict(self) -> dict[str, Any]:
         reused = sum(stage.reused for stage in self.stages)
         return {"recomputed": len(self.stages) - reused, "unchanged": reused, "stages": [asdict(stage) for stage in self.stages]}
+
+
+def summary(recomputed: int, unchanged: int, seconds: float) -> str:
+    """One sentence on what a command had to do."""
+    total = recomputed + unchanged
+    if not recomputed:
+        return f"nothing recomputed: {unchanged} of {total} stages unchanged ({seconds:.1f} s)"
+    return f"recomputed {recomputed} of {total} stages, {unchanged} unchanged ({seconds:.1f} s)"
 
 
 @contextmanager
