@@ -1,5 +1,6 @@
 """Every test has its own home folder, no network and one thread; what it puts into the environment is gone after it."""
 
+import gc
 import logging
 import os
 import warnings
@@ -59,3 +60,11 @@ class _restored:
         for name in os.environ.keys() - self.before.keys():
             del os.environ[name]
         os.environ.update(self.before)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Sensor contexts of a test leave their instance when they are collected. That must happen while the test's own instance is open:
+    in another order Dagster holds on to one that is gone, and every later run in this process fails."""
+    if "place" in getattr(item, "fixturenames", ()):
+        gc.collect()

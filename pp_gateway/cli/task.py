@@ -81,8 +81,14 @@ def list_(as_json: JsonFlag = False) -> None:
     if not rows:
         line(f"no tasks in {settings.tasks}; write one with: pp task init NAME")
         return
-    shown = [(r["task"], ", ".join(r["variants"]), r["error"] or ("archived: " if r["archived"] else "") + r["description"]) for r in rows]
-    table(("task", "variants", "description"), shown)
+    words = ["cannot be read" if row["error"] else f"{'archived: ' if row['archived'] else ''}{row['description']}" for row in rows]
+    table(
+        ("task", "variants", "description"),
+        [(row["task"], ", ".join(row["variants"]), said) for row, said in zip(rows, words, strict=True)],
+    )
+    for row in rows:
+        if row["error"]:
+            line(f"{row['task']}: {row['error']}")
 
 
 @app.command("import")
