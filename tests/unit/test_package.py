@@ -256,7 +256,7 @@ def test_the_lock_names_what_the_adapter_was_made_of_and_pip_reads_it(made):
 
 def test_parts_of_different_variants_make_no_package(tmp_path):
     task, adapter, evaluation, dataset, _ = parts("encoder-lora")
-    with pytest.raises(UserError, match=r"adapter of 'encoder-lora', report of 'encoder-lora'; run 'pp eval toy other'"):
+    with pytest.raises(UserError, match=r"adapter of 'encoder-lora', report of 'encoder-lora'; run 'pp eval toy --variant other'"):
         build_package(task, "other", adapter, evaluation, dataset, tmp_path)
 
 
