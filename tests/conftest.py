@@ -36,6 +36,13 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_environment(_own_state: None) -> Iterator[None]:
+    """What the fixtures of a module put into the environment (an open Dagster instance does) ends with the module."""
+    with _restored():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, _own_state: None) -> Iterator[None]:
     """A home folder of the test's own; environment and loggers as before when it ends."""
