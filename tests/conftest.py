@@ -22,7 +22,8 @@ os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
 }
-_OURS = ("PP_HOME", "PP_TASKS", "PP_STATE", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
+# COLUMNS: how wide a table is must not depend on who runs the tests.
+_OURS = ("COLUMNS", "PP_HOME", "PP_TASKS", "PP_STATE", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
 
 
 @pytest.fixture(scope="session", autouse=True)
