@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 # A second index for torch, such as https://download.pytorch.org/whl/cpu: without it pip may fetch the CUDA build, which is large.
 TORCH_INDEX ?=
+# More words for pytest, such as "-n 2 --dist loadfile" for two processes: 2 min 10 s instead of 3 min on two cores.
 PYTEST_ARGS ?=
 
 BIN := .venv/bin

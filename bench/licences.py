@@ -77,12 +77,13 @@ def _wanted(requirements: Iterable[str], extra: str) -> list[tuple[str, str]]:
 def licence_of(found: Distribution) -> str:
     """What the metadata says: the SPDX expression, else the classifiers, else the first line of the License field; "" when nothing."""
     said = found.metadata
-    if said["License-Expression"]:
-        return str(said["License-Expression"])
+    # Not said[name]: with the backport importlib_metadata loaded that raises for a field that is not there.
+    if expression := said.get("License-Expression"):
+        return str(expression)
     classifiers = [c for c in said.get_all("Classifier") or () if c.startswith("License :: ") and c != "License :: OSI Approved"]
     if classifiers:
         return " AND ".join(c.rpartition(" :: ")[2] for c in classifiers)
-    return next((text.strip() for text in str(said["License"] or "").splitlines() if text.strip()), "")
+    return next((text.strip() for text in str(said.get("License") or "").splitlines() if text.strip()), "")
 
 
 def judge(name: str, licence: str) -> str:
