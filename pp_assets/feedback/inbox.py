@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from filelock import FileLock
 from jsonschema.exceptions import best_match
 
 from pp_assets.task.spec import Task
@@ -130,9 +131,11 @@ class Inbox:
         # No implicit transactions: each statement stands alone unless a transaction is opened by hand.
         db = sqlite3.connect(self.file, timeout=30, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            # Changing the journal of a fresh file does not wait for other writers, whatever the timeout: one at a time.
+            with FileLock(f"{self.file}.lock"):
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute(_TABLE)
             db.execute("PRAGMA synchronous = FULL")
-            db.execute(_TABLE)
             yield db
         finally:
             db.close()
