@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pp_resources.errors import UserError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,7 +25,10 @@ class Settings:
     def from_env(cls) -> "Settings":
         home = Path(os.environ.get("PP_HOME") or PROJECT_ROOT / ".pp").expanduser().resolve()
         tasks = Path(os.environ.get("PP_TASKS") or PROJECT_ROOT / "tasks").expanduser().resolve()
-        return cls(home=home, tasks=tasks, threads=int(os.environ.get("PP_THREADS") or min(os.cpu_count() or 1, 8)))
+        threads = os.environ.get("PP_THREADS") or str(min(os.cpu_count() or 1, 8))
+        if not threads.isdecimal() or int(threads) < 1:
+            raise UserError(f"{threads!r} is not a number of threads", where="PP_THREADS", how="give a whole number from 1 on")
+        return cls(home=home, tasks=tasks, threads=int(threads))
 
     @property
     def dagster_state(self) -> Path:

@@ -207,3 +207,9 @@ def test_another_seed_does_not_reach_outside_of_the_task(demo: Path, capsys: pyt
     edit(demo, "data: data.jsonl", "data: ../data.jsonl")
     assert main(["run", "demo", "--seed", "3"]) == 2
     assert "'../data.jsonl' is outside of the task's folder; --seed needs the file inside" in capsys.readouterr().err
+
+
+def test_a_number_of_threads_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PP_THREADS", "many")
+    assert main(["status"]) == 2
+    assert "PP_THREADS: 'many' is not a number of threads" in capfd.readouterr().err
