@@ -24,7 +24,6 @@ def answer_all(
     clusters: Path,
     families: Collection[str],
     threads: int,
-    progress: bool = False,
 ) -> list[System]:
     """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings;
     `families` are those of the task's variants: each adds what its own base can do without an adapter."""
@@ -38,7 +37,7 @@ def answer_all(
     answers = {name: (DESCRIPTIONS[name], found) for name, found in classical_baselines(task.spec, train, test, embed).items()}
     texts = [e.input_text for e in test]
     if "encoder" in families:
-        answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads, progress=progress)
+        answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads)
     if "causal" in families:
         answers |= base_model(task, train, texts)
     return [
@@ -66,30 +65,20 @@ def remembering(
 
 
 def frozen_encoder(
-    task: Task, train: Sequence[Example], val: Sequence[Example], texts: Sequence[str], *, threads: int, progress: bool
+    task: Task, train: Sequence[Example], val: Sequence[Example], texts: Sequence[str], *, threads: int
 ) -> tuple[str, list[Prediction]]:
     """The encoder as published, with heads trained on its frozen states: what LoRA has to beat."""
     import tempfile
 
-    from pp_assets.training.encoder import train_encoder
+    from pp_assets.training.encoder import EncoderRun
+    from pp_assets.training.loop import train as train_on
     from pp_assets.training.predictors import load_predictor
     from pp_assets.training.recipes import get_recipe
 
     recipe, spec = get_recipe("encoder-frozen"), task.spec
     with tempfile.TemporaryDirectory() as made:
         out = Path(made)
-        train_encoder(
-            spec,
-            recipe,
-            list(train),
-            list(val),
-            out / "model",
-            work=out / "work",
-            seed=spec.seed,
-            threads=threads,
-            on_metrics=lambda _: None,
-            progress=progress,
-        )
+        train_on(EncoderRun(spec, recipe, train, val, spec.seed, threads), out / "model", work=out / "work")
         return f"{recipe.description} ({spec.encoder_model_id})", load_predictor(out / "model", spec, threads).predict(texts)
 
 

@@ -6,6 +6,7 @@ Belongs here: registration of partitions and execution of jobs. Does not belong 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from pp_assets import names
 from pp_assets.build import build_defs
@@ -41,15 +42,15 @@ class Step:
 
 
 class Runner:
-    """Runs jobs one after the other. `on_step` hears of each asset when its job is done."""
+    """Runs jobs one after the other. `on_event` hears each entry of Dagster's event log as it is stored."""
 
-    def __init__(self, settings: Settings, *, tracking: bool = True, on_step: Callable[[Step], None] | None = None) -> None:
+    def __init__(self, settings: Settings, *, tracking: bool = True, on_event: Callable[[Any], None] | None = None) -> None:
         self.settings = settings
         self.instance = open_instance(settings)
         place = Installation(home=str(settings.home), tasks=str(settings.tasks), threads=settings.threads, tracking=tracking)
         self.defs = build_defs(installation=place, sensors=False)
         self.pipeline = Pipeline(settings, place.tracker())
-        self.on_step = on_step
+        self.on_event = on_event
 
     def __enter__(self) -> "Runner":
         return self
@@ -89,13 +90,15 @@ class Runner:
 
     def _run(self, job: str, partition: str, key: str) -> list[Step]:
         """Errors of a step come out as they were raised."""
-        result = self.defs.resolve_job_def(job).execute_in_process(run_config=QUIET, partition_key=partition, instance=self.instance)
+        run_id = str(uuid4())
+        if self.on_event:
+            self.instance.add_event_listener(run_id, self.on_event)
+        result = self.defs.resolve_job_def(job).execute_in_process(
+            run_config=QUIET, partition_key=partition, instance=self.instance, run_id=run_id
+        )
         steps = []
         for event in result.get_asset_materialization_events():
             name = event.materialization.asset_key.to_user_string()
             reused = bool(event.materialization.metadata["reused"].value)
             steps.append(Step(name, key, reused, self.pipeline.current(KINDS[name], key)))
-        for step in steps:
-            if self.on_step:
-                self.on_step(step)
         return steps

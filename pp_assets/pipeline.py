@@ -39,16 +39,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """All stages of one installation. `progress` shows bars in a terminal."""
+    """All stages of one installation."""
 
     settings: Settings
     tracker: Tracker = field(default_factory=NullTracker)
-    progress: bool = False
 
     @classmethod
-    def from_env(cls, *, progress: bool = False) -> "Pipeline":
+    def from_env(cls) -> "Pipeline":
         settings = Settings.from_env()
-        return cls(settings, open_tracker(settings), progress)
+        return cls(settings, open_tracker(settings))
 
     @cached_property
     def store(self) -> ArtifactStore:

@@ -61,7 +61,6 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
             clusters=clusters.path,
             families=families,
             threads=p.settings.threads,
-            progress=p.progress,
         )
         write_systems(out / "predictions", systems)
         ranked = rank(task, systems)
@@ -91,17 +90,19 @@ def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
         "spec": training_spec(task),
         "recipe": digest([recipe.family, asdict(recipe.params)]),
         "base": base_digest(base),
-        "code": source_digest("pp_assets.training.encoder" if encoder else "pp_assets.training.causal"),
+        "code": source_digest("pp_assets.training.loop", "pp_assets.training.encoder" if encoder else "pp_assets.training.causal"),
     }
 
     def build(out: Path) -> Mapping[str, Any]:
         problems = check_variant(recipe, task.output_schema, rows.train)
         if problems:
             raise UserError(problems[0], where=f"{name}: variant {variant}", how="use a causal variant such as lora-r8 for this task")
+        from pp_assets.training.loop import train
+
         if encoder:
-            from pp_assets.training.encoder import train_encoder as train
+            from pp_assets.training.encoder import EncoderRun as NewRun
         else:
-            from pp_assets.training.causal import train_causal as train  # type: ignore[assignment]
+            from pp_assets.training.causal import CausalRun as NewRun  # type: ignore[assignment]
 
         work = p.settings.home / "work" / name / variant / digest(inputs)[:16]
         with p.tracker.run(name, variant, "training") as run:
@@ -112,19 +113,8 @@ def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
             def on_metrics(values: Mapping[str, Any]) -> None:
                 run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
 
-            metadata = train(
-                task.spec,
-                recipe,
-                rows.train,
-                rows.val,
-                out,
-                work=work,
-                seed=task.spec.seed,
-                threads=p.settings.threads,
-                on_metrics=on_metrics,
-                progress=p.progress,
-                generated=rows.generated,
-            )
+            training = NewRun(task.spec, recipe, [*rows.train, *rows.generated], rows.val, task.spec.seed, p.settings.threads)
+            metadata = train(training, out, work=work, on_metrics=on_metrics)
             run.summary({f"train.{k}": v for k, v in metadata.items()})
             run.file(out / "training.json", "training")
             return {**metadata, "train_rows": len(rows.train), "generated_rows": len(rows.generated), "mlflow": run.where}

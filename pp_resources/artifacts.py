@@ -52,9 +52,7 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def produce(
-        self, kind: str, key: str, inputs: Mapping[str, str], build: Callable[[Path], Mapping[str, Any] | None]
-    ) -> Artifact:
+    def produce(self, kind: str, key: str, inputs: Mapping[str, str], build: Callable[[Path], Mapping[str, Any] | None]) -> Artifact:
         """Return the artifact that these inputs give, building it when it is not there.
 
         `build(folder)` fills an empty folder and may return metadata. When it raises, nothing is left behind. Another process that

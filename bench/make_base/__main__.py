@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.make_base", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path(".pp/make_base"))
-    parser.add_argument("--minutes", type=float, default=Plan.minutes, help="bound on the wall time")
+    parser.add_argument("--minutes", type=float, default=Plan.minutes, help="bound on the wall time; the result is then not reproducible")
     parser.add_argument("--tokens", type=int, default=Plan.tokens, help="budget of training tokens")
     parser.add_argument("--threads", type=int, default=Plan.threads)
     args = parser.parse_args()

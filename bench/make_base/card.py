@@ -58,9 +58,10 @@ Free greedy decoding, no grammar, computed in fp32 from the fp16 weights shipped
 from word lists written for it; no data set and no text from elsewhere is used. Seed {plan[seed]}; {tokens:.1f} M tokens in
 {run[step]} steps of at most {plan[batch]} examples, {minutes:.0f} minutes of wall time on {plan[threads]} thread(s) of a shared
 processor, bf16 autocast {run[bf16]}; ended by the {run[ended_by]} budget (ended by the clock, the recipe does not give the same bytes
-again). Four heads of the first layer start as heads that look back 1 to 3 tokens. Muon (lr {plan[muon_lr]}) on matrices, AdamW
-(lr {plan[adam_lr]}) on the rest, linear decay from {plan[decay_from]:.0%} of the run; key-and-value copy drills make up
-{plan[drill_start]:.0%} of the examples at first, {plan[drill_end]:.0%} from {plan[drill_until]:.0%} of the run on; loss on the answer and
+again). The first two layers start with heads that look back and heads that copy (`heads.py` says why and how). Muon
+(lr {plan[muon_lr]}) on matrices, AdamW (lr {plan[adam_lr]}) on the rest, linear decay from {plan[decay_from]:.0%} of the
+run; key-and-value copy drills make up {plan[drill_start]:.0%} of the examples at first, {plan[drill_end]:.0%} from
+{plan[drill_until]:.0%} of the run on; loss on the answer and
 on {plan[input_share]:.0%} of the prompt tokens at weight {plan[input_weight]}. torch {run[torch]}.
 
 | tokens | loss on answers | valid | exact | copied |

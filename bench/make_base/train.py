@@ -14,14 +14,14 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.make_base.corpus import example
-from bench.make_base.heads import look_back
-from pp_assets.training.causal_checkpoint import load_checkpoint, save_checkpoint
+from bench.make_base.heads import copying
+from pp_assets.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run. `tokens` is the budget; `minutes` bounds the wall time: the decay then follows the clock, and the result is not
-    reproducible to the byte."""
+    """What is run. `tokens` is the budget; `minutes`, where given, bounds the wall time: the decay then follows the clock, and the result
+    is not reproducible to the byte."""
 
     seed: int = 1
     vocab: int = 4096
@@ -30,13 +30,13 @@ class Plan:
     heads: int = 8
     ffn: int = 704
     rope_theta: float = 100_000.0
-    tokens: int = 9_000_000
-    minutes: float = 45.0
+    tokens: int = 14_000_000
+    minutes: float | None = None
     batch: int = 48
     batch_tokens: int = 4_500
     longest: int = 400
     chunk: int = 8  # batches that are drawn together and sorted by length
-    muon_lr: float = 0.02
+    muon_lr: float = 0.01
     adam_lr: float = 4e-3
     decay_from: float = 0.45
     drill_start: float = 0.95
@@ -66,7 +66,7 @@ def new_model(plan: Plan, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
         attn_implementation="eager",
     )
     model = LlamaForCausalLM(config)
-    look_back(model, plan.seed)
+    copying(model, plan.seed)
     return model
 
 
@@ -88,7 +88,8 @@ def batches(plan: Plan, tokenizer: PreTrainedTokenizerFast, step: int, progress:
         groups[-1].append(row)
     r.shuffle(groups)
     for group in groups:
-        length = max(len(p) + len(c) for p, c in group)
+        # Few different shapes: an allocator that has to hold a block for each grows to many times what a step needs.
+        length = -(-max(len(p) + len(c) for p, c in group) // 16) * 16
         ids = torch.full((len(group), length), tokenizer.pad_token_id)
         weights = torch.zeros(len(group), length)
         for i, (p, c) in enumerate(group):
@@ -119,7 +120,7 @@ def train(plan: Plan, tokenizer: PreTrainedTokenizerFast, work: Path) -> LlamaFo
     bf16 = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
     began = saved = time.monotonic()
     losses: list[float] = []
-    while (progress := max(seen / plan.tokens, (spent + time.monotonic() - began) / 60 / plan.minutes)) < 1.0:
+    while (progress := max(seen / plan.tokens, (spent + time.monotonic() - began) / 60 / plan.minutes if plan.minutes else 0.0)) < 1.0:
         for ids, weights in batches(plan, tokenizer, chunk, progress):
             factor = min(1.0, (step + 1) / 40) * min(1.0, (1.0 - progress) / (1.0 - plan.decay_from))
             for name, optimizer in optimizers.items():

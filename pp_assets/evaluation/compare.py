@@ -64,9 +64,7 @@ class Comparison:
     reason: str = ""
 
 
-def compare_systems(
-    spec: Any, rows_a: Sequence[PredictionRow], rows_b: Sequence[PredictionRow], metric: str | None = None
-) -> Comparison:
+def compare_systems(spec: Any, rows_a: Sequence[PredictionRow], rows_b: Sequence[PredictionRow], metric: str | None = None) -> Comparison:
     """Compare system a (the candidate) with system b by `metric`, default the primary one. Both must have answered the same items."""
     return compare_scored(score_rows(spec, rows_a), score_rows(spec, rows_b), metric)
 
@@ -194,5 +192,3 @@ def _beta(b: int, c: int, level: float) -> tuple[float, float]:
 
 def _number(value: np.ndarray) -> float | None:
     return None if np.isnan(value) else float(value)
-
-

@@ -161,4 +161,3 @@ def _share(hits: Sequence[bool], what: str, counted: Sequence[bool] | None = Non
 
 def _counts(top: Sequence[float], bottom: Sequence[float]) -> np.ndarray:
     return np.stack([np.asarray(top, dtype=float), np.asarray(bottom, dtype=float)], axis=1)
-

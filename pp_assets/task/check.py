@@ -73,14 +73,14 @@ def _check_bases(task: Task, report: CheckReport) -> None:
 
 
 def _check_metrics(task: Task, report: CheckReport) -> None:
-    from pp_assets.evaluation.scoring import metric_names
+    from pp_assets.evaluation.scoring import check_primary, metric_names
 
     known = metric_names(task.output_schema)
-    named = [("primary_metric.name", task.spec.primary_metric.name)]
-    named += [(f"gates.{i}.metric", gate.metric) for i, gate in enumerate(task.spec.gates)]
-    for where, metric in named:
-        if metric not in known:
-            report.problems.append(str(UserError(f"unknown metric {metric!r}", where=f"{task.file}: {where}", how=nearest(metric, known))))
+    _collect(report, str(task.file), lambda: check_primary(task.spec))
+    for i, gate in enumerate(task.spec.gates):
+        if gate.metric not in known:
+            where = f"{task.file}: gates.{i}.metric"
+            report.problems.append(str(UserError(f"unknown metric {gate.metric!r}", where=where, how=nearest(gate.metric, known))))
 
 
 def _check_variants(task: Task, report: CheckReport) -> list[Any]:

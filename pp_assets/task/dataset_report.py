@@ -73,9 +73,7 @@ class ReportBuilder:
                 "rows": sum(map(len, self._contradictions)),
                 "first": [self._contradiction(part, item_ids) for part in self._contradictions[:SHOWN]],
             },
-            "leakage": {
-                pair: {kind: _ids(item_ids[rows]) for kind, rows in kinds.items()} for pair, kinds in leakage(plan, facts).items()
-            },
+            "leakage": {pair: {kind: _ids(item_ids[rows]) for kind, rows in kinds.items()} for pair, kinds in leakage(plan, facts).items()},
             "input_chars": {"p50": _quantile(chars, 0.5), "p95": _quantile(chars, 0.95), "max": int(chars.max(initial=0))},
             "classes": {path: self._class_table(path) for path in self._fields},
         }

@@ -1,120 +1,173 @@
-"""Trains a LoRA adapter on a causal language model: own short loop on transformers and peft.
+"""LoRA on a causal language model."""
 
-The order of things is fixed: seed, then build, then train; so the same seed, data, thread count and processor type give the same
-bytes, also after a kill and a resume.
-"""
-
-import math
-import shutil
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from pp_assets.evaluation.outputs import right
 from pp_assets.task.examples import Example
+from pp_assets.task.prompt import Shot, split_prompt
 from pp_assets.task.spec import TaskSpec
-from pp_assets.training.causal_checkpoint import load_checkpoint, save_checkpoint
-from pp_assets.training.causal_run import CausalRun, prompt_of
-from pp_assets.training.progress import progress_bar
+from pp_assets.training.causal_batches import epoch_batches, loss_of
+from pp_assets.training.hardware import has_bf16
+from pp_assets.training.labels import LabelReport, Row, encode_rows, label_report
+from pp_assets.training.params import CausalParams
 from pp_assets.training.recipes import Recipe
+from pp_assets.training.run import Run, save_adapter, save_record
+from pp_resources.errors import UserError
+from pp_resources.json_schema import dump_output
+from pp_resources.models.bases import find_base, weights_sha256
+from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
+from pp_resources.models.causal_prompt import Prompt
 
-__all__ = ["prompt_of", "train_causal"]
-CHECKPOINT_SECONDS = 60.0
-LOG_EVERY = 10  # steps; a row in the tracking store for each would cost more than the step
-
-
-@dataclass
-class _State:
-    """Where a run stands; with the tensors it is all that a checkpoint needs. `loss_sum` is over `loss_tokens` trained tokens of
-    the epoch so far."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    loss_tokens: int = 0
-    best_epoch: int = 0
-    best_score: tuple[float, float] = (-1.0, -math.inf)
-    history: list[dict[str, Any]] = field(default_factory=list)
+VAL_LIMIT = 200  # rows that are decoded after an epoch; more would cost more than the epoch
+PROBES = 4
+# Eager attention beats the fused kernel on the CPU for short sequences (29 % of a step); longer ones were not measured.
+EAGER_UP_TO = 512
 
 
-def train_causal(
-    spec: TaskSpec,
-    recipe: Recipe,
-    train: list[Example],
-    val: list[Example],
-    out: Path,
-    *,
-    work: Path,
-    seed: int,
-    threads: int,
-    on_metrics: Callable[[dict[str, Any]], None],
-    progress: bool,
-    generated: Sequence[Example] = (),
-) -> dict[str, Any]:
-    """Fill `out` with adapter/, tokenizer/, training.json and metrics.jsonl; returns metadata (seconds, best epoch, scores).
-
-    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. `generated` rows are trained on like the
-    others. The adapter of the epoch with most exact objects on the validation rows is kept (ties: lower loss), the last one when
-    there is no validation row. Raises UserError when rows cannot be trained on, or when the adapter turns out to have no effect.
-    """
-    began = time.monotonic()
-    run = CausalRun(spec, recipe, [*train, *generated], val, seed, threads)
-    epochs = run.params.epochs
-    state, best = _resume(run, work)
-    with progress_bar(epochs * run.steps_per_epoch, state.step, recipe.name, shown=progress) as advance:
-        saved = time.monotonic()
-        while state.epoch < epochs and not _out_of_patience(run, state):
-            for batch in run.batches(state.epoch)[state.batch :]:
-                loss, count = run.step(batch, state.step)
-                state.step, state.batch = state.step + 1, state.batch + 1
-                state.loss_sum, state.loss_tokens = state.loss_sum + loss * count, state.loss_tokens + count
-                advance(f"epoch {state.epoch + 1}/{epochs} loss {loss:.3f}")
-                if state.step % LOG_EVERY == 0:
-                    on_metrics({"step": state.step, "loss": loss, "lr": run.params.lr * run.schedule(state.step - 1)})
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    _save(run, work, state, best)
-                    saved = time.monotonic()
-            entry: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "train_loss": state.loss_sum / state.loss_tokens}
-            state.epoch, state.batch, state.loss_sum, state.loss_tokens = state.epoch + 1, 0, 0.0, 0
-            if val and (state.epoch % run.params.eval_every == 0 or state.epoch == epochs):
-                entry |= run.evaluate()
-                score = (entry["val_object_exact_match"], -entry["val_loss"])
-                if score > state.best_score:
-                    state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
-            state.history.append(entry)
-            on_metrics(entry)
-    if best:
-        run.load_tensors(best)
-    stop = "patience" if state.epoch < epochs else "all epochs done"
-    kept_epoch = state.best_epoch or state.epoch
-    run.write(out, {"epochs": state.epoch, "steps": state.step, "best_epoch": kept_epoch, "stop_reason": stop, "history": state.history})
-    shutil.rmtree(work, ignore_errors=True)
-    kept = state.history[kept_epoch - 1]
-    seconds = round(time.monotonic() - began, 2)
-    return {"seconds": seconds, "epochs": state.epoch, "trainable_parameters": run.trainable, **kept, "stop_reason": stop}
+def prompt_of(spec: TaskSpec, examples: Sequence[Shot] = ()) -> Prompt:
+    """The prompt of a task for a causal model, with few-shot examples where given."""
+    return Prompt(spec.system_prompt, *split_prompt(spec, examples))
 
 
-def _out_of_patience(run: CausalRun, state: _State) -> bool:
-    return bool(state.best_epoch) and state.epoch - state.best_epoch >= run.params.patience * run.params.eval_every
+class CausalRun(Run):
+    """Raises UserError when rows cannot be trained on, and when writing an adapter that turns out to have no effect."""
 
+    def __init__(self, spec: TaskSpec, recipe: Recipe, train: list[Example], val: list[Example], seed: int, threads: int) -> None:
+        if not isinstance(recipe.params, CausalParams):
+            raise UserError(f"variant {recipe.name!r} is not a causal one", where="variants", how="use a lora- variant")
+        super().__init__(spec, recipe, seed, threads)
+        self.params = recipe.params
+        self.base = find_base(spec.base_model_id)
+        self.tokenizer = load_tokenizer(self.base)
+        self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
+        base = load_model(self.base, attention="eager")
+        self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, spec.io_schema.output, prompt_of(spec), constrained=True)
+        encoder = self.predictor.encoder
+        self.rows = encode_rows(spec, encoder, train, context_length(base))
+        self.val = val[:VAL_LIMIT]
+        self.val_rows = encode_rows(spec, encoder, self.val, context_length(base))
+        self.labels: LabelReport = label_report(encoder, self.rows, self.predictor.grammar)
+        self.predictor.max_new_tokens = spec.decoding.max_new_tokens or self.labels.max_new_tokens
+        self.attention = "eager" if self.labels.longest_row <= EAGER_UP_TO else "sdpa"
+        base.set_attn_implementation(self.attention)
+        self.bf16 = has_bf16()
+        self.probes = [example.input_text for example in (val or train)[:PROBES]]
+        self.before = self._probe()
+        self._attach(base)
 
-def _save(run: CausalRun, work: Path, state: _State, best: dict[str, Tensor]) -> None:
-    tensors = {f"now/{n}": t for n, t in run.tensors().items()} | {f"best/{n}": t for n, t in best.items()}
-    save_checkpoint(work, state.step, tensors, {"adamw": run.optimizer}, {"run": run.identity, **asdict(state)})
+    def _attach(self, base: Any) -> None:
+        from peft import LoraConfig, get_peft_model
 
+        p = self.params
+        # The adapter's random start is drawn below: seeding later, as trainers do, would make it differ from run to run.
+        torch.manual_seed(self.seed)
+        config = LoraConfig(r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules=p.targets, bias="none", task_type="CAUSAL_LM")
+        self.model = get_peft_model(base, config)
+        self.weights = {name: w for name, w in self.model.named_parameters() if w.requires_grad}
+        self.initial_sha256 = self.weights_sha256()
+        self.optimizer = torch.optim.AdamW([{"params": list(self.weights.values()), "peak": p.lr}], lr=p.lr, weight_decay=p.weight_decay)
+        self.epochs, self.steps_per_epoch = p.epochs, len(self.batches(0))
 
-def _resume(run: CausalRun, work: Path) -> tuple[_State, dict[str, Tensor]]:
-    """State and best adapter of the last checkpoint of this very run; a fresh start when there is none or it is of another run."""
-    found = load_checkpoint(work, {"adamw": run.optimizer}, only_if=lambda stored: stored["run"] == run.identity)
-    if found is None:
-        shutil.rmtree(work, ignore_errors=True)
-        return _State(), {}
-    _, tensors, stored = found
-    stored.pop("run")
-    run.load_tensors({n.removeprefix("now/"): t for n, t in tensors.items() if n.startswith("now/")})
-    best = {n.removeprefix("best/"): t for n, t in tensors.items() if n.startswith("best/")}
-    return _State(**{**stored, "best_score": tuple(stored["best_score"])}), best
+    def batches(self, epoch: int) -> list[list[Row]]:
+        return epoch_batches(self.rows, self.params.batch_size, self.seed, epoch)
+
+    def loss(self, batch: Sequence[Row]) -> tuple[Tensor, int]:
+        self.model.train()
+        return self._loss(batch)
+
+    def _loss(self, batch: Sequence[Row]) -> tuple[Tensor, int]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16 and self.model.device.type == "cpu"):
+            return loss_of(self.model, self.predictor.encoder.prefix_ids, batch, self.pad_id)
+
+    def evaluate(self) -> dict[str, float]:
+        self.model.eval()
+        self.predictor.forget_prefix()
+        base = self.predictor.model
+        base.set_attn_implementation("sdpa")  # faster where nothing is differentiated
+        answers = self.predictor.predict([example.input_text for example in self.val])
+        base.set_attn_implementation(self.attention)
+        hits = 0
+        for example, answer in zip(self.val, answers, strict=True):
+            expected = self.reader.read(dump_output(self.spec.io_schema.output, example.output))
+            hits += right(self.reader.read(answer.text), expected)
+        total = tokens = 0.0
+        with torch.inference_mode():
+            for start in range(0, len(self.val_rows), self.params.batch_size):
+                loss, count = self._loss(self.val_rows[start : start + self.params.batch_size])
+                total, tokens = total + loss.item() * count, tokens + count
+        return {"val_object_exact_match": hits / len(self.val), "val_loss": total / tokens}
+
+    @cached_property
+    def identity(self) -> str:
+        rows = [(row.item_id, row.suffix, row.answer) for row in (*self.rows, *self.val_rows)]
+        parts = [
+            asdict(self.params),
+            self.seed,
+            self.threads,
+            self.bf16,
+            weights_sha256(self.base),
+            self.predictor.encoder.prefix_ids,
+            rows,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _probe(self) -> tuple[list[str], Tensor]:
+        """Answers and last-position logits on the probe inputs."""
+        self.predictor.forget_prefix()
+        encoder = self.predictor.encoder
+        with torch.inference_mode():
+            ids = [torch.tensor([encoder.prefix_ids + encoder.suffix_ids(text)]) for text in self.probes]
+            logits = torch.stack(
+                [self.predictor.model(input_ids=i.to(self.predictor.model.device), logits_to_keep=1).logits[0, -1].float() for i in ids]
+            )
+        return [p.text for p in self.predictor.predict(self.probes)], logits
+
+    def effect(self) -> dict[str, Any]:
+        """Proof that the trained adapter changes what the base says, on a few probe prompts. Raises UserError when it does not."""
+        self.model.eval()
+        texts, logits = self._probe()
+        delta = float((logits - self.before[1]).abs().max())
+        if delta == 0.0:
+            raise UserError(
+                "the adapter has no effect on the base model's logits",
+                where=f"variant {self.recipe.name}",
+                how="check params.targets and the learning rate",
+            )
+        changed = sum(a != b for a, b in zip(texts, self.before[0], strict=True))
+        return {"probes": len(texts), "answers_changed": changed, "max_logit_change": delta}
+
+    def write(self, out: Path, summary: dict[str, Any]) -> None:
+        effect = self.effect()
+        folder = out / "adapter"
+        folder.mkdir(parents=True, exist_ok=True)
+        save_adapter(self.model, self.spec.base_model_id, folder)
+        self.tokenizer.save_pretrained(out / "tokenizer")
+        record = {
+            "family": "causal",
+            "variant": self.recipe.name,
+            "params": asdict(self.params),
+            "seed": self.seed,
+            "threads": self.threads,
+            "bf16_autocast": self.bf16,
+            "attention": self.attention,
+            "base_model_id": self.spec.base_model_id,
+            "base_weights_sha256": weights_sha256(self.base),
+            "initial_adapter_sha256": self.initial_sha256,
+            "trainable_parameters": self.trainable,
+            "train_rows": len(self.rows),
+            "val_rows": len(self.val_rows),
+            "max_new_tokens": self.predictor.max_new_tokens,
+            "labels": self.labels.as_dict(),
+            "effect": effect,
+            **summary,
+        }
+        save_record(out, record)

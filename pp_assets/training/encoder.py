@@ -1,119 +1,259 @@
-"""Trains LoRA on a sentence encoder together with the heads of the output schema.
+"""LoRA on a sentence encoder together with the heads of the output schema."""
 
-The order of things is fixed: seed, then build, then train; so the same seed, data, thread count and processor type give the same bytes,
-also after a kill and a resume.
-"""
-
-import json
 import math
-import shutil
-import time
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from pp_assets.evaluation.outputs import right
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
-from pp_assets.training.causal_checkpoint import load_checkpoint, save_checkpoint
-from pp_assets.training.encoder_run import EncoderRun
-from pp_assets.training.progress import progress_bar
+from pp_assets.training.hardware import has_bf16
+from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
+from pp_assets.training.run import Run, save_adapter, save_record
+from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest
+from pp_resources.json_schema import dump_output
+from pp_resources.models.bases import find_base, weights_sha256
+from pp_resources.models.encoder.compile import Head, compile_schema, learn_empties
+from pp_resources.models.encoder.model import HeadStack
+from pp_resources.models.encoder.predictor import EncoderPredictor
+from pp_resources.models.encoder.targets import head_loss, target_of
+from pp_resources.models.encoder.tokens import Batch, Encoded, collate, encode
 
-CHECKPOINT_SECONDS = 60.0
-LOG_EVERY = 10  # steps; a row in the tracking store for each would cost more than the step
-
-
-@dataclass
-class _State:
-    """Where a run stands; with the tensors it is all that a checkpoint needs."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    best_epoch: int = 0
-    best_score: tuple[float, float] = (-1.0, -math.inf)
-    history: list[dict[str, Any]] = field(default_factory=list)
+MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
+BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
 
 
-def train_encoder(
-    spec: TaskSpec,
-    recipe: Recipe,
-    train: list[Example],
-    val: list[Example],
-    out: Path,
-    *,
-    work: Path,
-    seed: int,
-    threads: int,
-    on_metrics: Callable[[dict[str, Any]], None],
-    progress: bool,
-    generated: Sequence[Example] = (),
-) -> dict[str, Any]:
-    """Fill `out` with adapter/, tokenizer/, training.json and metrics.jsonl; returns metadata (seconds, best epoch, scores).
+class EncoderRun(Run):
+    """Raises UserError when the schema cannot be compiled to heads, or a field has no row to learn from."""
 
-    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch with most exact objects
-    on the validation rows are kept (ties: lower loss), the last ones when there is no validation row. Raises UserError when the schema
-    cannot be compiled to heads or a field has nothing to learn from.
-    """
-    began = time.monotonic()
-    run = EncoderRun(spec, recipe, [*train, *generated], val, seed, threads)
-    state, best = _resume(run, work)
-    out.mkdir(parents=True, exist_ok=True)
-    with progress_bar(run.epochs * run.steps_per_epoch, state.step, recipe.name, shown=progress) as advance:
-        saved = time.monotonic()
-        while state.epoch < run.epochs and not _out_of_patience(run, state):
-            for batch in run.batches(state.epoch)[state.batch :]:
-                loss = run.step(batch, state.step)
-                state.step, state.batch, state.loss_sum = state.step + 1, state.batch + 1, state.loss_sum + loss
-                advance(f"epoch {state.epoch + 1}/{run.epochs} loss {loss:.3f}")
-                if state.step % LOG_EVERY == 0:
-                    on_metrics({"step": state.step, "loss": loss, "lr": run.params.lr * run.schedule(state.step - 1)})
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    _save(run, work, state, best)
-                    saved = time.monotonic()
-            entry: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "train_loss": state.loss_sum / run.steps_per_epoch}
-            state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
-            if val:
-                entry |= run.evaluate()
-                score = (entry["val_object_exact_match"], -entry["val_loss"])
-                if score > state.best_score:
-                    state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
-            state.history.append(entry)
-            on_metrics(entry)
-    if best:
-        run.load_tensors(best)
-    stop = "patience" if state.epoch < run.epochs else "all epochs done"
-    kept_epoch = state.best_epoch or state.epoch
-    run.write(out, {"epochs": state.epoch, "steps": state.step, "best_epoch": kept_epoch, "stop_reason": stop, "history": state.history})
-    shutil.rmtree(work, ignore_errors=True)
-    kept = state.history[kept_epoch - 1]
-    seconds = round(time.monotonic() - began, 2)
-    return {"seconds": seconds, "epochs": state.epoch, "trainable_parameters": run.trainable, **kept, "stop_reason": stop}
+    def __init__(self, spec: TaskSpec, recipe: Recipe, rows: Sequence[Example], val: Sequence[Example], seed: int, threads: int) -> None:
+        if not isinstance(recipe.params, EncoderParams):
+            raise UserError(f"variant {recipe.name!r} is not an encoder one", where="variants", how="use encoder-lora")
+        super().__init__(spec, recipe, seed, threads)
+        self.params = recipe.params
+        self.base = find_base(spec.encoder_model_id)
+        self.tokenizer = AutoTokenizer.from_pretrained(self.base)
+        self.plan = learn_empties(compile_schema(spec.io_schema.output), [row.output for row in rows])
+        self.rows, self.targets = self._encode(rows)
+        self.val = list(val)
+        self.val_rows, self.val_targets = self._encode(self.val)
+        self.labels = self._label_report()
+        width = min(max(MIN_WIDTH, self.labels["longest_span_tokens"] + 2), MAX_WIDTH)
+        self.bf16 = has_bf16()
+        # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
+        torch.manual_seed(seed)
+        config = AutoConfig.from_pretrained(self.base, attn_implementation="eager")
+        for name in ("attention_probs_dropout_prob", "hidden_dropout_prob"):
+            if hasattr(config, name):
+                # Random masks are 45 % of a step on the CPU; the heads have a dropout of their own.
+                setattr(config, name, 0.0)
+        encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
+        self.encoder = self._with_lora(encoder)
+        self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
+        # States that never change are computed once.
+        self._cached, self._cached_val = (self._start_states(r, Tensor.clone) if self.frozen else [] for r in (self.rows, self.val_rows))
+        self._start_heads()
+        self.predictor = EncoderPredictor(recipe.name, self.encoder, self.heads, self.tokenizer, spec.io_schema.output, self._max_tokens)
+        self.weights = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
+        groups = [{"params": list(self.weights.values()), "peak": self.params.lr}] if self.weights else []
+        heads = {f"heads.{n}": w for n, w in self.heads.named_parameters()}
+        groups.append({"params": list(heads.values()), "peak": self.params.head_lr})
+        self.weights |= heads
+        self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay)
+        self.initial_sha256 = self.weights_sha256()
+        self.batch_size = self.params.batch_size
+        if math.ceil(len(self.rows) / self.batch_size) * self.params.epochs > self.params.max_steps:
+            self.batch_size *= 2
+        self.steps_per_epoch = len(self.batches(0))
+        affordable = max(self.params.least_epochs, round(self.params.max_steps / self.steps_per_epoch))
+        self.epochs = min(self.params.epochs, affordable)
+
+    @property
+    def frozen(self) -> bool:
+        return self.params.r == 0
+
+    @property
+    def identity(self) -> str:
+        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
+        return digest(
+            [asdict(self.params), self.seed, self.threads, self.bf16, weights_sha256(self.base), [h.to_json() for h in self.plan], rows]
+        )
+
+    @property
+    def _max_tokens(self) -> int:
+        limit = getattr(AutoConfig.from_pretrained(self.base), "max_position_embeddings", self.params.max_tokens)
+        return int(min(self.params.max_tokens, limit))
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Row indexes: shuffled by seed and epoch, sorted by length within buckets, batches shuffled again."""
+        draw = random.Random(f"{self.seed}/{epoch}")
+        order = list(range(len(self.rows)))
+        draw.shuffle(order)
+        size, out = self.batch_size, []
+        for start in range(0, len(order), size * BUCKET_BATCHES):
+            bucket = sorted(order[start : start + size * BUCKET_BATCHES], key=lambda i: (len(self.rows[i].ids), i))
+            out += [bucket[i : i + size] for i in range(0, len(bucket), size)]
+        draw.shuffle(out)
+        return out
+
+    def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
+        self.encoder.train(not self.frozen)
+        self.heads.train()
+        states, padded = self._states([self.rows[i] for i in batch], [self._cached[i] for i in batch] if self.frozen else None)
+        return self._sum(self.heads(states, padded), [self.targets[i] for i in batch], padded), len(batch)
+
+    @torch.inference_mode()
+    def evaluate(self) -> dict[str, float]:
+        # One pass of the encoder serves the loss and the answers.
+        self.encoder.eval()
+        self.heads.eval()
+        loss, hits, size, schema = 0.0, 0, 64, self.spec.io_schema.output
+        order = sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            rows = [self.val_rows[i] for i in chosen]
+            states, batch = self._states(rows, [self._cached_val[i] for i in chosen] if self.frozen else None)
+            logits = self.heads(states, batch)
+            loss += self._sum(logits, [self.val_targets[i] for i in chosen], batch).item() * len(chosen)
+            for i, (values, _) in zip(chosen, self.predictor.decode(logits, rows, [self.val[i].input_text for i in chosen])):
+                expected = self.reader.read(dump_output(schema, self.val[i].output))
+                hits += right(self.reader.read(self.predictor.text_of(values)), expected)
+        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val)}
+
+    def write(self, out: Path, summary: dict[str, Any]) -> None:
+        folder = out / "adapter"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.predictor.save_heads(folder)
+        if not self.frozen:
+            save_adapter(self.encoder, self.spec.encoder_model_id, folder)
+        self.tokenizer.save_pretrained(out / "tokenizer")
+        record = {
+            "family": "encoder",
+            "variant": self.recipe.name,
+            "params": asdict(self.params),
+            "seed": self.seed,
+            "threads": self.threads,
+            "bf16_autocast": self.bf16,
+            "base_model_id": self.spec.encoder_model_id,
+            "base_weights_sha256": weights_sha256(self.base),
+            "initial_adapter_sha256": self.initial_sha256,
+            "trainable_parameters": self.trainable,
+            "batch_size": self.batch_size,
+            "train_rows": len(self.rows),
+            "val_rows": len(self.val_rows),
+            "labels": self.labels,
+            "effect": self._effect(),
+            **summary,
+        }
+        save_record(out, record)
+
+    def _encode(self, rows: Sequence[Example]) -> tuple[list[Encoded], list[list[Any]]]:
+        texts = [row.input_text for row in rows]
+        encoded = encode(self.tokenizer, texts, self._max_tokens) if texts else []
+        return encoded, [[target_of(head, e, row.input_text, row.output) for head in self.plan] for e, row in zip(encoded, rows)]
+
+    def _label_report(self) -> dict[str, Any]:
+        """Share of rows that teach each field, and the longest span; a field that no row teaches is refused."""
+        taught = {head.path: sum(_teaches(head, t[k]) for t in self.targets) for k, head in enumerate(self.plan)}
+        for path, count in taught.items():
+            if not count:
+                raise UserError(
+                    "no training row has a value that can be learnt",
+                    where=f"field {path!r}",
+                    how="check that its values are copied from the input",
+                )
+        spans = [
+            last - first + 1
+            for t in self.targets
+            for head, value in zip(self.plan, t)
+            if head.kind == "span"
+            for first, last in value or []
+        ]
+        cut = sum(row.truncated for row in self.rows)
+        total = len(self.rows)
+        shares = {path: round(count / total, 6) for path, count in taught.items()}
+        return {"rows": total, "rows_cut": cut, "trained_share": shares, "longest_span_tokens": max(spans, default=0)}
+
+    def _with_lora(self, encoder: Any) -> Any:
+        if self.frozen:
+            return encoder.requires_grad_(False).eval()
+        from peft import LoraConfig, get_peft_model
+
+        p = self.params
+        config = LoraConfig(
+            r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules="all-linear", exclude_modules=r".*pooler.*", bias="none"
+        )
+        return get_peft_model(encoder, config)
+
+    def _states(self, rows: Sequence[Encoded], cached: list[Tensor] | None) -> tuple[Tensor, Batch]:
+        """Token states of these rows, padded: those given, or from the encoder."""
+        batch = collate(rows, self.tokenizer.pad_token_id or 0)
+        if cached is not None:
+            return torch.nn.utils.rnn.pad_sequence(cached, batch_first=True), batch
+        # peft would cast every input up to the adapter's fp32 only for autocast to cast it down again.
+        casting = disable_input_dtype_casting(self.encoder) if self.bf16 and not self.frozen else nullcontext()
+        with casting, torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            return self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch
+
+    def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], batch: Batch) -> Tensor:
+        """The losses of all heads, added up."""
+        total = torch.zeros(())
+        for k, (head, scores) in enumerate(zip(self.plan, logits)):
+            total = total + head_loss(head, scores, [t[k] for t in targets], batch.words, self.heads.width, self.params.label_smoothing)
+        return total
+
+    @torch.no_grad()
+    def _start_states(self, rows: Sequence[Encoded], keep: Callable[[Tensor], Tensor], size: int = 32) -> list[Tensor]:
+        """What `keep` makes of each row's token states (tokens, hidden) from the encoder as it is at the start."""
+        out = [torch.empty(0)] * len(rows)
+        self.encoder.eval()
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            states, _ = self._states([rows[i] for i in chosen], None)
+            for i, row in zip(chosen, states.float()):
+                out[i] = keep(row[: len(rows[i].ids)])
+        return out
+
+    def _start_heads(self) -> None:
+        # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
+        pooled = torch.stack([_mean(s) for s in self._cached] if self.frozen else self._start_states(self.rows, _mean))
+        choices = [k for k, head in enumerate(self.plan) if head.kind == "choice"]
+        labels = {k: torch.tensor([-1 if t[k] is None else t[k] for t in self.targets]) for k in choices}
+        self.heads.start_from_means(pooled, labels)
+
+    @torch.no_grad()
+    def _effect(self) -> dict[str, float]:
+        """How far the adapter moves the encoder's states on a few rows; refused when it does not."""
+        if self.frozen:
+            return {}
+        rows = self.rows[:4]
+        self.encoder.eval()
+        batch = collate(rows, self.tokenizer.pad_token_id or 0)
+        tuned = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        with self.encoder.disable_adapter():
+            plain = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        change = float((tuned - plain).abs().max())
+        if change == 0.0:
+            raise UserError("the adapter has no effect on the encoder", where=f"variant {self.recipe.name}", how="check the learning rate")
+        return {"max_state_change": change}
 
 
-def _out_of_patience(run: EncoderRun, state: _State) -> bool:
-    return bool(state.best_epoch) and state.epoch - state.best_epoch >= run.params.patience
+def _mean(states: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(states.mean(0), dim=0)
 
 
-def _save(run: EncoderRun, work: Path, state: _State, best: dict[str, Tensor]) -> None:
-    tensors = {f"now/{n}": t for n, t in run.tensors().items()} | {f"best/{n}": t for n, t in best.items()}
-    save_checkpoint(work, state.step, tensors, {"adamw": run.optimizer}, {"run": run.identity, **asdict(state)})
-
-
-def _resume(run: EncoderRun, work: Path) -> tuple[_State, dict[str, Tensor]]:
-    """State and best weights of the last checkpoint of this very run; a fresh start when there is none or it is of another run."""
-    found = load_checkpoint(work, {"adamw": run.optimizer}, only_if=lambda stored: stored["run"] == run.identity)
-    if found is None:
-        shutil.rmtree(work, ignore_errors=True)
-        return _State(), {}
-    _, tensors, stored = found
-    run.load_tensors({n.removeprefix("now/"): t for n, t in tensors.items() if n.startswith("now/")})
-    stored.pop("run")
-    stored["best_score"] = tuple(stored["best_score"])
-    return _State(**json.loads(json.dumps(stored)) | {"best_score": stored["best_score"]}), {
-        n.removeprefix("best/"): t for n, t in tensors.items() if n.startswith("best/")
-    }
+def _teaches(head: Head, target: Any) -> bool:
+    """Whether a row's target moves the head: it has one, and no span head reaches further than MAX_WIDTH."""
+    return target is not None and (head.kind != "span" or not target or any(last - first < MAX_WIDTH for first, last in target))

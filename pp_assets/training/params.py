@@ -25,7 +25,6 @@ class EncoderParams:
     weight_decay: float = 0.01
     label_smoothing: float = 0.05
     head_dropout: float = 0.1
-    span_weight: float = 1.0
     patience: int = 4
     max_tokens: int = 512
 
@@ -44,4 +43,3 @@ class CausalParams:
     warmup: float = 0.05
     weight_decay: float = 0.0
     patience: int = 2
-    eval_every: int = 1

@@ -47,17 +47,17 @@ def demo(as_json: JsonFlag = False) -> None:
 
     Takes minutes the first time and seconds after that. Then look around with: pp ui
     """
-    began = time.monotonic()
+    began, out = time.monotonic(), Output(as_json)
     settings = Settings.from_env()
     for name in EXAMPLES:
         settle(name)
     # Small models gain little from a second thread; two tasks at once use two cores fully.
     threads = max(1, settings.threads // len(EXAMPLES))
-    found = side_by_side([["run", name, "--json"] for name in EXAMPLES], threads)
+    found = side_by_side([["run", name, "--json"] for name in EXAMPLES], threads, out)
     results = [result for one in found for result in one["results"]]
     stages = [stage for one in found for stage in one["stages"]]
     counts = {"recomputed": sum(one["recomputed"] for one in found), "unchanged": sum(one["unchanged"] for one in found)}
-    if not Output(as_json).result({"results": results, **counts, "stages": stages}):
+    if not out.result({"results": results, **counts, "stages": stages}):
         show_results(results)
         line(summary(counts["recomputed"], counts["unchanged"], time.monotonic() - began))
 

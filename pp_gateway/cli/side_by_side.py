@@ -10,13 +10,16 @@ from typing import Any
 
 import typer
 
+from pp_gateway.cli.output import Output
+
 _PP = "import sys; from pp_gateway.cli import main; sys.exit(main())"
 
 
-def side_by_side(commands: Sequence[Sequence[str]], threads: int) -> list[dict[str, Any]]:
+def side_by_side(commands: Sequence[Sequence[str]], threads: int, out: Output) -> list[dict[str, Any]]:
     """Run these commands (with `--json`) and return what they print; their progress goes to standard error line by line.
 
-    The first failure, in order, ends this command with the same exit code; the others are waited for.
+    The first failure, in order, ends this command with the same exit code and, where `out` wants JSON, with the same document; the others
+    are waited for.
     """
     environment = os.environ | {"PP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8", "errors": "replace"}
@@ -33,8 +36,10 @@ def side_by_side(commands: Sequence[Sequence[str]], threads: int) -> list[dict[s
         for process in running:
             process.terminate()
         raise
-    for process in running:
+    for process, text in zip(running, said):
         if process.returncode:
+            if text.strip():
+                out.result(json.loads(text))
             raise typer.Exit(process.returncode)
     return [json.loads(text) for text in said]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pp_gateway.cli.environment import log_to_file
 from pp_gateway.cli.output import console
+from pp_resources.progress import watched_by
 from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def running(settings: Settings) -> Iterator[tuple["Runner", StageLog]]:
         from pp_assets.execute import Runner
 
         try:
-            with Runner(settings) as runner:
-                _watch(runner, log)
+            with Runner(settings, on_event=log.hear) as runner, watched_by(terminal.progressed):
                 yield runner, log
         except BaseException as error:
             terminal.say(f"  stopped after {len(log.stages)} stages; log: {file}")
@@ -103,16 +103,28 @@ class _Terminal:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self.console = console(stream)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), TimeRemainingColumn())
+        columns += (TextColumn("{task.fields[detail]}"),)  # type: ignore[assignment]
         options: dict[str, Any] = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
         self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal, **options)
-        self.shown = self.progress.add_task("starting", total=None)
+        self.stage = "starting"
+        self.shown = self.progress.add_task(self.stage, total=None, detail="")
+        self.work = ""
 
     def now(self, stage: str) -> None:
-        self.progress.reset(self.shown, description=stage)
+        """A stage begins, of which nothing is known but the time."""
+        self.stage, self.work = stage, ""
+        self.progress.reset(self.shown, total=None, description=stage, detail="")
+
+    def progressed(self, work: str, done: int, total: int, detail: str) -> None:
+        """The stage says how far a part of it is."""
+        if work != self.work:
+            self.work = work
+            self.progress.reset(self.shown, total=total, description=f"{self.stage}: {work}", detail="")
+        self.progress.update(self.shown, completed=done, detail=detail)
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
@@ -128,17 +140,6 @@ def _terminal() -> Iterator[_Terminal]:
         terminal = _Terminal(stream)
         with terminal.progress:
             yield terminal
-
-
-def _watch(runner: "Runner", log: StageLog) -> None:
-    """Hear every event that this process stores. Dagster's own listeners need the id of a run, which a job in process makes itself."""
-    store = runner.instance.handle_new_event
-
-    def store_and_tell(event: Any, **options: Any) -> None:
-        store(event, **options)
-        log.hear(event)
-
-    runner.instance.handle_new_event = store_and_tell  # type: ignore[method-assign]
 
 
 def _stage(happened: Any) -> Stage:

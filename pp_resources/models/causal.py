@@ -14,6 +14,7 @@ from pp_resources.models.causal_fields import field_confidence
 from pp_resources.models.causal_grammar import Grammar
 from pp_resources.models.causal_prompt import Prompt, PromptEncoder
 from pp_resources.models.interface import Prediction
+from pp_resources.progress import steps
 
 DEFAULT_BUDGET = 256
 
@@ -80,12 +81,14 @@ class CausalPredictor:
         room = context_length(self.model) - len(self.encoder.prefix_ids) - self.max_new_tokens
         order = sorted((i for i in range(len(inputs)) if len(suffixes[i]) <= room), key=lambda i: (len(suffixes[i]), i))
         made: dict[int, Prediction] = {}
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            began = time.perf_counter()
-            decoded = self._decode([suffixes[i] for i in rows])
-            latency = (time.perf_counter() - began) * 1000 / len(rows)
-            made |= {i: self._prediction(answer, len(suffixes[i]), latency) for i, answer in zip(rows, decoded, strict=True)}
+        with steps("answering", -(-len(order) // self.batch_size)) as advance:
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                began = time.perf_counter()
+                decoded = self._decode([suffixes[i] for i in rows])
+                latency = (time.perf_counter() - began) * 1000 / len(rows)
+                made |= {i: self._prediction(answer, len(suffixes[i]), latency) for i, answer in zip(rows, decoded, strict=True)}
+                advance("")
         too_long = {
             i: Prediction("", tokens_in=self._tokens_in(len(suffixes[i])), finish_reason="length")
             for i in range(len(inputs))

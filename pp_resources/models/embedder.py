@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from pp_resources.progress import steps
+
 MAX_TOKENS = 256  # the length all-MiniLM-L6-v2 was published with
 
 
@@ -24,11 +26,14 @@ class Embedder:
         """Unit vectors, float32, shape (len(texts), hidden size)."""
         out = np.zeros((len(texts), self.model.config.hidden_size), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            batch = self.tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
-            states = self.model(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-            mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-            out[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        with steps("embedding", -(-len(order) // self.batch_size)) as advance:
+            for start in range(0, len(order), self.batch_size):
+                rows = order[start : start + self.batch_size]
+                texts_of = [texts[i] for i in rows]
+                batch = self.tokenizer(texts_of, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+                states = self.model(**batch).last_hidden_state
+                mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
+                mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+                out[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+                advance("")
         return out

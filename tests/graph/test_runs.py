@@ -10,6 +10,7 @@ from pp_assets.partitions import register
 from pp_assets.pipeline import BASELINES, DATASETS, EVALUATIONS, INPUTS
 from pp_assets.task.examples import count_test_openings
 from pp_resources.errors import UserError
+from pp_resources.progress import watched_by
 from pp_resources.settings import Settings
 
 
@@ -98,3 +99,16 @@ def test_an_adapter_of_other_data_is_not_evaluated(runner: Runner) -> None:
 def test_an_unknown_variant_is_refused_with_the_nearest_name(runner: Runner) -> None:
     with pytest.raises(UserError, match="unknown variant 'encoder-frosen'; did you mean 'encoder-frozen'"):
         runner.train("alpha", "encoder-frosen")
+
+
+def test_progress_of_the_work_inside_a_job_reaches_whoever_started_it(tmp_path) -> None:
+    write_task(tmp_path / "tasks", "alpha")
+    heard, events = [], []
+    settings = Settings(tmp_path / "home", tmp_path / "tasks", 1)
+    watch = watched_by(lambda title, done, total, _detail: heard.append((title, done, total)))
+    with Runner(settings, tracking=False, on_event=events.append) as runner, watch:
+        runner.task_data("alpha")
+    training = [(done, total) for title, done, total in heard if title == "encoder-frozen"]
+    assert training[0][0] == 0 and [done for done, _ in training] == list(range(len(training))) and len(training) > 3
+    assert {"embedding", "answering"} <= {title for title, _, _ in heard}
+    assert {e.dagster_event.event_type_value for e in events if e.dagster_event} >= {"STEP_START", "ASSET_MATERIALIZATION", "STEP_SUCCESS"}

@@ -8,10 +8,10 @@ from causal_tiny import examples, spec_on, write_tiny_base
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
-import pp_assets.training.causal as causal
 from pp_assets.task.examples import Example
+from pp_assets.training import loop
+from pp_assets.training.causal import CausalRun, prompt_of
 from pp_assets.training.causal_batches import epoch_batches, loss_of
-from pp_assets.training.causal_run import prompt_of
 from pp_assets.training.labels import Row, encode_rows, label_report
 from pp_assets.training.params import CausalParams, EncoderParams
 from pp_assets.training.recipes import Recipe
@@ -28,20 +28,10 @@ def base(tmp_path_factory):
     return write_tiny_base(tmp_path_factory.mktemp("base"))
 
 
-def train(base, folder, *, recipe=RECIPE, rows=None, val=None, seed=0, on_metrics=lambda _: None, work=None, **options):
-    return causal.train_causal(
-        spec_on(base),
-        recipe,
-        examples(24) if rows is None else rows,
-        examples(6, seed=9) if val is None else val,
-        folder,
-        work=work or folder.with_name(folder.name + "-work"),
-        seed=seed,
-        threads=1,
-        on_metrics=on_metrics,
-        progress=False,
-        **options,
-    )
+def train(base, folder, *, recipe=RECIPE, rows=None, val=None, seed=0, on_metrics=lambda _: None, work=None):
+    rows, val = examples(24) if rows is None else rows, examples(6, seed=9) if val is None else val
+    run = CausalRun(spec_on(base), recipe, rows, val, seed, 1)
+    return loop.train(run, folder, work=work or folder.with_name(folder.name + "-work"), on_metrics=on_metrics)
 
 
 def adapter_hash(folder):
@@ -75,7 +65,7 @@ def test_a_run_that_was_killed_and_resumed_gives_the_same_bytes(base, trained, t
         pass
 
     steps = 0
-    step = causal.CausalRun.step
+    step = CausalRun.step
 
     def counted(self, batch, at):
         nonlocal steps
@@ -86,14 +76,14 @@ def test_a_run_that_was_killed_and_resumed_gives_the_same_bytes(base, trained, t
 
     work = tmp_path / "work"
     with monkeypatch.context() as patch:
-        patch.setattr(causal, "CHECKPOINT_SECONDS", -1.0)
-        patch.setattr(causal.CausalRun, "step", counted)
+        patch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+        patch.setattr(CausalRun, "step", counted)
         with pytest.raises(Killed):
             train(base, tmp_path / "out", work=work)
     assert not any(p.suffix in (".bin", ".pt", ".pkl") for p in work.rglob("*"))
     assert any(work.glob("step-*"))
     torch.manual_seed(12345)
-    monkeypatch.setattr(causal.CausalRun, "step", lambda self, batch, at: (counter.append(at), step(self, batch, at))[1])
+    monkeypatch.setattr(CausalRun, "step", lambda self, batch, at: (counter.append(at), step(self, batch, at))[1])
     counter = []
     train(base, tmp_path / "out", work=work)
     assert counter[0] == killed_at
@@ -102,8 +92,8 @@ def test_a_run_that_was_killed_and_resumed_gives_the_same_bytes(base, trained, t
 
 
 def test_a_checkpoint_of_another_run_is_not_continued(base, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(causal, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(causal.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop.shutil, "rmtree", lambda *_, **__: None)
     train(base, tmp_path / "other", seed=1, work=tmp_path / "work")
     monkeypatch.undo()
     train(base, tmp_path / "out", work=tmp_path / "work")
@@ -164,11 +154,6 @@ def test_without_validation_rows_the_last_epoch_is_kept(base, tmp_path):
     train(base, tmp_path / "out", val=[])
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert record["best_epoch"] == 4 and "val_loss" not in record["history"][0]
-
-
-def test_generated_rows_are_trained_on(base, tmp_path):
-    train(base, tmp_path / "out", rows=examples(10), generated=examples(5, seed=3))
-    assert json.loads((tmp_path / "out" / "training.json").read_text())["train_rows"] == 15
 
 
 def test_an_adapter_without_effect_is_an_error(base, tmp_path):

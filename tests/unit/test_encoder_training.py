@@ -13,8 +13,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec, parse_spec
-from pp_assets.training import encoder
-from pp_assets.training.encoder_run import EncoderRun
+from pp_assets.training import loop
+from pp_assets.training.encoder import EncoderRun
 from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import RECIPES
 from pp_resources.errors import UserError
@@ -64,9 +64,11 @@ def task(base: Path | str, output=OUTPUT) -> TaskSpec:
     return parse_spec(raw, "toy")
 
 
-def train(base, out: Path, *, recipe=FAST, seed=1, rows=ROWS, val=VAL, on_metrics=lambda _m: None, work=None, output=OUTPUT, generated=()):
-    settings = {"work": work or out.with_suffix(".work"), "seed": seed, "threads": 1, "on_metrics": on_metrics, "progress": False}
-    return encoder.train_encoder(task(base, output), recipe, rows, val, out, generated=generated, **settings)
+def train(base, out: Path, *, recipe=FAST, seed=1, rows=ROWS, val=VAL, on_metrics=lambda _m: None, work=None, output=OUTPUT, runs=None):
+    run = EncoderRun(task(base, output), recipe, rows, val, seed, 1)
+    if runs is not None:
+        runs.append(run)
+    return loop.train(run, out, work=work or out.with_suffix(".work"), on_metrics=on_metrics)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -77,9 +79,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def trained(tiny, tmp_path_factory):  # noqa: F811
     """(folder, metadata, the run that made it) of one training."""
     out, kept = tmp_path_factory.mktemp("trained") / "out", []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoder, "EncoderRun", lambda *args: kept.append(EncoderRun(*args)) or kept[0])
-        metadata = train(tiny, out)
+    metadata = train(tiny, out, runs=kept)
     return out, metadata, kept[0]
 
 
@@ -105,8 +105,8 @@ def test_another_seed_gives_other_weights(tiny, trained, tmp_path):  # noqa: F81
 @pytest.mark.parametrize("last_step", [3, 5, 8, 15])
 def test_a_killed_run_goes_on_to_the_bytes_of_one_that_was_not(tiny, trained, tmp_path, monkeypatch, last_step):  # noqa: F811
     """Killed inside an epoch, at its end before and after the validation, and after the last step."""
-    monkeypatch.setattr(encoder, "CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr(encoder, "LOG_EVERY", 1)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
     seen = []
 
     class Killed(Exception):
@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_to_the_bytes_of_one_that_was_not(tiny, trained, tm
 
 
 def test_a_checkpoint_of_another_run_is_not_continued(tiny, trained, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(encoder, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
 
     def kill(metrics):
         if metrics["step"] >= 10:
@@ -199,7 +199,7 @@ def test_the_frozen_recipe_trains_heads_alone(tiny, tmp_path):  # noqa: F811
 
 def test_a_frozen_run_goes_on_after_a_kill(tiny, tmp_path, monkeypatch):  # noqa: F811
     train(tiny, tmp_path / "whole", recipe=FROZEN)
-    monkeypatch.setattr(encoder, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
 
     def kill(metrics):
         if metrics["step"] >= 10:
@@ -212,15 +212,15 @@ def test_a_frozen_run_goes_on_after_a_kill(tiny, tmp_path, monkeypatch):  # noqa
 
 
 def test_the_weights_of_the_best_epoch_are_kept_also_after_a_kill(tiny, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(encoder, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
     # Validation rows that say the opposite: the more is learnt, the higher their loss, so that the first epoch is the best.
     changed = {
         "val": [replace(row, output=example(i + 1).output) for i, row in enumerate(VAL, 40)],
         "output": {"type": "object", "required": ["intent"], "properties": {"intent": OUTPUT["properties"]["intent"]}},
     }
     at_epoch, runs = {}, []
-    monkeypatch.setattr(encoder, "EncoderRun", lambda *args: runs.append(EncoderRun(*args)) or runs[-1])
-    train(tiny, tmp_path / "out", **changed, on_metrics=lambda m: "epoch" in m and at_epoch.update({m["epoch"]: runs[0].tensors()}))
+    keep = lambda m: "epoch" in m and at_epoch.update({m["epoch"]: runs[0].tensors()})  # noqa: E731
+    train(tiny, tmp_path / "out", **changed, on_metrics=keep, runs=runs)
     assert json.loads((tmp_path / "out" / "training.json").read_text())["best_epoch"] == 1
     kept = load_file(tmp_path / "out" / "adapter" / "heads.safetensors")
     assert all(torch.equal(value, at_epoch[1][f"heads.{name}"]) for name, value in kept.items())
@@ -249,11 +249,6 @@ def test_training_stops_when_the_validation_score_no_longer_gets_better(tiny, tm
     train(tiny, tmp_path / "out", recipe=replace(FAST, params=params), val=VAL[:1])
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert (record["stop_reason"], record["epochs"]) == ("patience", record["best_epoch"] + 2)
-
-
-def test_generated_rows_are_learnt_from_as_well(tiny, tmp_path):  # noqa: F811
-    train(tiny, tmp_path / "out", rows=ROWS[:20], generated=ROWS[20:30])
-    assert json.loads((tmp_path / "out" / "training.json").read_text())["train_rows"] == 30
 
 
 def test_metrics_are_reported_by_step_and_by_epoch(tiny, tmp_path):  # noqa: F811

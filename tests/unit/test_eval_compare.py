@@ -18,10 +18,12 @@ WRONG = {"intent": "sell", "urgent": True}
 def pair(both, only_a, only_b, neither, per_group=1):
     """Two systems with this paired table of right and wrong answers."""
     cells = [(1, 1)] * both + [(1, 0)] * only_a + [(0, 1)] * only_b + [(0, 0)] * neither
-    sides = zip(*(
-        (row(i, RIGHT, RIGHT if a else WRONG, f"g{i // per_group}"), row(i, RIGHT, RIGHT if b else WRONG, f"g{i // per_group}"))
-        for i, (a, b) in enumerate(cells)
-    ))
+    sides = zip(
+        *(
+            (row(i, RIGHT, RIGHT if a else WRONG, f"g{i // per_group}"), row(i, RIGHT, RIGHT if b else WRONG, f"g{i // per_group}"))
+            for i, (a, b) in enumerate(cells)
+        )
+    )
     return [list(side) for side in sides]
 
 

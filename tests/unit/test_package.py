@@ -114,16 +114,16 @@ def parts(variant: str) -> tuple[Task, Artifact, Artifact, Artifact, ArtifactSto
     test = open_test_split(dataset.path, root / "ledger.jsonl", "toy", "test")
 
     def fit(out: Path) -> Any:
-        options: Any = {"work": root / "work", "seed": 0, "threads": 2, "on_metrics": lambda values: None, "progress": False}
+        from pp_assets.training import loop
+        from pp_assets.training.causal import CausalRun
+        from pp_assets.training.encoder import EncoderRun
+
+        recipe = get_recipe(variant)
         if variant == "encoder-lora":
-            from pp_assets.training.encoder import train_encoder
-
-            return train_encoder(
-                task.spec, replace(get_recipe(variant), params=EncoderParams(r=4, alpha=8, epochs=2)), train, val, out, **options
-            )
-        from pp_assets.training.causal import train_causal
-
-        return train_causal(task.spec, replace(get_recipe(variant), params=CausalParams(epochs=1)), train, val[:2], out, **options)
+            run: Any = EncoderRun(task.spec, replace(recipe, params=EncoderParams(r=4, alpha=8, epochs=2)), train, val, 0, 2)
+        else:
+            run = CausalRun(task.spec, replace(recipe, params=CausalParams(epochs=1)), train, val[:2], 0, 2)
+        return loop.train(run, out, work=root / "work")
 
     def evaluate(out: Path) -> Any:
         found = load_predictor(adapter.path, task.spec, 2).predict([e.input_text for e in test])

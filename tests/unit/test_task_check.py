@@ -52,7 +52,7 @@ def test_everything_that_would_stop_a_run_is_found_at_once(tmp_path: Path) -> No
     expected = [
         f"{file}: base_model_id: unknown base model 'promptprecision/tiny-bas'; did you mean 'promptprecision/tiny-base'?",
         f"{file}: encoder_model_id: unknown base model './nowhere/at/all'",
-        f"{file}: primary_metric.name: unknown metric 'object_exact_mach'; did you mean 'object_exact_match'?",
+        f"{file}: demo: primary_metric.name: systems cannot be compared by 'object_exact_mach'; did you mean 'object_exact_match'?",
         f"{file}: gates.0.metric: unknown metric 'schema_valid_rat'; did you mean 'schema_valid_rate'?",
         f"{file}: variants.0: unknown variant 'encoder-lra'; did you mean 'encoder-lora'?",
     ]
@@ -74,7 +74,7 @@ def test_bad_lines_are_shown_and_missing_data_is_a_problem(tmp_path: Path) -> No
 
 def test_a_variant_that_cannot_learn_the_output_is_a_problem(tmp_path: Path) -> None:
     folder = init_task("demo", tmp_path)
-    edit(folder, "order_id: {type: [string, \"null\"], minLength: 1, x-verbatim: true}", "order_id: {type: object}")
+    edit(folder, 'order_id: {type: [string, "null"], minLength: 1, x-verbatim: true}', "order_id: {type: object}")
     rows = [json.loads(line) for line in (folder / "data.jsonl").read_text().splitlines()]
     lines = (json.dumps(row | {"output_json": row["output_json"] | {"order_id": {"n": i}}}) for i, row in enumerate(rows))
     (folder / "data.jsonl").write_text("\n".join(lines))
@@ -103,3 +103,10 @@ def test_an_imported_task_points_at_its_data(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"schema\.json: propertys: unknown JSON Schema keyword 'propertys'; did you mean 'properties'\?"):
         import_task("other", tmp_path / "tasks", schema, train, test)
     assert [p.name for p in (tmp_path / "tasks").iterdir()] == ["given"]
+
+
+def test_a_metric_by_which_systems_cannot_be_compared_is_no_primary_one(tmp_path):
+    folder = init_task("demo", tmp_path)
+    edit(folder, "name: object_exact_match", "name: latency_ms_p50")
+    (problem,) = check_task(load_task("demo", tmp_path)).problems
+    assert "demo: primary_metric.name: systems cannot be compared by 'latency_ms_p50'" in problem

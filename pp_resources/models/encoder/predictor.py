@@ -18,6 +18,7 @@ from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.objects import assemble, place_of
 from pp_resources.models.encoder.tokens import Encoded, collate, encode
 from pp_resources.models.interface import Prediction
+from pp_resources.progress import steps
 
 HEADS_JSON, HEADS_WEIGHTS = "heads.json", "heads.safetensors"
 
@@ -68,19 +69,21 @@ class EncoderPredictor:
         rows = encode(self.tokenizer, inputs, self.max_tokens) if inputs else []
         out: list[Prediction | None] = [None] * len(rows)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            began = time.perf_counter()
-            some = [rows[i] for i in chosen]
-            answers = self.decode(self._logits(some), some, [inputs[i] for i in chosen])
-            latency = (time.perf_counter() - began) * 1000 / len(chosen)
-            for i, (values, fields) in zip(chosen, answers):
-                confidence = 1.0
-                for p in fields.values():
-                    confidence *= p
-                out[i] = Prediction(
-                    self.text_of(values), confidence, fields, len(rows[i].ids), 0, latency, "length" if rows[i].truncated else "stop"
-                )
+        with steps("answering", -(-len(order) // self.batch_size)) as advance:
+            for start in range(0, len(order), self.batch_size):
+                chosen = order[start : start + self.batch_size]
+                began = time.perf_counter()
+                some = [rows[i] for i in chosen]
+                answers = self.decode(self._logits(some), some, [inputs[i] for i in chosen])
+                latency = (time.perf_counter() - began) * 1000 / len(chosen)
+                for i, (values, fields) in zip(chosen, answers):
+                    confidence = 1.0
+                    for p in fields.values():
+                        confidence *= p
+                    out[i] = Prediction(
+                        self.text_of(values), confidence, fields, len(rows[i].ids), 0, latency, "length" if rows[i].truncated else "stop"
+                    )
+                advance("")
         return [p for p in out if p is not None]
 
     def decode(

@@ -1,0 +1,102 @@
+"""The training loop of both families.
+
+The order of things is fixed: seed, then build, then train; so the same seed, data, thread count and processor type give the same bytes,
+also after a kill and a resume.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pp_assets.training.checkpoint import load_checkpoint, save_checkpoint
+from pp_assets.training.run import Run
+from pp_resources.progress import steps
+
+CHECKPOINT_SECONDS = 60.0
+LOG_EVERY = 10  # steps; a row in the tracking store for each would cost more than the step
+
+
+@dataclass
+class _State:
+    """Where a run stands; with the tensors it is all that a checkpoint needs. `loss_sum` is over the `loss_count` rows or tokens of the
+    epoch so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_epoch: int = 0
+    best_score: tuple[float, float] = (-1.0, -math.inf)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, Any]], None] = lambda _values: None) -> dict[str, Any]:
+    """Fill `out` with what `run` writes; returns metadata (seconds, epochs, scores of the best one).
+
+    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch with most exact
+    objects on the validation rows are kept (ties: lower loss), the last ones when there is no validation row. `on_metrics` hears of
+    every tenth step and of every epoch.
+    """
+    began = time.monotonic()
+    state, best = _resume(run, work)
+    out.mkdir(parents=True, exist_ok=True)
+    with steps(run.recipe.name, run.epochs * run.steps_per_epoch, state.step) as advance:
+        saved = time.monotonic()
+        while state.epoch < run.epochs and not _out_of_patience(run, state):
+            for batch in run.batches(state.epoch)[state.batch :]:
+                loss, count = run.step(batch, state.step)
+                state.step, state.batch = state.step + 1, state.batch + 1
+                state.loss_sum, state.loss_count = state.loss_sum + loss * count, state.loss_count + count
+                advance(f"epoch {state.epoch + 1}/{run.epochs} loss {loss:.3f}")
+                if state.step % LOG_EVERY == 0:
+                    on_metrics({"step": state.step, "loss": loss, "lr": run.optimizer.param_groups[0]["lr"]})
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    _save(run, work, state, best)
+                    saved = time.monotonic()
+            entry: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "train_loss": state.loss_sum / state.loss_count}
+            state.epoch, state.batch, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
+            if run.val:
+                entry |= run.evaluate()
+                score = (entry["val_object_exact_match"], -entry["val_loss"])
+                if score > state.best_score:
+                    state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
+            state.history.append(entry)
+            on_metrics(entry)
+    if best:
+        run.load_tensors(best)
+    stop = "patience" if state.epoch < run.epochs else "all epochs done"
+    kept_epoch = state.best_epoch or state.epoch
+    run.write(out, {"epochs": state.epoch, "steps": state.step, "best_epoch": kept_epoch, "stop_reason": stop, "history": state.history})
+    shutil.rmtree(work, ignore_errors=True)
+    kept = state.history[kept_epoch - 1]
+    seconds = round(time.monotonic() - began, 2)
+    return {"seconds": seconds, "epochs": state.epoch, "trainable_parameters": run.trainable, **kept, "stop_reason": stop}
+
+
+def _out_of_patience(run: Run, state: _State) -> bool:
+    return bool(state.best_epoch) and state.epoch - state.best_epoch >= run.recipe.params.patience
+
+
+def _save(run: Run, work: Path, state: _State, best: dict[str, Tensor]) -> None:
+    tensors = {f"now/{n}": t for n, t in run.tensors().items()} | {f"best/{n}": t for n, t in best.items()}
+    save_checkpoint(work, state.step, tensors, {"adamw": run.optimizer}, {"run": run.identity, **asdict(state)})
+
+
+def _resume(run: Run, work: Path) -> tuple[_State, dict[str, Tensor]]:
+    """State and best weights of the last checkpoint of this very run; a fresh start when there is none or it is of another run."""
+    found = load_checkpoint(work, {"adamw": run.optimizer}, only_if=lambda stored: stored["run"] == run.identity)
+    if found is None:
+        shutil.rmtree(work, ignore_errors=True)
+        return _State(), {}
+    _, tensors, stored = found
+    stored.pop("run")
+    run.load_tensors({n.removeprefix("now/"): t for n, t in tensors.items() if n.startswith("now/")})
+    best = {n.removeprefix("best/"): t for n, t in tensors.items() if n.startswith("best/")}
+    return _State(**{**stored, "best_score": tuple(stored["best_score"])}), best

@@ -1,0 +1,121 @@
+"""What both families of adapters share: the optimiser step, the learning rate, the tensors of a checkpoint, the files of an adapter."""
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pp_assets.evaluation.outputs import OutputReader
+from pp_assets.task.examples import Example
+from pp_assets.task.spec import TaskSpec
+from pp_assets.training.recipes import Recipe
+from pp_resources.errors import UserError
+from pp_resources.json_schema import leaf_fields
+
+
+class Run(ABC):
+    """One training: model, rows, optimiser, and what a step is. `loop.train` drives it.
+
+    A subclass sets `base` (folder), `val`, `weights` (the trained parameters by name) and `optimizer` (groups with a "peak" rate),
+    then `epochs` and `steps_per_epoch`.
+    """
+
+    base: Path
+    val: Sequence[Example]
+    weights: dict[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    epochs: int
+    steps_per_epoch: int
+
+    def __init__(self, spec: TaskSpec, recipe: Recipe, seed: int, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.spec, self.recipe, self.seed, self.threads = spec, recipe, seed, threads
+        schema = spec.io_schema.output
+        self.reader = OutputReader(schema, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(schema)})
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Digest of all that the bytes depend on: a checkpoint of another run is not continued."""
+
+    @abstractmethod
+    def batches(self, epoch: int) -> list[Any]:
+        """The batches of an epoch: a function of the seed and the epoch alone, so that a resumed run sees the same ones."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, int]:
+        """(mean loss in training mode, how many rows or tokens it is the mean of)."""
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """`val_object_exact_match` (the evaluator's own rule) and `val_loss` on the validation rows."""
+
+    @abstractmethod
+    def write(self, out: Path, summary: dict[str, Any]) -> None:
+        """adapter/, tokenizer/, training.json, metrics.jsonl: nothing in them depends on the time or the place of the run."""
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers are trained."""
+        return sum(w.numel() for w in self.weights.values())
+
+    def step(self, batch: Any, step: int) -> tuple[float, int]:
+        """One optimiser step; (loss, what it is the mean of). A loss that is not finite is a UserError."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * self.rate(step)
+        loss, count = self.loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(f"the loss is {value} at step {step + 1}", where=f"variant {self.recipe.name}", how="use a lower learning rate")
+        return value, count
+
+    def rate(self, step: int) -> float:
+        """Share of the peak rate: linear warm-up, then a cosine to 0 over all epochs (so that early stopping does not change it)."""
+        total = self.epochs * self.steps_per_epoch
+        warmup = max(1, round(self.recipe.params.warmup * total))
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: w.detach().clone() for name, w in self.weights.items()}
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in tensors.items():
+                self.weights[name].copy_(value)
+
+    def weights_sha256(self) -> str:
+        """Of the trained weights as they are now."""
+        seen = hashlib.sha256()
+        for name in sorted(self.weights):
+            seen.update(name.encode() + self.weights[name].detach().numpy().tobytes())
+        return seen.hexdigest()
+
+
+def save_adapter(model: Any, base_model_id: str, folder: Path) -> None:
+    """The adapter of a peft model as peft reads it: safetensors, and a configuration whose lists are in order."""
+    from peft.utils import get_peft_model_state_dict
+
+    weights = {k: v.detach().clone().contiguous() for k, v in get_peft_model_state_dict(model).items()}
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": base_model_id, "inference_mode": True}
+    config["target_modules"] = sorted(config["target_modules"])
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=sorted) + "\n", "utf-8")
+
+
+def save_record(out: Path, record: dict[str, Any]) -> None:
+    """training.json, and its history once more as metrics.jsonl."""
+    (out / "training.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (out / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in record["history"]), "utf-8")
