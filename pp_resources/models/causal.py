@@ -132,8 +132,9 @@ class CausalPredictor:
         return len(self.encoder.prefix_ids) + suffix
 
 
-def load_model(folder: Path, *, attention: str = "sdpa") -> Any:
-    """The model of a folder in fp32 on the CPU, ready to predict. Raises UserError when it is not a causal language model."""
+def load_model(folder: Path, *, attention: str | None = None) -> Any:
+    """The model of a folder in fp32 on the CPU, ready to predict; `attention` as Transformers names it, by default the fastest that the
+    architecture has. Raises UserError when it is not a causal language model."""
     from transformers import AutoModelForCausalLM
 
     try:

@@ -31,8 +31,8 @@ INPUTS = [
 CHAT = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<end>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 
 
-def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, layers: int = 1) -> Path:
-    """A random Llama with a context of 512 tokens; `chat` adds a chat template, `start` a tokenizer that writes a start token."""
+def write_tokenizer(folder: Path, *, chat: bool = False, start: bool = False) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of about 300 tokens; `chat` adds a chat template, `start` has it write a start token."""
     words = ["bill", "parcel", "other", "urgent", "order", "topic", "true", "false", "null", *INPUTS]
     words += [json.dumps({"a": text}) for text in INPUTS]
     bpe = Tokenizer(models.BPE())
@@ -50,6 +50,13 @@ def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, la
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<end>", pad_token="<pad>", bos_token="<start>" if start else None)
     if chat:
         tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, layers: int = 1) -> Path:
+    """A random Llama with a context of 512 tokens; `chat` adds a chat template, `start` a tokenizer that writes a start token."""
+    tokenizer = write_tokenizer(folder, chat=chat, start=start)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer) + 8,  # as in many checkpoints: more rows of logits than tokens
@@ -65,7 +72,6 @@ def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, la
         initializer_range=0.3,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 
