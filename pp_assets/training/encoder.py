@@ -24,7 +24,8 @@ from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
 from pp_resources.models.bases import find_base, weights_sha256
-from pp_resources.models.encoder.compile import Head, compile_schema, learn_empties
+from pp_resources.models.encoder.compile import Head, compile_schema
+from pp_resources.models.encoder.conventions import learn
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
 from pp_resources.models.encoder.targets import head_loss, target_of
@@ -44,7 +45,7 @@ class EncoderRun(Run):
         self.params = recipe.params
         self.base = find_base(spec.encoder_model_id)
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
-        self.plan = learn_empties(compile_schema(spec.io_schema.output), [row.output for row in rows])
+        self.plan = learn(compile_schema(spec.io_schema.output), [(row.input_text, row.output) for row in rows])
         self.rows, self.targets = self._encode(rows)
         self.val = list(val)
         self.val_rows, self.val_targets = self._encode(self.val)

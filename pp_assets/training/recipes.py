@@ -43,6 +43,6 @@ def check_variant(recipe: Recipe, output_schema: Mapping[str, Any], examples: Se
     """Why this recipe cannot learn this output, one sentence a field; empty when it can. `examples` have `input_text` and `output`."""
     if recipe.family == "causal":
         return []
-    from pp_resources.models.encoder.compile import schema_problems
+    from pp_resources.models.encoder.conventions import data_problems
 
-    return schema_problems(output_schema, [(e.input_text, e.output) for e in examples])
+    return data_problems(output_schema, [(e.input_text, e.output) for e in examples])

@@ -2,7 +2,8 @@ import pytest
 
 from pp_resources.errors import UserError
 from pp_resources.json_schema import output_validator
-from pp_resources.models.encoder.compile import Head, compile_schema, learn_empties, same, schema_problems
+from pp_resources.models.encoder.compile import Head, compile_schema, same, schema_problems
+from pp_resources.models.encoder.conventions import data_problems, learn
 from pp_resources.models.encoder.objects import assemble, place_of
 from pp_resources.models.encoder.occurrences import occurrences
 
@@ -12,6 +13,10 @@ WORDS = {"type": "array", "items": {"type": "string"}}
 
 def obj(properties, required=None, **more):
     return {"type": "object", "properties": properties, "required": list(properties) if required is None else required, **more}
+
+
+def objects(properties, required=None, **more):
+    return {"type": "array", "items": obj(properties, required, **more)}
 
 
 def compiled(leaf, required=True):
@@ -38,6 +43,15 @@ def compiled(leaf, required=True):
         (WORDS, "tags", (), False),
         ({**WORDS, "maxItems": 2, "uniqueItems": True}, "tags", (), False),
         ({**WORDS, "type": ["array", "null"], "minItems": 1}, "tags", (), True),
+        ({"type": "number"}, "value", (), False),
+        ({"type": ["integer", "null"], "minimum": 0}, "value", (), True),
+        ({"type": "integer", "minimum": 1, "maximum": 100}, "value", (), False),
+        ({"type": "integer", "minimum": 1, "maximum": 9, "multipleOf": 3}, "choice", (3, 6, 9), False),
+        ({"type": ["integer", "null"], "minimum": 1, "maximum": 2}, "choice", (1, 2, None), True),
+        ({"type": "string", "format": "date"}, "value", (), False),
+        ({"type": ["string", "null"], "format": "date-time"}, "value", (), True),
+        ({"type": ["string", "null"], "format": "date", "x-verbatim": True}, "span", (), True),
+        (objects({"a": {"type": "string"}, "b": {"type": "boolean"}}), "items", (), False),
     ],
 )
 def test_each_leaf_kind_gets_its_head(leaf, kind, values, nullable):
@@ -57,22 +71,47 @@ def test_values_that_another_keyword_forbids_and_repeated_ones_are_no_choices():
 
 def test_heads_come_in_schema_order_with_dotted_paths_and_survive_json():
     schema = obj({"z": {"type": "boolean"}, "who": obj({"name": {"type": "string"}, "role": {"enum": ["a"]}}), "b": WORDS})
+    schema["properties"] |= {"n": {"type": "number"}, "list": objects({"a": {"type": "string"}, "b": obj({"c": {"type": "boolean"}})})}
     heads = compile_schema(schema)
-    assert [h.path for h in heads] == ["z", "who.name", "who.role", "b"]
+    assert [h.path for h in heads] == ["z", "who.name", "who.role", "b", "n", "list"]
+    assert (heads[-1].anchor, [h.path for h in heads[-1].fields]) == ("a", ["b.c"])
     assert [Head.from_json(h.to_json()) for h in heads] == heads
 
 
 @pytest.mark.parametrize(
     ("leaf", "reason"),
     [
-        ({"type": "number"}, "is a free number"),
-        ({"type": ["integer", "null"]}, "is a free integer"),
-        ({"type": "object"}, "is free-form, a union, or an array of objects"),
-        ({"type": "array", "items": obj({"a": {"type": "string"}})}, "is free-form, a union, or an array of objects"),
-        ({"anyOf": [{"type": "string"}, {"type": "boolean"}]}, "is free-form, a union, or an array of objects"),
-        ({"type": "array", "items": {"type": ["string", "null"]}}, "is free-form, a union, or an array of objects"),
+        ({"type": "object"}, "is free-form, a union, or an array of neither"),
+        ({"anyOf": [{"type": "string"}, {"type": "boolean"}]}, "is free-form, a union, or an array of neither"),
+        ({"type": "array", "items": {"type": ["string", "null"]}}, "is free-form, a union, or an array of neither"),
+        ({"type": "array", "items": {"type": "number"}}, "is free-form, a union, or an array of neither"),
+        (
+            {"type": "array", "items": {"anyOf": [obj({"a": {"type": "string"}}), {"type": "null"}]}},
+            "is free-form, a union, or an array of",
+        ),
+        (objects({"a": {"enum": ["x"]}}), "is an array of objects with 0 copied strings each, where exactly one has to mark an object"),
+        (
+            objects({"a": {"type": "string"}, "b": {"type": "string"}}),
+            "is an array of objects with 2 copied strings each ('a', 'b'), where",
+        ),
+        (objects({"a": {"type": ["string", "null"]}}), "is an array of objects whose only copied string 'a' may be missing"),
+        (
+            objects({"a": {"type": "string"}, "n": {"type": "number"}}),
+            "is an array of objects whose field 'n' is neither the copied string nor",
+        ),
+        (
+            objects({"a": {"type": "string"}, "n": {"enum": [1], "type": "string"}}),
+            "is an array of objects whose field 'n' has no value that",
+        ),
+        (
+            objects({"a": {"type": "string"}}, minProperties=1),
+            "is an array of objects with 'one' that is an object with a rule over several",
+        ),
+        (objects({"a": {"type": "string"}}) | {"minItems": 1}, "is a list of copied strings that may not be empty"),
+        ({"type": "integer", "minimum": 1, "maximum": 3, "multipleOf": 5}, "has no value that all its keywords allow"),
         ({"type": "string", "pattern": "^A"}, "must match 'pattern' and may not be null"),
-        ({"type": "string", "format": "date"}, "must match 'format' and may not be null"),
+        ({"type": "string", "format": "email"}, "must match 'format' and may not be null"),
+        ({"type": "string", "format": "date", "x-verbatim": True}, "must match 'format' and may not be null"),
         ({"type": "string", "not": {"const": "x"}}, "must match 'not' and may not be null"),
         ({**WORDS, "minItems": 1}, "is a list of copied strings that may not be empty"),
         ({**WORDS, "contains": {"const": "x"}}, "is a list of copied strings that may not be empty"),
@@ -97,8 +136,8 @@ def test_a_leaf_that_no_head_can_produce_is_refused_by_name(leaf, reason):
 
 
 def test_every_refused_field_is_named_in_one_error():
-    with pytest.raises(UserError, match=r"field 'a' is a free number.*field 'b\.c' is a free integer"):
-        compile_schema(obj({"a": {"type": "number"}, "b": obj({"c": {"type": "integer"}})}))
+    with pytest.raises(UserError, match=r"field 'a' is free-form.*field 'b\.c' is free-form"):
+        compile_schema(obj({"a": {"type": "object"}, "b": obj({"c": {"type": "array"}})}))
 
 
 def test_a_rule_over_the_whole_output_is_refused():
@@ -110,19 +149,23 @@ def test_a_rule_over_the_whole_output_is_refused():
 def test_strings_that_are_not_copied_are_refused_with_their_counts():
     schema = obj({"city": {"type": ["string", "null"]}, "who": obj({"names": WORDS})})
     good = [("fly to Oslo with Ann", {"city": "Oslo", "who": {"names": ["Ann"]}})] * 9
-    assert schema_problems(schema, good) == []
+    assert data_problems(schema, good) == []
     one_of_ten = [*good, ("fly north", {"city": "Oslo", "who": {"names": ["Ann"]}})]
-    assert schema_problems(schema, one_of_ten) == []
+    assert data_problems(schema, one_of_ten) == []
     more = [*one_of_ten, ("fly", {"city": None, "who": {"names": ["Ben", "Cy"]}})]
-    assert schema_problems(schema, more) == [f"field 'who.names' is not copied from the input (3 of 12 values are not in it), {CAUSAL}"]
-    assert schema_problems(schema, [("x", {"city": None, "who": None})]) == []
+    assert data_problems(schema, more) == [f"field 'who.names' is not copied from the input (3 of 12 values are not in it), {CAUSAL}"]
+    assert data_problems(schema, [("x", {"city": None, "who": None})]) == []
 
 
 def test_lists_without_items_become_null_where_the_data_write_null():
     schema = obj({"a": {**WORDS, "type": ["array", "null"]}, "b": WORDS}, ["b"])
     heads = compile_schema(schema)
-    assert [h.empty_is_null for h in learn_empties(heads, [{"a": None, "b": []}, {"b": []}, {"a": [], "b": []}])] == [True, False]
-    assert [h.empty_is_null for h in learn_empties(heads, [{"a": [], "b": []}, {"a": ["x"], "b": []}])] == [False, False]
+
+    def empties(*outputs):
+        return [h.empty_is_null for h in learn(heads, [("x", output) for output in outputs])]
+
+    assert empties({"a": None, "b": []}, {"b": []}, {"a": [], "b": []}) == [True, False]
+    assert empties({"a": [], "b": []}, {"a": ["x"], "b": []}) == [False, False]
 
 
 def test_values_are_the_same_as_json_has_it():

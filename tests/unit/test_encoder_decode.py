@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from test_encoder_tokens import tiny, tokenizer  # noqa: F401
 from transformers import AutoModel
 
-from pp_resources.json_schema import get_path, leaf_fields, output_validator
-from pp_resources.models.encoder.compile import compile_schema, learn_empties, schema_problems
+from pp_resources.json_schema import get_path, output_validator
+from pp_resources.models.encoder.compile import compile_schema, schema_problems
+from pp_resources.models.encoder.conventions import learn
 from pp_resources.models.encoder.decode import HeadDecoder, _best_path
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
@@ -30,7 +31,7 @@ def row_of(text):
 
 def decoder(leaf, *, required=True, empty_is_null=False, **root):
     schema = {"type": "object", "properties": {"x": leaf}, "required": ["x"] if required else [], **root}
-    (head,) = learn_empties(compile_schema(schema), [{"x": None}] if empty_is_null else [])
+    (head,) = learn(compile_schema(schema), [("", {"x": None})] if empty_is_null else [])
     return HeadDecoder(head, WIDTH, schema)
 
 
@@ -163,7 +164,19 @@ COUNTS = {"minItems": st.integers(0, 2), "maxItems": st.integers(0, 3), "uniqueI
 KINDS = {"type": st.sampled_from(["array", ["array", "null"]])}
 FLAGS = st.fixed_dictionaries({**KINDS, "items": st.just({"enum": ["a", "b", "c"]})}, optional=COUNTS)
 TAGS = st.fixed_dictionaries({**KINDS, "items": st.sampled_from([{"type": "string"}, {"$ref": "#/$defs/short"}])}, optional=COUNTS)
-LEAF = st.one_of(TEXT, CHOICE, FLAGS, TAGS)
+NUMBERS = st.fixed_dictionaries(
+    {"type": st.sampled_from([["number", "null"], ["integer", "null"]])},
+    optional={"minimum": st.sampled_from([0, 5]), "multipleOf": st.just(3)},
+)
+DATES = st.sampled_from([{"type": ["string", "null"], "format": name} for name in ("date", "time", "date-time")])
+ITEMS = st.fixed_dictionaries({**KINDS, "items": st.just({"$ref": "#/$defs/part"})}, optional=COUNTS)
+LEAF = st.one_of(TEXT, CHOICE, FLAGS, TAGS, NUMBERS, DATES, ITEMS)
+PART = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name", "side"],
+    "properties": {"side": {"enum": ["l", "r"]}, "name": {"type": "string", "pattern": "."}, "n": {"type": ["boolean", "null"]}},
+}
 
 
 def objects(children):
@@ -183,13 +196,15 @@ SCHEMA = st.builds(
         "additionalProperties": False,
         "properties": properties,
         "required": sorted(required & properties.keys()),
-        "$defs": {"short": {"type": "string", "maxLength": 6}},
+        "$defs": {"short": {"type": "string", "maxLength": 6}, "part": PART},
     },
     st.dictionaries(st.sampled_from("abcde"), NODE, min_size=1, max_size=4),
     st.frozensets(st.sampled_from("abcde")),
 )
 INPUT = st.one_of(
-    st.lists(st.sampled_from(["red", "Tea", "pot", "12", "refund", "naïve", "🙂", "x,y"]), min_size=1, max_size=9).map(" ".join),
+    st.lists(
+        st.sampled_from(["red", "Tea", "pot", "12", "six", "noon", "3/4/2025", "refund", "naïve", "🙂", "x,y"]), min_size=1, max_size=9
+    ).map(" ".join),
     st.text(min_size=3, max_size=20),
     st.just("   "),
 )
@@ -208,13 +223,13 @@ def encoder(tiny):  # noqa: F811
 @given(SCHEMA, st.lists(INPUT, min_size=1, max_size=3), st.integers(0, 2**31), st.booleans())
 def test_whatever_the_weights_the_output_is_valid_and_its_strings_are_in_the_input(encoder, tokenizer, schema, texts, seed, nulls):  # noqa: F811
     assume(all(len(text) >= 3 for text in texts) and not schema_problems(schema))
-    plan = learn_empties(compile_schema(schema), [{}] if nulls else [])
+    plan = learn(compile_schema(schema), [("", {})] if nulls else [])
     torch.manual_seed(seed)
     heads = HeadStack(plan, 32, WIDTH, 0.0)
     for weight in heads.parameters():
         torch.nn.init.normal_(weight, std=2.0)
     validator = output_validator(schema)
-    copied = [leaf.path for leaf in leaf_fields(schema) if leaf.kind in ("string", "array_string")]
+    copied = [head.path for head in plan if head.kind in ("span", "tags")]
     for text, answer in zip(texts, EncoderPredictor("x", encoder, heads, tokenizer, schema, 64).predict(texts)):
         output = json.loads(answer.text)
         assert not [e.message for e in validator.iter_errors(output)], (text, output)

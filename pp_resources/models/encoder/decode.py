@@ -1,15 +1,17 @@
 """Logits to JSON: the best answer of each field that its schema allows, with its probability."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jsonschema.protocols import Validator
 from torch import Tensor
 
 from pp_resources.json_schema import Schema, output_validator
-from pp_resources.models.encoder.compile import Head
-from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE
+from pp_resources.models.encoder.compile import Head, item_schema
+from pp_resources.models.encoder.objects import assemble, place_of
+from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE, reading_scores, token_readings
 from pp_resources.models.encoder.tokens import Encoded
 
 TRIED_SPANS = 50
@@ -22,9 +24,11 @@ class HeadDecoder:
         self.head, self.width = head, width
         # A part of the whole schema, so that references into it still hold.
         self.validator: Validator = output_validator(schema).evolve(schema=head.schema)
+        self.item = place_of(item_schema(schema, head.schema)) if head.kind == "items" else None
         self.empty_is_none = head.nullable and (head.empty_is_null or not self.validator.is_valid([]))
 
     def decode(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
+        logits = logits.float() / self.head.temperature
         match self.head.kind:
             case "choice":
                 best = logits.softmax(-1).max(-1)
@@ -32,7 +36,11 @@ class HeadDecoder:
             case "flags":
                 return [self._flags(row) for row in logits.sigmoid().tolist()]
             case "tags":
-                return [self._tags(logits[i].log_softmax(-1), row, text) for i, (row, text) in enumerate(zip(rows, texts))]
+                return [self._tags(scores, row, text) for scores, row, text in zip(logits, rows, texts)]
+            case "items":
+                return [self._items(scores, row, text) for scores, row, text in zip(logits, rows, texts)]
+            case "value":
+                return self._readings(logits, rows, texts)
             case _:
                 return self._spans(logits, rows, texts)
 
@@ -68,22 +76,54 @@ class HeadDecoder:
                     return value, p
         return (None if self.head.nullable else text[: self.head.schema.get("maxLength")]), 0.0
 
-    def _tags(self, logs: Tensor, row: Encoded, text: str) -> tuple[list[str] | None, float]:
-        real = [i for i in range(len(row.offsets)) if _real(row, i)]
-        path, log_p = _best_path([logs[i].tolist() for i in real])
+    def _readings(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
+        """The value whose places in the text are most probable together: what several places say in several ways is one answer."""
+        found = [
+            [reading for reading in token_readings(self.head, row, text) if self.validator.is_valid(reading[2])]
+            for row, text in zip(rows, texts)
+        ]
+        scores = reading_scores(self.head, logits, [[(first, last) for first, last, _ in readings] for readings in found])
+        out: list[tuple[Any, float]] = []
+        for chances, readings in zip(scores.softmax(-1).tolist(), found):
+            sums: dict[Any, float] = {None: chances[0]} if self.head.nullable else {}
+            for (_, _, value), p in zip(readings, chances[1:]):
+                sums[value] = sums.get(value, 0.0) + p
+            out.append(max(sums.items(), key=lambda item: item[1], default=(self.head.fallback, 0.0)))
+        return out
+
+    def _tags(self, scores: Tensor, row: Encoded, text: str) -> tuple[list[str] | None, float]:
+        spans, p = _tagged(scores, row)
         values: list[str] = []
-        at = 0
-        while at < len(path):
-            if path[at] == BEGIN:
-                last = at
-                while last + 1 < len(path) and path[last + 1] == INSIDE:
-                    last += 1
-                value = text[row.offsets[real[at]][0] : row.offsets[real[last]][1]]
-                if value not in values and self.validator.is_valid([*values, value]):
-                    values.append(value)
-                at = last
-            at += 1
-        return self._none_if_empty(values), math.exp(log_p)
+        for first, last in spans:
+            value = text[row.offsets[first][0] : row.offsets[last][1]]
+            if value not in values and self.validator.is_valid([*values, value]):
+                values.append(value)
+        return self._none_if_empty(values), p
+
+    def _items(self, scores: Tensor, row: Encoded, text: str) -> tuple[list[Any] | None, float]:
+        """One object for each copied string; what several places of one string say is averaged."""
+        assert self.item
+        tags, choices = scores[:, :3], scores[:, 3:]
+        spans, p = _tagged(tags, row)
+        places: dict[str, list[Tensor]] = {}
+        for first, last in spans:
+            places.setdefault(text[row.offsets[first][0] : row.offsets[last][1]], []).append(choices[first : last + 1].mean(0))
+        values: list[Any] = []
+        for name, said in places.items():
+            fields, sure = self._chosen(torch.stack(said).mean(0))
+            value = assemble(self.item, {self.head.anchor: name, **fields})
+            if self.validator.is_valid([*values, value]):
+                values.append(value)
+                p *= sure
+        return self._none_if_empty(values), p
+
+    def _chosen(self, scores: Tensor) -> tuple[Mapping[str, Any], float]:
+        values, sure = {}, 1.0
+        for field, logits in zip(self.head.fields, scores.split([len(field.values) for field in self.head.fields])):
+            p, best = logits.softmax(-1).max(-1)
+            values[field.path] = field.values[int(best)]
+            sure *= float(p)
+        return values, sure
 
     def _none_if_empty(self, values: list[Any]) -> list[Any] | None:
         return None if self.empty_is_none and not values else values
@@ -93,6 +133,20 @@ def _real(row: Encoded, at: int) -> bool:
     """Whether a token is of the text (not special)."""
     start, end = row.offsets[at]
     return end > start
+
+
+def _tagged(scores: Tensor, row: Encoded) -> tuple[list[tuple[int, int]], float]:
+    """(first token, last token) of each span on the best path through the tags of a row, and the probability of the path."""
+    real = [i for i in range(len(row.offsets)) if _real(row, i)]
+    logs = scores.log_softmax(-1)
+    path, log_p = _best_path([logs[i].tolist() for i in real])
+    spans: list[tuple[int, int]] = []
+    for at, tag in zip(real, path):
+        if tag == BEGIN:
+            spans.append((at, at))
+        elif tag == INSIDE:
+            spans[-1] = (spans[-1][0], at)
+    return spans, math.exp(log_p)
 
 
 def _best_path(logs: list[list[float]]) -> tuple[list[int], float]:

@@ -2,7 +2,9 @@
 
 choice, flags  attention pooling with a learnt query per field (zero at the start, so that it begins as mean pooling), unit length, linear
 span           every range of up to `width` tokens scored by start, end and length, against a null option: one softmax over all of them
+value          each token scored as a start and as an end, against a null option: the softmax is over what the reader finds in the text
 tags           outside, begin, inside for each token
+items          as tags, and for each token the choices of the other fields of the object that it may be in
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,22 +35,27 @@ class HeadStack(nn.Module):
             match head.kind:
                 case "choice" | "flags":
                     self.layers.append(nn.Linear(hidden, len(head.values)))
-                case "tags":
-                    self.layers.append(nn.Linear(tokens, 3))
+                case "tags" | "items":
+                    self.layers.append(nn.Linear(tokens, 3 + sum(len(field.values) for field in head.fields)))
+                case "value":
+                    self.layers.append(_Ends(tokens, hidden))
                 case _:
                     self.layers.append(_Span(tokens, hidden, width))
 
     def forward(self, states: Tensor, batch: Batch) -> list[Tensor]:
-        """`states` (batch, tokens, hidden) → per head its logits: choice/flags (batch, values), tags (batch, tokens, 3),
-        span (batch, 1 + tokens*width) with the null option first."""
+        """`states` (batch, tokens, hidden) → per head its logits: choice/flags (batch, values), tags (batch, tokens, 3), items
+        (batch, tokens, 3 + values of all fields), span (batch, 1 + tokens*width), value (batch, 1 + tokens, start and end); in the last two
+        the null option comes first."""
         states = self.dropout(states.float())
         shaped = torch.cat([states, self.shape(batch.shapes)], -1)
         scores = torch.einsum("bth,kh->bkt", states, self.queries).masked_fill(batch.mask.unsqueeze(1) == 0, NEG)
         pooled = nn.functional.normalize(torch.einsum("bkt,bth->bkh", scores.softmax(-1), states), dim=-1) * SCALE
         out = []
         for k, (head, layer) in enumerate(zip(self.heads, self.layers)):
-            if head.kind == "tags":
+            if head.kind in ("tags", "items"):
                 out.append(layer(shaped))
+            elif head.kind == "value":
+                out.append(layer(shaped, pooled[:, k]))
             elif head.kind == "span":
                 out.append(layer(shaped, pooled[:, k], batch.words))
             else:
@@ -68,6 +75,17 @@ class HeadStack(nn.Module):
                     layer.weight[value] = nn.functional.normalize(chosen.mean(0), dim=0)
             layer.weight -= layer.weight.mean(0, keepdim=True)
             layer.bias.zero_()
+
+
+class _Ends(nn.Module):
+    def __init__(self, tokens: int, hidden: int) -> None:
+        super().__init__()
+        self.ends = nn.Linear(tokens, 2)
+        self.null = nn.Linear(hidden, 1)
+
+    def forward(self, shaped: Tensor, pooled: Tensor) -> Tensor:
+        null = nn.functional.pad(self.null(pooled), (0, 1))  # start + end of the null option is its score
+        return torch.cat([null.unsqueeze(1), self.ends(shaped)], 1)
 
 
 class _Span(nn.Module):

@@ -1,6 +1,7 @@
 """Gold outputs to training targets, and the loss of each kind of head."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,19 @@ from pp_resources.models.encoder.tokens import Encoded
 OUTSIDE, BEGIN, INSIDE = 0, 1, 2
 
 
+def token_readings(head: Head, row: Encoded, text: str) -> list[tuple[int, int, Any]]:
+    """(first token, last token, value) of each value that the reader of the head finds in the part of the text that was encoded."""
+    assert head.reader
+    words = [(a, b, i) for i, (a, b) in enumerate(row.offsets) if b > a]
+    starts, found = [a for a, _, _ in words], []
+    for start, end, value in head.reader.read(text):
+        # The tokens that the value touches: "5pm" may be one.
+        first, last = bisect_right(starts, start) - 1, bisect_left(starts, end) - 1
+        if first >= 0 and end <= words[-1][1]:
+            found.append((words[first][2], words[last][2], value))
+    return found
+
+
 def token_ranges(row: Encoded, text: str, value: str) -> list[tuple[int, int]]:
     """(first token, last token) of each place where `value` stands and tokens begin and end exactly with it."""
     found = []
@@ -27,25 +41,57 @@ def token_ranges(row: Encoded, text: str, value: str) -> list[tuple[int, int]]:
 
 
 def target_of(head: Head, row: Encoded, text: str, output: Mapping[str, Any]) -> Any:
-    """choice: class index; flags: list of 0/1; span: list of (first, last), [] for null; tags: one class a token. None: nothing to learn
-    from this row (the value is not in the text, or is cut off)."""
+    """choice: class index; flags: list of 0/1; span: list of (first, last), [] for null; value: list of (first, last, whether right), none
+    right for null; tags: one class a token; items: (tags, list of (first, last, class index of each field)).
+
+    None: nothing to learn from this row (the value is not in the text, or is cut off).
+    """
     value = get_path(output, head.path)
-    if head.kind == "choice":
-        return next((i for i, v in enumerate(head.values) if same(v, value)), None)
-    if head.kind == "flags":
-        return [float(any(same(v, item) for item in value or [])) for v in head.values]
-    if head.kind == "span":
-        return [] if value is None else token_ranges(row, text, value) or None
-    tags = [OUTSIDE] * len(row.ids)
+    match head.kind:
+        case "choice":
+            return _index(head, value)
+        case "flags":
+            return [float(any(same(v, item) for item in value or [])) for v in head.values]
+        case "span":
+            return [] if value is None else token_ranges(row, text, value) or None
+        case "value":
+            found = [(first, last, same(reading, value)) for first, last, reading in token_readings(head, row, text)]
+            return found if value is None or any(right for _, _, right in found) else None
+        case "tags":
+            tagged = _tags(row, text, dict.fromkeys(value or []))
+            return tagged and tagged[0]
+        case _:
+            return _items(head, row, text, value or [])
+
+
+def _index(head: Head, value: Any) -> int | None:
+    return next((i for i, v in enumerate(head.values) if same(v, value)), None)
+
+
+def _tags(row: Encoded, text: str, items: Iterable[str]) -> tuple[list[int], list[tuple[int, int, str]]] | None:
+    """Tags of all places of all items and the places; None when one is nowhere."""
+    tags, tagged = [OUTSIDE] * len(row.ids), []
     # Longest first, so that "red tea pot" is not cut by "tea pot"; in the order given, since that of a set changes from process to process.
-    for item in sorted(dict.fromkeys(value or []), key=len, reverse=True):
+    for item in sorted(items, key=len, reverse=True):
         places = token_ranges(row, text, item)
         if not places:
             return None
         for first, last in places:
             if all(t == OUTSIDE for t in tags[first : last + 1]):
                 tags[first : last + 1] = [BEGIN] + [INSIDE] * (last - first)
-    return tags
+                tagged.append((first, last, item))
+    return tags, tagged
+
+
+def _items(
+    head: Head, row: Encoded, text: str, objects: Sequence[Mapping[str, Any]]
+) -> tuple[list[int], list[tuple[int, int, list[int]]]] | None:
+    classes = {get_path(item, head.anchor): [_index(field, get_path(item, field.path)) for field in head.fields] for item in objects}
+    tagged = _tags(row, text, classes)
+    # Two objects of one name cannot be told apart by where they stand.
+    if tagged is None or len(classes) < len(objects) or any(None in chosen for chosen in classes.values()):
+        return None
+    return tagged[0], [(first, last, [i for i in classes[item] if i is not None]) for first, last, item in tagged[1]]
 
 
 def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor, width: int, smoothing: float) -> Tensor:
@@ -60,11 +106,11 @@ def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor,
     if head.kind == "flags":
         return torch.nn.functional.binary_cross_entropy_with_logits(logits[keep], torch.tensor([targets[i] for i in keep]))
     if head.kind == "tags":
-        wanted = torch.full(logits.shape[:2], -100)
-        for i in keep:
-            wanted[i, : len(targets[i])] = torch.tensor(targets[i])
-        wanted[~words] = -100
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+        return _tag_loss(logits, [targets[i] for i in keep], keep, words)
+    if head.kind == "items":
+        return _items_loss(head, logits, [targets[i] for i in keep], keep, words)
+    if head.kind == "value":
+        return _value_loss(head, logits[keep], [targets[i] for i in keep])
     right = torch.zeros(logits.shape, dtype=torch.bool)
     rows = []
     for i in keep:
@@ -77,3 +123,45 @@ def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor,
         return logits.sum() * 0.0
     chosen = logits[rows].masked_fill(~right[rows], 2 * NEG)
     return (logits[rows].logsumexp(-1) - chosen.logsumexp(-1)).mean()
+
+
+def reading_scores(head: Head, logits: Tensor, ranges: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
+    """Of a value head's logits (batch, 1 + tokens, 2): (batch, 1 + most ranges), the null option first, masked where there is none."""
+    most = max(map(len, ranges), default=0)
+    ends = torch.zeros((2, len(ranges), most), dtype=torch.long)
+    real = torch.zeros((len(ranges), most), dtype=torch.bool)
+    for i, places in enumerate(ranges):
+        if places:
+            ends[:, i, : len(places)] = 1 + torch.tensor(places).T
+            real[i, : len(places)] = True
+    found = (logits[..., 0].gather(1, ends[0]) + logits[..., 1].gather(1, ends[1])).masked_fill(~real, NEG)
+    null = logits[:, :1].sum(-1)
+    return torch.cat([null if head.nullable else torch.full_like(null, NEG), found], 1)
+
+
+def _value_loss(head: Head, logits: Tensor, targets: Sequence[Sequence[tuple[int, int, bool]]]) -> Tensor:
+    scores = reading_scores(head, logits, [[(first, last) for first, last, _ in target] for target in targets])
+    right = torch.zeros(scores.shape, dtype=torch.bool)
+    for i, target in enumerate(targets):
+        marks = [mark for _, _, mark in target]
+        right[i, : 1 + len(marks)] = torch.tensor([not any(marks), *marks])
+    return (scores.logsumexp(-1) - scores.masked_fill(~right, 2 * NEG).logsumexp(-1)).mean()
+
+
+def _tag_loss(logits: Tensor, targets: Sequence[list[int]], rows: Sequence[int], words: Tensor) -> Tensor:
+    wanted = torch.full(logits.shape[:2], -100)
+    for i, tags in zip(rows, targets):
+        wanted[i, : len(tags)] = torch.tensor(tags)
+    wanted[~words] = -100
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+
+
+def _items_loss(head: Head, logits: Tensor, targets: Sequence[Any], rows: Sequence[int], words: Tensor) -> Tensor:
+    """Of the tags, and of each field the mean over all tagged spans."""
+    tags, *fields = logits.split([3, *(len(field.values) for field in head.fields)], -1)
+    loss = _tag_loss(tags, [target[0] for target in targets], rows, words)
+    spans = [(i, *span) for i, target in zip(rows, targets) for span in target[1]]
+    for k, scores in enumerate(fields if spans else []):
+        pooled = torch.stack([scores[i, first : last + 1].mean(0) for i, first, last, _ in spans])
+        loss = loss + torch.nn.functional.cross_entropy(pooled, torch.tensor([classes[k] for _, _, _, classes in spans]))
+    return loss
