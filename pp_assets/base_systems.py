@@ -72,10 +72,10 @@ def frozen_encoder(
 
     from pp_assets.training.encoder import EncoderRun
     from pp_assets.training.loop import train as train_on
+    from pp_assets.training.overrides import recipe_of
     from pp_assets.training.predictors import load_predictor
-    from pp_assets.training.recipes import get_recipe
 
-    recipe, spec = get_recipe("encoder-frozen"), task.spec
+    recipe, spec = recipe_of(task, "encoder-frozen"), task.spec
     with tempfile.TemporaryDirectory() as made:
         out = Path(made)
         train_on(EncoderRun(spec, recipe, train, val, spec.seed, threads), out / "model", work=out / "work")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from dagster import AssetKey
+
 from pp_assets import names
 from pp_assets.build import build_defs
 from pp_assets.partitions import key_of, register
@@ -63,6 +65,11 @@ class Runner:
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
         return self._run(names.JOB_TASK_DATA, task, task)
 
+    def training_data(self, task: str) -> list[Step]:
+        """Everything that a training reads. Leaves the test items alone, which the baselines answer."""
+        register(self.instance, [task], self.pipeline.task(task).spec.variants)
+        return self._run(names.JOB_TASK_DATA, task, task, only=("seeds", "generated_data", "clusters", "evaluated_inputs"))
+
     def train(self, task: str, variant: str) -> list[Step]:
         """Train, evaluate, package, then test against the champion."""
         return self._variant(names.JOB_TRAIN, task, variant)
@@ -88,13 +95,17 @@ class Runner:
         self.pipeline.regression(task, variant)
         return steps
 
-    def _run(self, job: str, partition: str, key: str) -> list[Step]:
-        """Errors of a step come out as they were raised."""
+    def _run(self, job: str, partition: str, key: str, only: Sequence[str] = ()) -> list[Step]:
+        """Errors of a step come out as they were raised. `only`: these assets of the job."""
         run_id = str(uuid4())
         if self.on_event:
             self.instance.add_event_listener(run_id, self.on_event)
         result = self.defs.resolve_job_def(job).execute_in_process(
-            run_config=QUIET, partition_key=partition, instance=self.instance, run_id=run_id
+            run_config=QUIET,
+            partition_key=partition,
+            instance=self.instance,
+            run_id=run_id,
+            asset_selection=[AssetKey(name) for name in only] or None,
         )
         steps = []
         for event in result.get_asset_materialization_events():

@@ -5,27 +5,32 @@ knows Dagster.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pp_assets.feedback.inbox import Inbox, as_rows
 from pp_assets.sources import source_digest
 from pp_assets.task.dataset import build_dataset, dataset_inputs
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task, load_task
+from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
 from pp_resources.tracker import NullTracker, Tracker
 from pp_resources.tracking import open_tracker
 
+if TYPE_CHECKING:
+    from pp_assets.training.search import Budget, Trial
+
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
+TUNINGS = "tunings"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
-_WORDS = {"description", "archived", "variants", "gates", "data", "eval_split", "primary_metric", "rubric"}
+_WORDS = {"description", "archived", "variants", "params", "gates", "data", "eval_split", "primary_metric", "rubric"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Pipeline:
         return self.settings.home / "ledger" / "test_openings.jsonl"
 
     def task(self, name: str) -> Task:
-        return load_task(name, self.settings.tasks)
+        task = load_task(name, self.settings.tasks)
+        check_params(task)
+        return task
 
     def current(self, kind: str, key: str) -> Artifact:
         """The version in force; a UserError with the command that makes it when there is none."""
@@ -151,7 +158,7 @@ class Pipeline:
 
     def adapter(self, name: str, variant: str) -> Artifact:
         """Train a variant; goes on where a killed training stopped."""
-        from pp_assets.results import adapter
+        from pp_assets.trainings import adapter
 
         return adapter(self, name, variant)
 
@@ -178,6 +185,12 @@ class Pipeline:
         from pp_assets.champion import regression
 
         return regression(self, name, variant)
+
+    def tuning(self, name: str, variant: str, budget: "Budget", on_trial: "Callable[[Trial], None]" = lambda _trial: None) -> Artifact:
+        """Search the hyper-parameters of a variant on training and validation rows."""
+        from pp_assets.tuning import tuning
+
+        return tuning(self, name, variant, budget, on_trial)
 
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""
@@ -208,7 +221,9 @@ def training_spec(task: Task) -> str:
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    return digest(task.spec.model_dump(mode="json", exclude={"description", "archived", "variants", "data", "eval_split"}), ordered=True)
+    return digest(
+        task.spec.model_dump(mode="json", exclude={"description", "archived", "variants", "params", "data", "eval_split"}), ordered=True
+    )
 
 
 def base_digest(model_id: str) -> str:

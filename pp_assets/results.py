@@ -1,4 +1,5 @@
-"""The stages after the data: baselines, adapter, report, package, leaderboard. The test split is opened here and nowhere else.
+"""The stages that answer test items and what is made of their answers: baselines, report, package, leaderboard.
+The test split is opened here and nowhere else.
 
 Each function is one stage of `pp_assets.pipeline.Pipeline`. Heavy modules are imported when a stage has something to compute.
 """
@@ -22,7 +23,8 @@ from pp_assets.result_facts import (
     verdict_numbers,
 )
 from pp_assets.sources import source_digest
-from pp_assets.training.recipes import RECIPES, check_variant, get_recipe
+from pp_assets.training.overrides import recipe_of
+from pp_assets.training.recipes import RECIPES, get_recipe
 from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
@@ -44,7 +46,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
     inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
     if "encoder" in families:
-        inputs |= {"val": rows_digest(rows.val), "frozen": digest(asdict(RECIPES["encoder-frozen"].params))}
+        inputs |= {"val": rows_digest(rows.val), "frozen": digest(asdict(recipe_of(task, "encoder-frozen").params))}
     if "causal" in families:
         inputs["base"] = base_digest(task.spec.base_model_id)
 
@@ -75,51 +77,6 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
         }
 
     return p.store.produce(stages.BASELINES, name, inputs, build)
-
-
-def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
-    """adapter/, tokenizer/, training.json, metrics.jsonl. Depends on the kept rows themselves, not on how they were found."""
-    task, recipe, rows = p.task(name), get_recipe(variant, where=f"{name}: variant"), p.training_rows(name)
-    _refuse_leaks(p, name)
-    encoder = recipe.family == "encoder"
-    base = task.spec.encoder_model_id if encoder else task.spec.base_model_id
-    inputs = {
-        "train": rows_digest(rows.train),
-        "val": rows_digest(rows.val),
-        "generated": rows_digest(rows.generated),
-        "spec": training_spec(task),
-        "recipe": digest([recipe.family, asdict(recipe.params)]),
-        "base": base_digest(base),
-        "code": source_digest("pp_assets.training.loop", "pp_assets.training.encoder" if encoder else "pp_assets.training.causal"),
-    }
-
-    def build(out: Path) -> Mapping[str, Any]:
-        problems = check_variant(recipe, task.output_schema, rows.train)
-        if problems:
-            raise UserError(problems[0], where=f"{name}: variant {variant}", how="use a causal variant such as lora-r8 for this task")
-        from pp_assets.training.loop import train
-
-        if encoder:
-            from pp_assets.training.encoder import EncoderRun as NewRun
-        else:
-            from pp_assets.training.causal import CausalRun as NewRun  # type: ignore[assignment]
-
-        work = p.settings.home / "work" / name / variant / digest(inputs)[:16]
-        with p.tracker.run(name, variant, "training") as run:
-            run.params({"recipe": variant, "family": recipe.family, "base": base, "seed": task.spec.seed, **asdict(recipe.params)})
-            run.params({"train_rows": len(rows.train), "generated_rows": len(rows.generated), "val_rows": len(rows.val)})
-            run.tags({"pp.task_digest": task.digest, **{f"pp.input.{k}": v for k, v in inputs.items()}})
-
-            def on_metrics(values: Mapping[str, Any]) -> None:
-                run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
-
-            training = NewRun(task.spec, recipe, [*rows.train, *rows.generated], rows.val, task.spec.seed, p.settings.threads)
-            metadata = train(training, out, work=work, on_metrics=on_metrics)
-            run.summary({f"train.{k}": v for k, v in metadata.items()})
-            run.file(out / "training.json", "training")
-            return {**metadata, "train_rows": len(rows.train), "generated_rows": len(rows.generated), "mlflow": run.where}
-
-    return p.store.produce(stages.ADAPTERS, f"{name}/{variant}", inputs, build)
 
 
 def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
@@ -237,13 +194,6 @@ def _test(p: "Pipeline", dataset: Artifact, name: str, reason: str) -> "list[Exa
     from pp_assets.task.examples import open_test_split
 
     return open_test_split(dataset.path, p.ledger, name, reason)
-
-
-def _refuse_leaks(p: "Pipeline", name: str) -> None:
-    inputs = p.current(stages.INPUTS, name)
-    leaks = {kind: n for kind, n in inputs.metadata["leaks"].items() if n}
-    if leaks and not inputs.metadata["splits_given"]:
-        raise UserError(f"training rows are also in held-out data: {leaks}", where=str(inputs.path), how="run the task's data stages again")
 
 
 def _check_same_data(p: "Pipeline", name: str, variant: str, dataset: Artifact, base: Artifact, trained: Artifact) -> None:

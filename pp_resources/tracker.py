@@ -22,7 +22,7 @@ class Run(Protocol):
 class Tracker(Protocol):
     """What the pipeline says about its runs."""
 
-    def run(self, task: str, variant: str, stage: str) -> AbstractContextManager[Run]: ...
+    def run(self, task: str, variant: str, stage: str, within: Mapping[str, str] | None = None) -> AbstractContextManager[Run]: ...
     def url(self, where: Mapping[str, str]) -> str | None: ...
     def register(self, task: str, where: Mapping[str, str], package: Path, tags: Mapping[str, str]) -> str | None: ...
     def promote(self, task: str, version: str | None) -> None: ...
@@ -46,7 +46,7 @@ class NullTracker:
     """Tracking is off."""
 
     @contextmanager
-    def run(self, task: str, variant: str, stage: str) -> Iterator[Run]:  # noqa: ARG002
+    def run(self, task: str, variant: str, stage: str, within: Mapping[str, str] | None = None) -> Iterator[Run]:  # noqa: ARG002
         yield NullRun()
 
     def url(self, where: Mapping[str, str]) -> str | None:  # noqa: ARG002

@@ -70,12 +70,19 @@ class MlflowTracker:
         return client
 
     @contextmanager
-    def run(self, task: str, variant: str, stage: str) -> Iterator[Run]:
-        """A nested run under the parent of this task and variant. Ends as FINISHED, or as FAILED when the block raises."""
-        parent = self._parent(task, variant)
-        tags = {"mlflow.parentRunId": parent.info.run_id, TASK_TAG: task, VARIANT_TAG: variant, STAGE_TAG: stage}
-        made = self.client.create_run(parent.info.experiment_id, run_name=f"{variant} {stage}", tags=tags)
-        run = MlflowRun(self.client, made.info.run_id, parent.info.run_id, parent.info.experiment_id)
+    def run(self, task: str, variant: str, stage: str, within: Mapping[str, str] | None = None) -> Iterator[Run]:
+        """A nested run under the parent of this task and variant, or one level deeper `within` the run that `Run.where` names.
+
+        Ends as FINISHED, or as FAILED when the block raises.
+        """
+        if within:
+            experiment, parent = within["experiment_id"], within["run_id"]
+        else:
+            info = self._parent(task, variant).info
+            experiment, parent = info.experiment_id, info.run_id
+        tags = {"mlflow.parentRunId": parent, TASK_TAG: task, VARIANT_TAG: variant, STAGE_TAG: stage}
+        made = self.client.create_run(experiment, run_name=f"{variant} {stage}", tags=tags)
+        run = MlflowRun(self.client, made.info.run_id, parent, experiment, shows_on_parent=not within)
         status = "FAILED"
         try:
             yield run
@@ -83,7 +90,8 @@ class MlflowTracker:
         finally:
             run.flush()
             self.client.set_terminated(run.id, status=status)
-            self.client.set_terminated(parent.info.run_id, status=status)
+            if not within:
+                self.client.set_terminated(parent, status=status)
 
     def url(self, where: Mapping[str, str]) -> str | None:
         """Address of a run in the MLflow pages, from what `Run.where` said; None without a run. MLflow is not asked."""
@@ -140,12 +148,13 @@ class MlflowTracker:
 
 @dataclass
 class MlflowRun:
-    """A nested run. Metrics are collected and sent in batches; `summary` and `tags` also show on the parent run."""
+    """A nested run. Metrics are collected and sent in batches; `summary` and `tags` also show on the parent run of the variant."""
 
     client: Any
     id: str
     parent: str
     experiment: str
+    shows_on_parent: bool = True
     _pending: list[Any] = field(default_factory=list)
     _sent_at: float = field(default_factory=time.monotonic)
 
@@ -168,15 +177,16 @@ class MlflowRun:
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Final numbers: on this run and on the parent, where variants are compared."""
-        self.client.log_batch(self.parent, metrics=_metrics(values, 0))
+        if self.shows_on_parent:
+            self.client.log_batch(self.parent, metrics=_metrics(values, 0))
         self.metrics(values)
 
     def tags(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import RunTag
 
         listed = [RunTag(_name(k), _text(v)) for k, v in values.items()]
-        self.client.log_batch(self.id, tags=listed)
-        self.client.log_batch(self.parent, tags=listed)
+        for run in (self.id, self.parent)[: 1 + self.shows_on_parent]:
+            self.client.log_batch(run, tags=listed)
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -30,6 +30,26 @@ def render_plots(report: Mapping[str, Any]) -> dict[str, bytes]:
     return {name: data for name, data in plots.items() if data is not None}
 
 
+def search_plot(trials: Sequence[Mapping[str, Any]], importances: Mapping[str, float]) -> bytes:
+    """A search: exact match of every trial and the best so far; beside it how much each parameter explains, once that can be told."""
+
+    def paint(figure: Figure) -> None:
+        grid = figure.subplots(1, 2 if importances else 1, squeeze=False)[0]
+        best = [max(t["exact"] or 0.0 for t in trials[: i + 1]) for i in range(len(trials))]
+        grid[0].step(range(len(trials)), best, where="post", color=BLUE)
+        for colour, done in ((BLUE, True), (GREY, False)):
+            some = [t for t in trials if (t["outcome"] == "done") is done and t["exact"] is not None]
+            grid[0].plot([t["number"] for t in some], [t["exact"] for t in some], "o", color=colour, markersize=4)
+        grid[0].set_xlabel("trial (grey: stopped early)")
+        grid[0].set_title("exact match on validation rows", fontsize=9)
+        if importances:
+            names = sorted(importances, key=importances.__getitem__)
+            grid[1].barh(names, [importances[name] for name in names], color=BLUE)
+            grid[1].set_title("share of the score's variance explained", fontsize=9)
+
+    return _draw((8.4 if importances else 4.6, 3.0), paint)
+
+
 def _draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
     # Labels are user data: `$` must not start a formula, and a letter that the font lacks is no reason for noise.
     look: Any = {"text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}

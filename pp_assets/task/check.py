@@ -84,12 +84,17 @@ def _check_metrics(task: Task, report: CheckReport) -> None:
 
 
 def _check_variants(task: Task, report: CheckReport) -> list[Any]:
+    from pp_assets.training.overrides import check_params
     from pp_assets.training.recipes import RECIPES
 
     for i, name in enumerate(task.spec.variants):
         if name not in RECIPES:
             where = f"{task.file}: variants.{i}"
             report.problems.append(str(UserError(f"unknown variant {name!r}", where=where, how=nearest(name, RECIPES))))
+    try:
+        check_params(task)
+    except UserError as error:
+        report.problems.append(str(error))
     return [RECIPES[name] for name in task.spec.variants if name in RECIPES]
 
 

@@ -111,6 +111,9 @@ class TaskSpec(_Strict):
     data: str = Field(default="data.jsonl", min_length=1)
     eval_split: EvalSplit = EvalSplit()
     variants: list[Slug] = Field(default=["encoder-lora", "lora-r8"], min_length=1)
+    params: dict[Slug, dict[str, bool | int | float | str]] = Field(
+        default={}, description="by variant: hyper-parameters that differ from its recipe; 'pp tune' finds some"
+    )
     primary_metric: PrimaryMetric = PrimaryMetric()
     gates: list[Gate] = []
     decoding: Decoding = Decoding()

@@ -1,0 +1,197 @@
+"""Hyper-parameter search: trials of a recipe, drawn by TPE, stopped early by the median of the others, kept in a SQLite file.
+
+Trial n draws from a sampler that is seeded by (seed, n) and by the trials before it, never by the time or by an interruption: a search that
+was killed, or that is given more trials later, goes on exactly as one that was not.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
+from pp_assets.training.recipes import Recipe
+from pp_assets.training.space import Range, as_params, space_of, start_of
+from pp_resources.errors import UserError
+from pp_resources.progress import steps
+
+if TYPE_CHECKING:
+    import optuna
+
+DRAWN = 6  # trials that are drawn blindly, the recipe's own among them, before TPE has something to model
+# Schedules differ in length, so trials are compared at equal shares of their own; before the third tenth nothing is known.
+TENTHS, WARM_UP = 10, 2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A search ends after so many trials, or when the trials have taken so many minutes in all; whichever comes first."""
+
+    trials: int
+    minutes: float | None = None
+
+    def spent(self, trials: "Sequence[Trial]") -> bool:
+        late = self.minutes is not None and sum(t.seconds for t in trials) >= 60 * self.minutes
+        return late or len(trials) >= self.trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training. `params` are those of the space; `exact` and `loss` those of its best epoch on the validation rows.
+
+    `outcome` is "done", "stopped" (it did worse than the median of the others), or the error that ended it.
+    """
+
+    number: int
+    outcome: str
+    params: Mapping[str, Any]
+    exact: float | None
+    loss: float | None
+    epochs: int
+    seconds: float
+
+
+class Stopped(Exception):
+    """This trial does worse than the median of the others at the same share of its schedule."""
+
+
+Report = Callable[[Mapping[str, Any], int], None]
+"""Hears of each epoch's metrics and of how many epochs there may be. Raises Stopped."""
+Train = Callable[[int, dict[str, Any], Report], object]
+"""Trains with these parameters: (number of the trial, parameters, who must hear of each epoch)."""
+
+
+def score(exact: float, loss: float, rows: int) -> float:
+    """Exact matches, ties by loss: the loss moves it by less than one row does."""
+    return exact + 1 / (1 + max(loss, 0.0)) / (2 * rows) if loss == loss else exact
+
+
+class Search:
+    """The trials of one recipe, in `file`; its own parameters are always the first. `rows` are those of validation."""
+
+    def __init__(self, file: Path, recipe: Recipe, *, seed: int, rows: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.recipe, self.seed, self.rows = recipe, seed, rows
+        self.space = space_of(recipe)
+        self.start = start_of(recipe, self.space)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=DRAWN - 2, n_warmup_steps=WARM_UP)
+        name, storage = "search", f"sqlite:///{file}"
+        self.study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="maximize", pruner=pruner)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Those that came to an end, in order; one that was killed is made again and does not count."""
+        return [_trial(number, frozen) for number, frozen in enumerate(self._ended())]
+
+    def run(self, budget: Budget, train: Train, on_trial: Callable[[Trial], None]) -> None:
+        """Trials until the budget is spent. One whose training is refused (a loss that is not finite) is kept with its error; the first
+        one's error comes out."""
+        import optuna
+
+        for left in self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+            self.study.tell(left.number, state=optuna.trial.TrialState.FAIL)
+        with steps("trials", budget.trials, len(self.trials)) as advance:
+            while not budget.spent(self.trials):
+                self._one(len(self.trials), train)
+                on_trial(self.trials[-1])
+                advance(f"best {max(t.exact or 0.0 for t in self.trials):.3f}")
+
+    def best(self) -> Trial:
+        """The finished trial with the best score; the first one while none has more rows right, since losses depend on the settings."""
+        done = [(t, frozen.value) for t, frozen in zip(self.trials, self._ended()) if t.outcome == "done"]
+        best, _ = max(done, key=lambda pair: (pair[1], -pair[0].number))
+        return best if (best.exact or 0.0) > (done[0][0].exact or 0.0) else done[0][0]
+
+    def importances(self) -> dict[str, float]:
+        """Share of the variance of the score that each parameter explains (fANOVA); empty while there is too little to tell."""
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+        done = {t.value for t in self.study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"}
+        if len(done) < DRAWN:
+            return {}
+        return {k: round(float(v), 4) for k, v in get_param_importances(self.study, evaluator=FanovaImportanceEvaluator(seed=0)).items()}
+
+    def _one(self, number: int, train: Train) -> None:
+        from optuna.trial import TrialState
+
+        self.study.sampler = self._sampler(number)
+        trial = self.study.ask({name: _distribution(allowed) for name, allowed in self.space.items()})
+        params, state, outcome = as_params(self.recipe, trial.params), TrialState.COMPLETE, "done"
+        told, best, epochs, began = 0, {"exact": 0.0, "loss": float("inf")}, 0, time.monotonic()
+
+        def report(entry: Mapping[str, Any], of: int) -> None:
+            nonlocal told, best, epochs
+            now = {"exact": entry["val_object_exact_match"], "loss": entry["val_loss"]}
+            best, epochs = max(best, now, key=lambda at: score(at["exact"], at["loss"], self.rows)), entry["epoch"]
+            reached = TENTHS * epochs // of
+            for tenth in range(told + 1, reached + 1):
+                trial.report(score(best["exact"], best["loss"], self.rows), tenth)
+            told = max(told, reached)
+            if trial.should_prune():
+                raise Stopped
+
+        try:
+            train(number, params, report)
+        except Stopped:
+            state, outcome = TrialState.PRUNED, "stopped"
+        except UserError as error:
+            if not number:
+                raise
+            state, outcome = TrialState.PRUNED, str(error)
+        facts = {"outcome": outcome, "params": params, "epochs": epochs, "seconds": round(time.monotonic() - began, 2)}
+        if epochs:
+            facts |= best
+        for name, value in facts.items():
+            trial.set_user_attr(name, value)
+        value = score(best["exact"], best["loss"], self.rows) if outcome == "done" else None
+        self.study.tell(trial, value, state=state)
+
+    def _sampler(self, number: int) -> Any:
+        from optuna.exceptions import ExperimentalWarning
+        from optuna.samplers import PartialFixedSampler, TPESampler
+
+        tpe = TPESampler(n_startup_trials=DRAWN, seed=int(generator(self.seed, "trial", str(number)).integers(2**31)))
+        if number:
+            return tpe
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return PartialFixedSampler(self.start, tpe)
+
+    def _ended(self) -> "list[optuna.trial.FrozenTrial]":
+        return [t for t in self.study.get_trials(deepcopy=False) if t.state.name in ("COMPLETE", "PRUNED")]
+
+
+def corrected_gain(hits: np.ndarray, clusters: Clusters, seed: int) -> tuple[float, float, float]:
+    """What choosing the best of several systems gains over the first one on rows that did not choose: (mean, low, high) in 95 %.
+
+    `hits` (systems, rows) of 0 and 1. The choice is made on the groups that a resample draws and judged on those it leaves out
+    (bootstrap bias correction, Tsamardinos et al. 2018).
+    """
+    weights = bootstrap_weights(clusters.count, generator(seed, "choice"))
+    sums, sizes = clusters.sums(hits.T.astype(np.float64)), clusters.sizes.astype(np.float64)
+    drawn = weights @ sums
+    chosen = drawn.argmax(axis=1)
+    out = (weights == 0).astype(np.float64)
+    left, size = out @ sums, out @ sizes
+    picked = np.take_along_axis(left, chosen[:, None], axis=1)[:, 0]
+    gains = ((picked - left[:, 0]) / np.maximum(size, 1))[size > 0]
+    low, high = np.quantile(gains, [0.025, 0.975]) if len(gains) else (0.0, 0.0)
+    return (float(gains.mean()) if len(gains) else 0.0), float(low), float(high)
+
+
+def _distribution(allowed: Range | tuple[Any, ...]) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    return FloatDistribution(allowed.low, allowed.high, log=True) if isinstance(allowed, Range) else CategoricalDistribution(allowed)
+
+
+def _trial(number: int, frozen: "optuna.trial.FrozenTrial") -> Trial:
+    told = frozen.user_attrs
+    return Trial(number, told["outcome"], told["params"], told.get("exact"), told.get("loss"), told["epochs"], told["seconds"])
