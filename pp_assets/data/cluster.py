@@ -1,6 +1,7 @@
 """Topics of the inputs: sentence embeddings, UMAP, HDBSCAN, names by class-based TF-IDF. Outliers stay apart as topic -1."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,6 @@ def cluster(vectors: np.ndarray, seed: int, fitted: int = FITTED) -> Clustering:
 def _keep_compiled(umap: Any) -> None:
     """Let numba keep on disk what it compiles for UMAP, which asks for that only in part: 600 rows take 13.3 CPU seconds in a process that
     compiles, 3.3 in one that finds it done."""
-    from contextlib import suppress
-
     from numba.core.dispatcher import Dispatcher
 
     for module in (umap.umap_, umap.layouts, umap.utils):
