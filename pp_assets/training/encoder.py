@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from pp_assets.evaluation.outputs import right
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
+from pp_assets.training.calibrate import Judged, calibrate
 from pp_assets.training.hardware import has_bf16
 from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
@@ -29,9 +30,11 @@ from pp_resources.models.encoder.conventions import learn
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
 from pp_resources.models.encoder.targets import head_loss, target_of
-from pp_resources.models.encoder.tokens import Batch, Encoded, collate, encode
+from pp_resources.models.encoder.tokens import Batch, Encoded, collate
+from pp_resources.models.encoder.windows import encode_long, token_states
 
 MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
+CACHED_BYTES = 2 * 2**30  # of a frozen encoder's states
 BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
 
 
@@ -62,8 +65,10 @@ class EncoderRun(Run):
         encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
         self.encoder = self._with_lora(encoder)
         self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
-        # States that never change are computed once.
-        self._cached, self._cached_val = (self._start_states(r, Tensor.clone) if self.frozen else [] for r in (self.rows, self.val_rows))
+        # States that never change are computed once, where memory holds them.
+        size = sum(len(row.ids) for row in (*self.rows, *self.val_rows)) * encoder.config.hidden_size * 4
+        kept = self.frozen and size <= CACHED_BYTES
+        self._cached, self._cached_val = (self._start_states(r, Tensor.clone) if kept else [] for r in (self.rows, self.val_rows))
         self._start_heads()
         self.predictor = EncoderPredictor(recipe.name, self.encoder, self.heads, self.tokenizer, spec.io_schema.output, self._max_tokens)
         self.weights = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
@@ -111,30 +116,38 @@ class EncoderRun(Run):
     def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
         self.encoder.train(not self.frozen)
         self.heads.train()
-        states, padded = self._states([self.rows[i] for i in batch], [self._cached[i] for i in batch] if self.frozen else None)
-        return self._sum(self.heads(states, padded), [self.targets[i] for i in batch], padded), len(batch)
+        states, padded = self._states([self.rows[i] for i in batch], [self._cached[i] for i in batch] if self._cached else None)
+        return self._sum(self.heads(states, padded), [self.targets[i] for i in batch], padded.words), len(batch)
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
         # One pass of the encoder serves the loss and the answers.
+        loss, hits = 0.0, 0
+        for part in self._judged(sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))):
+            loss += self._sum(part.logits, part.targets, part.words).item() * len(part.rows)
+            for (values, _), output in zip(self.predictor.decode(part.logits, part.rows, part.texts), part.outputs):
+                hits += self._right(self.predictor.text_of(values), output)
+        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val)}
+
+    @torch.inference_mode()
+    def _judged(self, order: Sequence[int], size: int = 64) -> Iterator[Judged]:
+        """The heads' logits on these validation rows, in batches."""
         self.encoder.eval()
         self.heads.eval()
-        loss, hits, size, schema = 0.0, 0, 64, self.spec.io_schema.output
-        order = sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            rows = [self.val_rows[i] for i in chosen]
-            states, batch = self._states(rows, [self._cached_val[i] for i in chosen] if self.frozen else None)
-            logits = self.heads(states, batch)
-            loss += self._sum(logits, [self.val_targets[i] for i in chosen], batch).item() * len(chosen)
-            for i, (values, _) in zip(chosen, self.predictor.decode(logits, rows, [self.val[i].input_text for i in chosen])):
-                expected = self.reader.read(dump_output(schema, self.val[i].output))
-                hits += right(self.reader.read(self.predictor.text_of(values)), expected)
-        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val)}
+            rows, val = [self.val_rows[i] for i in chosen], [self.val[i] for i in chosen]
+            states, batch = self._states(rows, [self._cached_val[i] for i in chosen] if self._cached_val else None)
+            texts, outputs = [row.input_text for row in val], [row.output for row in val]
+            yield Judged(rows, texts, outputs, [self.val_targets[i] for i in chosen], self.heads(states, batch), batch.words)
+
+    def _right(self, text: str, output: Any) -> bool:
+        return right(self.reader.read(text), self.reader.read(dump_output(self.spec.io_schema.output, output)))
 
     def write(self, out: Path, summary: dict[str, Any]) -> None:
         folder = out / "adapter"
         folder.mkdir(parents=True, exist_ok=True)
+        trust = calibrate(self.predictor, self._judged, [len(row.ids) for row in self.val_rows], self._right)
         self.predictor.save_heads(folder)
         if not self.frozen:
             save_adapter(self.encoder, self.spec.encoder_model_id, folder)
@@ -155,13 +168,14 @@ class EncoderRun(Run):
             "val_rows": len(self.val_rows),
             "labels": self.labels,
             "effect": self._effect(),
+            **trust,
             **summary,
         }
         save_record(out, record)
 
     def _encode(self, rows: Sequence[Example]) -> tuple[list[Encoded], list[list[Any]]]:
         texts = [row.input_text for row in rows]
-        encoded = encode(self.tokenizer, texts, self._max_tokens) if texts else []
+        encoded = encode_long(self.tokenizer, texts, self._max_tokens) if texts else []
         return encoded, [[target_of(head, e, row.input_text, row.output) for head in self.plan] for e, row in zip(encoded, rows)]
 
     def _label_report(self) -> dict[str, Any]:
@@ -202,16 +216,19 @@ class EncoderRun(Run):
         batch = collate(rows, self.tokenizer.pad_token_id or 0)
         if cached is not None:
             return torch.nn.utils.rnn.pad_sequence(cached, batch_first=True), batch
+        return token_states(self._forward, rows, batch, self.tokenizer.pad_token_id or 0, self._max_tokens), batch
+
+    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         # peft would cast every input up to the adapter's fp32 only for autocast to cast it down again.
         casting = disable_input_dtype_casting(self.encoder) if self.bf16 and not self.frozen else nullcontext()
         with casting, torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            return self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch
+            return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
-    def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], batch: Batch) -> Tensor:
+    def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], words: Tensor) -> Tensor:
         """The losses of all heads, added up."""
         total = torch.zeros(())
         for k, (head, scores) in enumerate(zip(self.plan, logits)):
-            total = total + head_loss(head, scores, [t[k] for t in targets], batch.words, self.heads.width, self.params.label_smoothing)
+            total = total + head_loss(head, scores, [t[k] for t in targets], words, self.heads.width, self.params.label_smoothing)
         return total
 
     @torch.no_grad()
@@ -229,7 +246,7 @@ class EncoderRun(Run):
 
     def _start_heads(self) -> None:
         # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
-        pooled = torch.stack([_mean(s) for s in self._cached] if self.frozen else self._start_states(self.rows, _mean))
+        pooled = torch.stack([_mean(s) for s in self._cached] if self._cached else self._start_states(self.rows, _mean))
         choices = [k for k, head in enumerate(self.plan) if head.kind == "choice"]
         labels = {k: torch.tensor([-1 if t[k] is None else t[k] for t in self.targets]) for k in choices}
         self.heads.start_from_means(pooled, labels)
@@ -239,12 +256,16 @@ class EncoderRun(Run):
         """How far the adapter moves the encoder's states on a few rows; refused when it does not."""
         if self.frozen:
             return {}
-        rows = self.rows[:4]
+        rows, pad_id = self.rows[:4], self.tokenizer.pad_token_id or 0
         self.encoder.eval()
-        batch = collate(rows, self.tokenizer.pad_token_id or 0)
-        tuned = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+
+        def states() -> Tensor:
+            # In fp32, where a small change does not round to none.
+            return token_states(lambda i, m: self.encoder(i, m).last_hidden_state, rows, collate(rows, pad_id), pad_id, self._max_tokens)
+
+        tuned = states()
         with self.encoder.disable_adapter():
-            plain = self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+            plain = states()
         change = float((tuned - plain).abs().max())
         if change == 0.0:
             raise UserError("the adapter has no effect on the encoder", where=f"variant {self.recipe.name}", how="check the learning rate")

@@ -81,10 +81,12 @@ def test_keys_are_in_schema_order_and_every_field_has_a_probability(predictor):
         assert answer.latency_ms > 0
 
 
-def test_a_text_that_is_longer_than_the_model_reads_is_cut_and_says_so(predictor):
-    short, long = predictor.predict(["tea " * 22, "tea " * 23])
-    assert (short.finish_reason, short.tokens_in) == ("stop", 24)
-    assert (long.finish_reason, long.tokens_in) == ("length", 24)
+def test_a_text_that_is_longer_than_all_windows_is_cut_and_says_so(predictor):
+    most = 22 + 15 * 16  # 24 tokens, two of them special, the last quarter of each window read twice
+    one, short, long = predictor.predict(["tea " * 22, "tea " * most, "tea " * (most + 1)])
+    assert (one.finish_reason, one.tokens_in) == ("stop", 24)
+    assert (short.finish_reason, short.tokens_in) == ("stop", most + 2)
+    assert (long.finish_reason, long.tokens_in) == ("length", most + 2)
 
 
 def test_nothing_asked_is_nothing_answered_and_an_empty_text_is_answered(predictor):

@@ -263,7 +263,7 @@ def test_metrics_are_reported_by_step_and_by_epoch(tiny, tmp_path):  # noqa: F81
     ("rows", "field"),
     [
         ([replace(row, output={**row.output, "order": "elsewhere"}) for row in ROWS], "order"),
-        ([replace(row, input_text="please " * 80 + row.input_text, output={**row.output, "order": "a1"}) for row in ROWS], "order"),
+        ([replace(row, input_text="please " * 800 + row.input_text, output={**row.output, "order": "a1"}) for row in ROWS], "order"),
         (
             [replace(row, input_text="tea " * 60, output={**row.output, "order": ("tea " * 50).strip(), "things": []}) for row in ROWS],
             "order",
@@ -279,7 +279,7 @@ def test_a_field_that_no_row_teaches_is_refused(tiny, tmp_path, rows, field):  #
 
 
 def test_the_label_report_counts_rows_that_are_cut_or_teach_nothing(tiny, tmp_path):  # noqa: F811
-    lost = [replace(row, input_text="please " * 80, output={**row.output, "order": "a1", "things": []}) for row in ROWS[:10]]
+    lost = [replace(row, input_text="please " * 800, output={**row.output, "order": "a1", "things": []}) for row in ROWS[:10]]
     train(tiny, tmp_path / "out", rows=[*ROWS[10:], *lost])
     labels = json.loads((tmp_path / "out" / "training.json").read_text())["labels"]
     assert (labels["rows"], labels["rows_cut"], labels["trained_share"]["order"]) == (40, 10, 0.75)

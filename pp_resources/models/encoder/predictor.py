@@ -1,8 +1,10 @@
 """A trained encoder as a Predictor: one forward pass an input, an answer that the schema allows."""
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,17 @@ from pp_resources.models.encoder.compile import Head
 from pp_resources.models.encoder.decode import HeadDecoder
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.objects import assemble, place_of
-from pp_resources.models.encoder.tokens import Encoded, collate, encode
+from pp_resources.models.encoder.tokens import Encoded, collate
+from pp_resources.models.encoder.windows import encode_long, token_states
 from pp_resources.models.interface import Prediction
 from pp_resources.progress import steps
 
 HEADS_JSON, HEADS_WEIGHTS = "heads.json", "heads.safetensors"
+
+
+def has_adapter(folder: Path) -> bool:
+    """Whether a trained folder changes the encoder; one that was trained frozen has heads alone."""
+    return (folder / "adapter" / "adapter_config.json").exists()
 
 
 class EncoderPredictor:
@@ -38,22 +46,32 @@ class EncoderPredictor:
     ) -> None:
         self.name, self.encoder, self.heads, self.tokenizer = name, encoder, heads, tokenizer
         self.schema, self.max_tokens, self.batch_size = schema, max_tokens, batch_size
-        self.decoders = [HeadDecoder(head, heads.width, schema) for head in heads.heads]
         self.place = place_of(schema)
+        self.set_temperatures([head.temperature for head in heads.heads])
 
     @classmethod
     def load(cls, name: str, folder: Path, base: Path, schema: Mapping[str, Any]) -> "EncoderPredictor":
         """From an adapter folder (`adapter/`, `tokenizer/`) and the base it was trained on."""
-        settings = json.loads((folder / "adapter" / HEADS_JSON).read_text("utf-8"))
         encoder = AutoModel.from_pretrained(base, dtype=torch.float32)
-        if (folder / "adapter" / "adapter_config.json").exists():
+        if has_adapter(folder):
             from peft import PeftModel
 
             # Merged: the same answers to rounding, without the cost of two more products a layer.
             encoder = PeftModel.from_pretrained(encoder, folder / "adapter").merge_and_unload()
-        heads = HeadStack([Head.from_json(h) for h in settings["heads"]], encoder.config.hidden_size, settings["width"], 0.0)
+        return cls.with_encoder(name, folder, encoder, encoder.config.hidden_size, schema)
+
+    @classmethod
+    def with_encoder(cls, name: str, folder: Path, encoder: torch.nn.Module, hidden: int, schema: Mapping[str, Any]) -> "EncoderPredictor":
+        """The heads and the tokenizer of an adapter folder on an encoder that is loaded already; `hidden` is the size of its states."""
+        settings = json.loads((folder / "adapter" / HEADS_JSON).read_text("utf-8"))
+        heads = HeadStack([Head.from_json(h) for h in settings["heads"]], hidden, settings["width"], 0.0)
         heads.load_state_dict(load_file(folder / "adapter" / HEADS_WEIGHTS))
         return cls(name, encoder, heads, AutoTokenizer.from_pretrained(folder / "tokenizer"), schema, settings["max_tokens"])
+
+    def set_temperatures(self, temperatures: Sequence[float]) -> None:
+        """One for each head."""
+        self.heads.heads = [replace(head, temperature=t) for head, t in zip(self.heads.heads, temperatures)]
+        self.decoders = [HeadDecoder(head, self.heads.width, self.schema) for head in self.heads.heads]
 
     def save_heads(self, folder: Path) -> None:
         """Write heads.json and heads.safetensors."""
@@ -63,10 +81,11 @@ class EncoderPredictor:
 
     @torch.inference_mode()
     def predict(self, inputs: Sequence[str]) -> list[Prediction]:
-        """One Prediction an input, in order. An input longer than the model reads is cut and says `finish_reason` "length"."""
+        """One Prediction an input, in order. An input longer than `windows.MAX_WINDOWS` windows of `max_tokens` is cut and says
+        `finish_reason` "length"."""
         self.encoder.eval()
         self.heads.eval()
-        rows = encode(self.tokenizer, inputs, self.max_tokens) if inputs else []
+        rows = encode_long(self.tokenizer, inputs, self.max_tokens) if inputs else []
         out: list[Prediction | None] = [None] * len(rows)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
         with steps("answering", -(-len(order) // self.batch_size)) as advance:
@@ -77,12 +96,8 @@ class EncoderPredictor:
                 answers = self.decode(self._logits(some), some, [inputs[i] for i in chosen])
                 latency = (time.perf_counter() - began) * 1000 / len(chosen)
                 for i, (values, fields) in zip(chosen, answers):
-                    confidence = 1.0
-                    for p in fields.values():
-                        confidence *= p
-                    out[i] = Prediction(
-                        self.text_of(values), confidence, fields, len(rows[i].ids), 0, latency, "length" if rows[i].truncated else "stop"
-                    )
+                    ended = "length" if rows[i].truncated else "stop"
+                    out[i] = Prediction(self.text_of(values), self.confidence(fields), fields, len(rows[i].ids), 0, latency, ended)
                 advance("")
         return [p for p in out if p is not None]
 
@@ -96,10 +111,18 @@ class EncoderPredictor:
                 values[head.path], fields[head.path] = value, p
         return answers
 
+    def confidence(self, fields: Mapping[str, float]) -> float:
+        """Of the whole object: that every field is right, as if their errors had nothing to do with each other."""
+        return math.prod(fields.values())
+
     def text_of(self, values: Mapping[str, Any]) -> str:
         """The JSON text of an answer given by its fields."""
         return dump_output(self.schema, assemble(self.place, values))
 
     def _logits(self, rows: Sequence[Encoded]) -> list[Tensor]:
-        batch = collate(rows, self.tokenizer.pad_token_id or 0)
-        return self.heads(self.encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state, batch)
+        def forward(ids: Tensor, mask: Tensor) -> Tensor:
+            return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+        pad_id = self.tokenizer.pad_token_id or 0
+        batch = collate(rows, pad_id)
+        return self.heads(token_states(forward, rows, batch, pad_id, self.max_tokens), batch)
