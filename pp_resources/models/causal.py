@@ -1,7 +1,8 @@
 """Causal language models as predictors: any Transformers checkpoint, bare or with a LoRA adapter, free or bound to the output schema."""
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 
 from pp_resources.errors import UserError
-from pp_resources.models.causal_decode import Decoded, compute_prefix, decode
+from pp_resources.models.causal_decode import Decoded, Rules, compute_prefix, decode
 from pp_resources.models.causal_fields import field_confidence
 from pp_resources.models.causal_grammar import Grammar
+from pp_resources.models.causal_plain import decode_plainly, shares_prefix
 from pp_resources.models.causal_prompt import Prompt, PromptEncoder
 from pp_resources.models.interface import Prediction
 from pp_resources.progress import steps
@@ -38,16 +40,18 @@ class CausalPredictor:
         *,
         constrained: bool = True,
         max_new_tokens: int | None = None,
-        batch_size: int = 16,
+        batch_size: int = 64,
+        activated: bool = False,
     ) -> None:
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
-        self.encoder = PromptEncoder(tokenizer, prompt)
+        self.encoder = PromptEncoder(tokenizer, prompt, activated=activated)
         self.grammar = Grammar(tokenizer, output_schema, _vocab_size(model)) if constrained else None
         self.max_new_tokens = max_new_tokens or DEFAULT_BUDGET
         self.batch_size = batch_size
         self._stop_ids = _stop_ids(model, tokenizer)
+        self._activated = activated
         self._prefix: Any = None
 
     @classmethod
@@ -69,67 +73,68 @@ class CausalPredictor:
     ) -> "CausalPredictor":
         """The base with a LoRA adapter folder (adapter_config.json, adapter_model.safetensors), merged in memory.
 
-        `tokenizer` is the folder of the tokenizer that was trained with, the base's by default. Raises UserError when the adapter
-        does not fit the base.
+        An activated adapter works on what comes after the shared prefix, which stays with the base. `tokenizer` is the folder of the
+        tokenizer that was trained with, the base's by default. Raises UserError when the adapter does not fit the base.
         """
-        model = load_adapter(load_model(base), adapter).merge_and_unload()
-        return cls(name, model.eval(), load_tokenizer(tokenizer or base), output_schema, prompt, **options)
+        model, begins = load_model(base), invocation_ids(adapter)
+        made = cls(name, model, load_tokenizer(tokenizer or base), output_schema, prompt, activated=bool(begins), **options)
+        if begins != made.encoder.invocation_ids:
+            raise UserError(
+                "the adapter begins at other tokens than this prompt has", where=str(adapter), how="use the task it was trained on"
+            )
+        if begins:
+            made.keep_prefix()
+        made.model = load_adapter(model, adapter).merge_and_unload().eval()
+        return made
 
     def predict(self, inputs: Sequence[str]) -> list[Prediction]:
-        """One Prediction per input, in order. Inputs are batched by length."""
+        """One Prediction per input, in order; at most `batch_size` are decoded at a time."""
         suffixes = [self.encoder.suffix_ids(text) for text in inputs]
         room = context_length(self.model) - len(self.encoder.prefix_ids) - self.max_new_tokens
-        order = sorted((i for i in range(len(inputs)) if len(suffixes[i]) <= room), key=lambda i: (len(suffixes[i]), i))
-        made: dict[int, Prediction] = {}
-        with steps("answering", -(-len(order) // self.batch_size)) as advance:
-            for start in range(0, len(order), self.batch_size):
-                rows = order[start : start + self.batch_size]
-                began = time.perf_counter()
-                decoded = self._decode([suffixes[i] for i in rows])
-                latency = (time.perf_counter() - began) * 1000 / len(rows)
-                made |= {i: self._prediction(answer, len(suffixes[i]), latency) for i, answer in zip(rows, decoded, strict=True)}
+        fitting = [i for i, suffix in enumerate(suffixes) if len(suffix) <= room]
+        began, decoded = time.perf_counter(), dict[int, Decoded]()
+        with steps("answering", len(fitting)) as advance:
+            for place, answer in self._decode([suffixes[i] for i in fitting]):
+                decoded[fitting[place]] = answer
                 advance("")
-        too_long = {
-            i: Prediction("", tokens_in=self._tokens_in(len(suffixes[i])), finish_reason="length")
-            for i in range(len(inputs))
-            if i not in made
-        }
-        return [(made | too_long)[i] for i in range(len(inputs))]
+        latency = (time.perf_counter() - began) * 1000 / max(1, len(fitting))
+        return [self._prediction(decoded.get(i), len(suffix), latency) for i, suffix in enumerate(suffixes)]
 
     def forget_prefix(self) -> None:
-        """Compute the shared prefix anew at the next call: needed after the weights have changed."""
-        self._prefix = None
+        """Compute the shared prefix anew at the next call: needed after the weights have changed. An activated adapter's is the base's."""
+        if not self._activated:
+            self._prefix = None
 
-    def _decode(self, suffixes: list[list[int]]) -> list[Decoded]:
+    def keep_prefix(self) -> None:
+        """Compute the shared prefix with the model as it is now."""
+        self._prefix = compute_prefix(self.model, self.encoder.prefix_ids)
+
+    def _decode(self, suffixes: list[list[int]]) -> Iterator[tuple[int, Decoded]]:
+        rules = Rules(self.grammar, self._stop_ids, self.max_new_tokens)
+        if not shares_prefix(self.model):
+            if self._activated:
+                how = "train another recipe on it"
+                raise UserError("an activated adapter needs an architecture that can share a prefix", where=self.name, how=how)
+            return decode_plainly(self.model, self.encoder.prefix_ids, suffixes, rules)
         if self._prefix is None:
-            self._prefix = compute_prefix(self.model, self.encoder.prefix_ids)
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        return decode(
-            self.model,
-            self._prefix,
-            len(self.encoder.prefix_ids),
-            suffixes,
-            grammar=self.grammar,
-            stop_ids=self._stop_ids,
-            limit=self.max_new_tokens,
-            pad_id=pad,
-        )
+            self.keep_prefix()
+        return decode(self.model, self._prefix, suffixes, rules, self.batch_size)
 
-    def _prediction(self, answer: Decoded, suffix: int, latency_ms: float) -> Prediction:
+    def _prediction(self, answer: Decoded | None, suffix: int, latency_ms: float) -> Prediction:
+        tokens_in = len(self.encoder.prefix_ids) + suffix
+        if answer is None:
+            return Prediction("", tokens_in=tokens_in, finish_reason="length")
         fields = field_confidence([self.grammar.token_bytes(t) for t in answer.tokens], answer.logprobs) if self.grammar else {}
         text = self.tokenizer.decode(answer.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Prediction(
             text=self.grammar.mend(text) if self.grammar and answer.finish_reason == "stop" else text,
             confidence=exp(sum(answer.logprobs)),
             fields=fields,
-            tokens_in=self._tokens_in(suffix),
+            tokens_in=tokens_in,
             tokens_out=len(answer.tokens),
             latency_ms=latency_ms,
             finish_reason=answer.finish_reason,
         )
-
-    def _tokens_in(self, suffix: int) -> int:
-        return len(self.encoder.prefix_ids) + suffix
 
 
 def load_model(folder: Path, *, attention: str | None = None) -> Any:
@@ -155,15 +160,23 @@ def load_tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def invocation_ids(adapter: Path) -> list[int]:
+    """The tokens from which on an activated adapter works (`alora_invocation_tokens` of peft); none for one that always does."""
+    return json.loads((adapter / "adapter_config.json").read_text("utf-8")).get("alora_invocation_tokens") or []
+
+
 def load_adapter(model: Any, adapter: Path) -> Any:
     """The model with the adapter attached (peft). Raises UserError when a weight has no place or a place no weight: peft alone would
     serve the base, or half of the adapter, without a word."""
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import LoraConfig, PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
     how = "use the base that it was trained on"
     try:
-        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+        # Where an activated adapter begins is this module's affair: the library would look for its tokens in each call.
+        config = LoraConfig.from_pretrained(str(adapter))
+        config.alora_invocation_tokens = None
+        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False, config=config)
         with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
             stored = set(file.keys())
     except (ValueError, RuntimeError, OSError) as error:

@@ -11,6 +11,8 @@ from typing import Any
 
 from pp_resources.errors import UserError
 
+# Tokens at the end of the shared prefix that switch an activated adapter on: enough not to stand in an input by chance.
+INVOCATION = 4
 # Private-use characters that stand for the input while a chat template is filled in.
 _MARK = "\ue000input\ue001"
 
@@ -29,10 +31,11 @@ class PromptEncoder:
     """Token ids of a prompt for one tokenizer.
 
     With a chat template the messages go through it; without one the text is system prompt, blank line, user message, and it ends in a
-    line end.
+    line end. With `activated` the last tokens of the prefix, `invocation_ids`, count with the rest of the prompt: an activated adapter
+    begins there.
     """
 
-    def __init__(self, tokenizer: Any, prompt: Prompt) -> None:
+    def __init__(self, tokenizer: Any, prompt: Prompt, *, activated: bool = False) -> None:
         if tokenizer.eos_token_id is None:
             raise UserError(
                 "the tokenizer has no end token", where=str(tokenizer.name_or_path), how="set eos_token in its tokenizer_config.json"
@@ -43,15 +46,21 @@ class PromptEncoder:
         cut = before.rfind("\n") + 1
         self._open, self._after = before[cut:], after
         self.prefix_text = before[:cut]
+        self._invocation = INVOCATION if activated else 0
 
     @cached_property
     def prefix_ids(self) -> list[int]:
         """What all inputs share; at least one token unless the prompt starts with the input."""
-        return self._begin() + self._ids(self.prefix_text)
+        return self._shared_ids[: len(self._shared_ids) - self._invocation]
+
+    @cached_property
+    def invocation_ids(self) -> list[int]:
+        """The tokens that switch an activated adapter on; none for an adapter that is always on."""
+        return self._shared_ids[-self._invocation :] if self._invocation else []
 
     def suffix_ids(self, input_text: str) -> list[int]:
         """The rest of the prompt for one input; never empty."""
-        return self._ids(self._open + input_text + self._after)
+        return self.invocation_ids + self._ids(self._open + input_text + self._after)
 
     def completion_ids(self, answer: str) -> list[int]:
         """An answer and the end token."""
@@ -60,6 +69,10 @@ class PromptEncoder:
     def text(self, input_text: str) -> str:
         """The whole prompt as text (without a start token)."""
         return self.prefix_text + self._open + input_text + self._after
+
+    @cached_property
+    def _shared_ids(self) -> list[int]:
+        return self._begin() + self._ids(self.prefix_text)
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []

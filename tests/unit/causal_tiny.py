@@ -75,6 +75,26 @@ def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, la
     return folder
 
 
+def one_at_a_time(made: Any, text: str) -> str:
+    """What a CausalPredictor should say, in the plainest way: the whole sequence anew for every token, one input at a time."""
+    ids, answer = made.encoder.prefix_ids + made.encoder.suffix_ids(text), []
+    matcher = made.grammar.start() if made.grammar else None
+    with torch.inference_mode():
+        while len(answer) < made.max_new_tokens:
+            logits = made.model(input_ids=torch.tensor([ids + answer]), use_cache=False).logits[0, -1]
+            if matcher:
+                logits = logits[: made.grammar.vocab_size].masked_fill(~torch.from_numpy(made.grammar.allowed([matcher])[0]), -torch.inf)
+            token = int(logits.argmax())
+            if token == made.tokenizer.eos_token_id:
+                break
+            answer.append(token)
+            if matcher:
+                matcher.consume_token(token)
+                if matcher.is_stopped():
+                    break
+    return str(made.tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
 def spec_on(base: Path | str, **changes: Any) -> TaskSpec:
     raw: dict[str, Any] = {
         "name": "tiny",

@@ -1,8 +1,7 @@
 import json
 
 import pytest
-import torch
-from causal_tiny import INPUTS, OUTPUT, write_tiny_base
+from causal_tiny import INPUTS, OUTPUT, one_at_a_time, write_tiny_base
 from jsonschema import Draft202012Validator
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -26,30 +25,10 @@ def predictor(base, **options):
     return CausalPredictor.from_base("tiny", base, OUTPUT, PROMPT, **{"max_new_tokens": 60, "batch_size": 3, **options})
 
 
-def reference(made, text):
-    """The same policy in the plainest way: the whole sequence anew for every token, one input at a time."""
-    ids, answer = made.encoder.prefix_ids + made.encoder.suffix_ids(text), []
-    matcher = made.grammar.start() if made.grammar else None
-    with torch.inference_mode():
-        while len(answer) < made.max_new_tokens:
-            logits = made.model(input_ids=torch.tensor([ids + answer])).logits[0, -1]
-            if matcher:
-                logits = logits[: made.grammar.vocab_size].masked_fill(~torch.from_numpy(made.grammar.allowed([matcher])[0]), -torch.inf)
-            token = int(logits.argmax())
-            if token == made.tokenizer.eos_token_id:
-                break
-            answer.append(token)
-            if matcher:
-                matcher.consume_token(token)
-                if matcher.is_stopped():
-                    break
-    return made.tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
 @pytest.mark.parametrize("constrained", [True, False])
 def test_a_batch_on_the_shared_prefix_says_what_one_at_a_time_without_any_cache_says(base, constrained):
     made = predictor(base, constrained=constrained)
-    assert [p.text for p in made.predict(INPUTS)] == [reference(made, text) for text in INPUTS]
+    assert [p.text for p in made.predict(INPUTS)] == [one_at_a_time(made, text) for text in INPUTS]
 
 
 def test_constrained_answers_follow_the_schema_and_are_compact(base):
