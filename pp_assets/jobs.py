@@ -66,4 +66,32 @@ def regression_test() -> None:
     test_against_champion()
 
 
-JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, regression_test]
+class Tuning(dg.Config):
+    """What to search and how long. The task's data stages must be up to date."""
+
+    task: str
+    variant: str
+    trials: int = 20
+    minutes: float | None = None
+
+
+@dg.op(out=dg.Out(dg.Nothing), pool=names.POOL_TRAINING)
+def search(context: dg.OpExecutionContext, config: Tuning, installation: Installation) -> None:
+    from pp_assets.training.search import Budget
+
+    budget = Budget(config.trials, config.minutes)
+    made = pipeline_of(installation).tuning(config.task, config.variant, budget, lambda trial: context.log.info(str(trial)))
+    values = {name: value for name, value in made.metadata.items() if value is not None} | {"path": str(made.path)}
+    context.log_event(dg.AssetObservation("adapter", partition=f"{config.task}|{config.variant}", metadata=values))
+
+
+@dg.job(
+    name=names.JOB_TUNE,
+    executor_def=_IN_PROCESS,
+    description="Search a variant's hyper-parameters on training and validation rows. What it finds is put into the task by a person.",
+)
+def tune() -> None:
+    search()
+
+
+JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, regression_test, tune]

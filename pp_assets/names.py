@@ -17,6 +17,7 @@ JOB_TRAIN = "train_variant"
 JOB_EVALUATE = "evaluate_variant"
 JOB_LEADERBOARD = "leaderboard_job"
 JOB_REGRESSION = "regression_test"
+JOB_TUNE = "tune"
 
 SENSOR_TASKS = "watch_tasks"
 SENSOR_FEEDBACK = "watch_feedback"

@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 import pytest
 from small_task import write_task
+from test_encoder_tokens import tiny_encoder
 
-from pp_assets.pipeline import Pipeline
+from pp_assets import names
+from pp_assets.execute import QUIET, Runner
+from pp_assets.pipeline import TUNINGS, Pipeline
 from pp_assets.task.examples import count_test_openings
 from pp_assets.task.spec import load_task
 from pp_assets.trainings import training_inputs
@@ -34,7 +37,7 @@ class Said(NamedTuple):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("installation")
-    write_task(made / "tasks", "alpha", rows=64, more=SHORT)
+    write_task(made / "tasks", "alpha", rows=64, more=f"{SHORT}\nencoder_model_id: {tiny_encoder(made / 'encoder')}")
     return made
 
 
@@ -87,6 +90,15 @@ def test_each_trial_is_a_run_within_the_run_of_its_search(settings):
         search = runs[run.data.tags["mlflow.parentRunId"]]
         assert search.info.run_name == "encoder-frozen search" and search.data.params["seed"] == "0"
         assert "head_lr" in run.data.params and "val_object_exact_match" in run.data.metrics and run.info.status == "FINISHED"
+
+
+def test_the_job_finds_the_search_that_the_command_made(settings):
+    asked = {"task": "alpha", "variant": "encoder-frozen", "trials": 3}
+    with Runner(settings) as runner:
+        job = runner.defs.resolve_job_def(names.JOB_TUNE)
+        done = job.execute_in_process(run_config=QUIET | {"ops": {"search": {"config": asked}}}, instance=runner.instance)
+        (seen,) = [e.asset_observation_data.asset_observation for e in done.all_events if e.event_type_value == "ASSET_OBSERVATION"]
+        assert seen.metadata["trials"].value == 3 and len(runner.pipeline.store.versions(TUNINGS, "alpha/encoder-frozen")) == 2
 
 
 def test_settings_that_were_written_are_those_of_the_next_training_and_not_of_the_next_search(pp, settings, root):
