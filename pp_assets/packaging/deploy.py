@@ -78,7 +78,7 @@ def write_deploy(
 ) -> list[dict[str, Any]]:
     """Fill deploy/; returns the lint table. `prompt` is None for an encoder; `sample` is an input for the example requests."""
     out.mkdir(parents=True, exist_ok=True)
-    table = lint_adapter(adapter_config, base_config)
+    table = lint_adapter(adapter_config, base_config, training.get("effect", {}).get("left_after_merging"))
     takes = {row["runtime"] for row in table if row["ok"]}
     write_json(out / "runtimes.json", table)
     (out / LOADER).write_bytes(Path(transformers_loader.__file__).read_bytes())

@@ -11,12 +11,16 @@ LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 # Ollama converts safetensors adapters of these two architectures only; Mistral counts as llama there.
 OLLAMA_BASES = {"LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM"}
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-_VARIANTS = ("use_qalora", "use_bdlora", "arrow_config", "alora_invocation_tokens", "target_parameters", "kasa_config", "velora_config")
+ACTIVATED = "alora_invocation_tokens"
+_VARIANTS = ("use_qalora", "use_bdlora", "arrow_config", ACTIVATED, "target_parameters", "kasa_config", "velora_config")
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
 
 
-def lint_adapter(adapter_config: Mapping[str, Any], base_config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One entry a runtime: {"runtime", "ok", "reason"}. `adapter_config` is peft's, `base_config` the base model's config.json.
+def lint_adapter(
+    adapter_config: Mapping[str, Any], base_config: Mapping[str, Any], left_after_merging: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """One entry a runtime: {"runtime", "ok", "reason"}. `adapter_config` is peft's, `base_config` the base model's config.json,
+    `left_after_merging` the share of the adapter's effect that is left when it is merged in a precision, by its name.
 
     An encoder (or no adapter at all) runs in transformers only: its heads are this project's own.
     """
@@ -25,6 +29,7 @@ def lint_adapter(adapter_config: Mapping[str, Any], base_config: Mapping[str, An
         reason = "an encoder with heads of its own: no text is generated, so that servers of language models cannot run it"
         first = {"runtime": "transformers", "ok": True, "reason": "through promptprecision, which has the heads"}
         return [first, *({"runtime": name, "ok": False, "reason": reason} for name in RUNTIMES[1:])]
+    shares = left_after_merging or {}
     merge = _against_merging(adapter_config, base_config)
     against = {
         "transformers": _against_start(adapter_config),
@@ -37,10 +42,22 @@ def lint_adapter(adapter_config: Mapping[str, Any], base_config: Mapping[str, An
         "transformers": f"peft loads it on {architecture}",
         "vllm": f"plain LoRA of rank {adapter_config.get('r')} on linear layers; check that your vLLM serves LoRA on {architecture}",
         "ollama": "llama or gemma2 architecture, plain LoRA, whole alpha; the base's tokenizer must be one that Ollama knows",
-        "llama.cpp": "plain LoRA: convert with convert_lora_to_gguf.py, the base with convert_hf_to_gguf.py",
-        "merged": "merge in 16 or 32 bit with peft's merge_and_unload, then convert or quantise and evaluate again",
+        "llama.cpp": _CONVERT + (_BEGINS if adapter_config.get(ACTIVATED) else ""),
+        "merged": _how_to_merge(shares),
     }
     return [{"runtime": n, "ok": not against[n], "reason": "; ".join(against[n]) or fine[n]} for n in RUNTIMES]
+
+
+_CONVERT = "plain LoRA: convert with convert_lora_to_gguf.py, the base with convert_hf_to_gguf.py"
+_BEGINS = "; llama-server switches it on at its alora_invocation_tokens, so keep them in the prompt once"
+KEPT = 0.9  # of an adapter's effect: with less, a merged model is another one
+
+
+def _how_to_merge(shares: Mapping[str, float]) -> str:
+    fine = [name for name in ("bfloat16", "float16", "float32") if shares.get(name, 1.0) >= KEPT]
+    lost = [f"{name} leaves {share:.0%} of its effect" for name, share in shares.items() if share < KEPT]
+    how = f"merge in {' or '.join(fine)} with peft's merge_and_unload, then convert or quantise and evaluate again"
+    return "; ".join([how, *lost])
 
 
 def vllm_rank(rank: int) -> int:
@@ -83,7 +100,7 @@ def _against_vllm(config: Mapping[str, Any]) -> list[str]:
 
 
 def _against_converted(config: Mapping[str, Any]) -> list[str]:
-    found = _against_plain(config)
+    found = _against_plain({**config, ACTIVATED: None})
     if config.get("use_rslora"):
         # The scale alpha/sqrt(r) is read as alpha/r.
         found.append("rsLoRA is read as plain LoRA: write lora_alpha = alpha * sqrt(r) first, or merge")
@@ -92,6 +109,8 @@ def _against_converted(config: Mapping[str, Any]) -> list[str]:
 
 def _against_ollama(config: Mapping[str, Any], architecture: str) -> list[str]:
     found = _against_converted(config) + _against_targets(config)
+    if config.get(ACTIVATED):
+        found.append("an activated adapter, which it would apply to the instruction too")
     if architecture not in OLLAMA_BASES:
         found.append(f"safetensors adapters are converted for llama and gemma2 only, this base is {architecture}: use a GGUF LoRA or merge")
     alpha = config.get("lora_alpha")
@@ -109,6 +128,8 @@ def _against_targets(config: Mapping[str, Any]) -> list[str]:
 
 def _against_merging(config: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
     found = _against_start(config)
+    if config.get(ACTIVATED):
+        found.append("an activated adapter leaves the instruction to the base, which merged weights cannot")
     if base.get("quantization_config"):
         found.append("trained on a quantised base: merge on the de-quantised one and evaluate again")
     return found

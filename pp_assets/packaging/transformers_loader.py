@@ -58,7 +58,9 @@ def _plain(base: str | None) -> Answer:
         model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
     except OSError as error:
         raise RuntimeError(f"the base model {place!r} is not found here: give its folder with --base") from error
-    model = PeftModel.from_pretrained(model, str(FOLDER / "adapter")).merge_and_unload().eval()
+    adapted: Any = PeftModel.from_pretrained(model, str(FOLDER / "adapter"))
+    activated = adapted.peft_config["default"].alora_invocation_tokens  # such an adapter leaves the instruction to the base
+    model = (adapted if activated else adapted.merge_and_unload()).eval()
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     settings = GenerationConfig(do_sample=False, max_new_tokens=prompt["max_new_tokens"], eos_token_id=prompt["stop_ids"], pad_token_id=pad)
     outputs = _validator()

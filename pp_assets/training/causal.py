@@ -15,9 +15,12 @@ from pp_assets.evaluation.outputs import right
 from pp_assets.task.examples import Example
 from pp_assets.task.prompt import Shot, split_prompt
 from pp_assets.task.spec import TaskSpec
-from pp_assets.training.causal_batches import epoch_batches, loss_of
+from pp_assets.training.causal_attention import NAME
+from pp_assets.training.causal_batches import SharedPrefix, answer_logits, epoch_batches, keep_prefix, loss_of
 from pp_assets.training.hardware import has_bf16
-from pp_assets.training.labels import LabelReport, Row, encode_rows, label_report
+from pp_assets.training.labels import LabelReport, Row, encode_rows, label_report, refuse_outside_grammar
+from pp_assets.training.lora_linear import with_lora
+from pp_assets.training.merging import shares_after_merging
 from pp_assets.training.params import CausalParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
@@ -25,17 +28,24 @@ from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output
 from pp_resources.models.bases import find_base, weights_sha256
 from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
-from pp_resources.models.causal_prompt import Prompt
+from pp_resources.models.causal_plain import shares_prefix
+from pp_resources.models.causal_prompt import Prompt, PromptEncoder
 
 VAL_LIMIT = 200  # rows that are decoded after an epoch; more would cost more than the epoch
 PROBES = 4
-# Eager attention beats the fused kernel on the CPU for short sequences (29 % of a step); longer ones were not measured.
-EAGER_UP_TO = 512
+# Tokenised when an adapter is made and again when it is loaded: a template or tokenizer that has changed shows.
+PROMPT_PROBE = 'Größe 12: was "late"\n(order A-7)?'
+MERGED_SHARE = 0.9  # of an adapter's change of the logits, must survive in the 32-bit merge that predictions are made with
 
 
 def prompt_of(spec: TaskSpec, examples: Sequence[Shot] = ()) -> Prompt:
     """The prompt of a task for a causal model, with few-shot examples where given."""
     return Prompt(spec.system_prompt, *split_prompt(spec, examples))
+
+
+def golden_prompt(encoder: PromptEncoder) -> list[list[int]]:
+    """The token ids of a whole prompt, what all inputs share and the rest: what the model has learnt to answer to."""
+    return [encoder.prefix_ids, encoder.suffix_ids(PROMPT_PROBE)]
 
 
 class CausalRun(Run):
@@ -45,64 +55,76 @@ class CausalRun(Run):
         if not isinstance(recipe.params, CausalParams):
             raise UserError(f"variant {recipe.name!r} is not a causal one", where="variants", how="use a lora- variant")
         super().__init__(spec, recipe, seed, threads)
-        self.params = recipe.params
+        self.params = p = recipe.params
+        self.where = f"variant {recipe.name}"
         self.base = find_base(spec.base_model_id)
         self.tokenizer = load_tokenizer(self.base)
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        base = load_model(self.base, attention="eager")
-        self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, spec.io_schema.output, prompt_of(spec), constrained=True)
-        encoder = self.predictor.encoder
+        base = load_model(self.base)
+        schema, prompt = spec.io_schema.output, prompt_of(spec)
+        self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, schema, prompt, activated=p.activated)
+        encoder, grammar = self.predictor.encoder, self.predictor.grammar
         self.rows = encode_rows(spec, encoder, train, context_length(base))
         self.val = val[:VAL_LIMIT]
         self.val_rows = encode_rows(spec, encoder, self.val, context_length(base))
-        self.labels: LabelReport = label_report(encoder, self.rows, self.predictor.grammar)
+        if spec.decoding.constrained and grammar:
+            refuse_outside_grammar(grammar, [*self.rows, *self.val_rows])
+        self.labels: LabelReport = label_report(encoder, self.rows, grammar)
         self.predictor.max_new_tokens = spec.decoding.max_new_tokens or self.labels.max_new_tokens
-        self.attention = "eager" if self.labels.longest_row <= EAGER_UP_TO else "sdpa"
-        base.set_attn_implementation(self.attention)
-        self.bf16 = has_bf16()
-        self.probes = [example.input_text for example in (val or train)[:PROBES]]
-        self.before = self._probe()
-        self._attach(base)
-
-    def _attach(self, base: Any) -> None:
-        from peft import LoraConfig, get_peft_model
-
-        p = self.params
+        self.bf16 = has_bf16(base.device.type)
+        self.prefix = self._prefix_of(base)
         # The adapter's random start is drawn below: seeding later, as trainers do, would make it differ from run to run.
-        torch.manual_seed(self.seed)
-        config = LoraConfig(r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules=p.targets, bias="none", task_type="CAUSAL_LM")
-        self.model = get_peft_model(base, config)
+        torch.manual_seed(seed)
+        self.model = with_lora(base, p, self.where)
         self.weights = {name: w for name, w in self.model.named_parameters() if w.requires_grad}
         self.initial_sha256 = self.weights_sha256()
-        self.optimizer = torch.optim.AdamW([{"params": list(self.weights.values()), "peak": p.lr}], lr=p.lr, weight_decay=p.weight_decay)
+        groups = [{"params": list(self.weights.values()), "peak": p.lr}]
+        self.optimizer = torch.optim.AdamW(groups, lr=p.lr, weight_decay=p.weight_decay, fused=True)
         self.epochs, self.steps_per_epoch = p.epochs, len(self.batches(0))
+
+    def _prefix_of(self, base: Any) -> SharedPrefix:
+        """What the rows share; of an activated adapter, computed with the base for good."""
+        ids = self.predictor.encoder.prefix_ids
+        if not self.params.activated:
+            return SharedPrefix(ids, shared=bool(ids) and shares_prefix(base))
+        if not ids or not shares_prefix(base):
+            why = "the model cannot share a prefix between rows" if ids else "the prompt has no text before its input"
+            raise UserError(f"nothing can stay with the base: {why}", where=self.where, how="use a lora- variant that is not activated")
+        self.predictor.keep_prefix()
+        return keep_prefix(base, ids)
+
+    def _autocast(self, model: Any) -> torch.autocast:
+        return torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16)
 
     def batches(self, epoch: int) -> list[list[Row]]:
         return epoch_batches(self.rows, self.params.batch_size, self.seed, epoch)
 
+    def backward(self, batch: Sequence[Row]) -> tuple[float, int]:
+        total, tokens = 0.0, sum(len(row.answer) for row in batch)
+        for start in range(0, len(batch), size := -(-len(batch) // self.params.accumulate)):
+            loss, count = self.loss(batch[start : start + size])
+            # By trained tokens: a mean of the parts' means would weigh short answers more.
+            (loss * (count / tokens)).backward()
+            total += loss.item() * count
+        return total / tokens, tokens
+
     def loss(self, batch: Sequence[Row]) -> tuple[Tensor, int]:
         self.model.train()
-        return self._loss(batch)
-
-    def _loss(self, batch: Sequence[Row]) -> tuple[Tensor, int]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16 and self.model.device.type == "cpu"):
-            return loss_of(self.model, self.predictor.encoder.prefix_ids, batch, self.pad_id)
+        with self._autocast(self.model):
+            return loss_of(self.model, self.prefix, batch, self.pad_id)
 
     def evaluate(self) -> dict[str, float]:
         self.model.eval()
         self.predictor.forget_prefix()
-        base = self.predictor.model
-        base.set_attn_implementation("sdpa")  # faster where nothing is differentiated
         answers = self.predictor.predict([example.input_text for example in self.val])
-        base.set_attn_implementation(self.attention)
         hits = 0
         for example, answer in zip(self.val, answers, strict=True):
             expected = self.reader.read(dump_output(self.spec.io_schema.output, example.output))
             hits += right(self.reader.read(answer.text), expected)
         total = tokens = 0.0
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast(self.model):
             for start in range(0, len(self.val_rows), self.params.batch_size):
-                loss, count = self._loss(self.val_rows[start : start + self.params.batch_size])
+                loss, count = loss_of(self.model, self.prefix, self.val_rows[start : start + self.params.batch_size], self.pad_id)
                 total, tokens = total + loss.item() * count, tokens + count
         return {"val_object_exact_match": hits / len(self.val), "val_loss": total / tokens}
 
@@ -120,36 +142,37 @@ class CausalRun(Run):
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _probe(self) -> tuple[list[str], Tensor]:
-        """Answers and last-position logits on the probe inputs."""
-        self.predictor.forget_prefix()
-        encoder = self.predictor.encoder
-        with torch.inference_mode():
-            ids = [torch.tensor([encoder.prefix_ids + encoder.suffix_ids(text)]) for text in self.probes]
-            logits = torch.stack(
-                [self.predictor.model(input_ids=i.to(self.predictor.model.device), logits_to_keep=1).logits[0, -1].float() for i in ids]
-            )
-        return [p.text for p in self.predictor.predict(self.probes)], logits
-
+    @torch.inference_mode()
     def effect(self) -> dict[str, Any]:
-        """Proof that the trained adapter changes what the base says, on a few probe prompts. Raises UserError when it does not."""
+        """Proof that the trained adapter changes what the base says, on a few rows: with the adapter, without it, and merged into base
+        weights of each precision. Raises UserError when there is no change, or none is left by merging in 32 bit."""
         self.model.eval()
-        texts, logits = self._probe()
-        delta = float((logits - self.before[1]).abs().max())
+        rows = (self.val_rows or self.rows)[:PROBES]
+
+        def logits() -> Tensor:
+            return answer_logits(self.model, self.prefix, rows, self.pad_id).float()
+
+        with self.model.disable_adapter():
+            plain = logits()
+        delta = float((logits() - plain).abs().max())
         if delta == 0.0:
             raise UserError(
-                "the adapter has no effect on the base model's logits",
-                where=f"variant {self.recipe.name}",
-                how="check params.targets and the learning rate",
+                "the adapter has no effect on the base model's logits", where=self.where, how="check params.targets and the learning rate"
             )
-        changed = sum(a != b for a, b in zip(texts, self.before[0], strict=True))
-        return {"probes": len(texts), "answers_changed": changed, "max_logit_change": delta}
+        shares = {} if self.params.activated else shares_after_merging(self.model, logits)
+        if shares and shares["float32"] < MERGED_SHARE:
+            raise UserError(
+                f"the adapter is so small that merging rounds it away ({shares['float32']:.0%} of its effect is left)",
+                where=self.where,
+                how="use a higher learning rate or more epochs",
+            )
+        return {"probes": len(rows), "max_logit_change": delta, "left_after_merging": shares}
 
     def write(self, out: Path, summary: dict[str, Any]) -> None:
         effect = self.effect()
         folder = out / "adapter"
         folder.mkdir(parents=True, exist_ok=True)
-        save_adapter(self.model, self.spec.base_model_id, folder)
+        save_adapter(self.model, self.spec.base_model_id, folder, alora_invocation_tokens=self.predictor.encoder.invocation_ids or None)
         self.tokenizer.save_pretrained(out / "tokenizer")
         record = {
             "family": "causal",
@@ -158,7 +181,7 @@ class CausalRun(Run):
             "seed": self.seed,
             "threads": self.threads,
             "bf16_autocast": self.bf16,
-            "attention": self.attention,
+            "attention": NAME if self.prefix.shared else "sdpa",
             "base_model_id": self.spec.base_model_id,
             "base_weights_sha256": weights_sha256(self.base),
             "initial_adapter_sha256": self.initial_sha256,
@@ -166,6 +189,7 @@ class CausalRun(Run):
             "train_rows": len(self.rows),
             "val_rows": len(self.val_rows),
             "max_new_tokens": self.predictor.max_new_tokens,
+            "golden_prompt": golden_prompt(self.predictor.encoder),
             "labels": self.labels.as_dict(),
             "effect": effect,
             **summary,

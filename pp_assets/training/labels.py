@@ -30,7 +30,7 @@ class LabelReport:
     """Counts over the training rows, in tokens. `trained_share` is of all tokens of the rows, the shared prefix counted in every row.
 
     `outside_grammar` names rows whose answer constrained decoding could never produce (in these tokens): they can be learnt, not
-    reproduced.
+    reproduced. Where decoding is constrained there are none, since they are refused.
     """
 
     rows: int
@@ -51,14 +51,16 @@ def encode_rows(spec: TaskSpec, encoder: PromptEncoder, examples: Sequence[Examp
     """Token ids of every example. Raises UserError naming rows that do not fit the context, that the tokenizer cannot write, or
     that have nothing to train on."""
     rows = []
-    too_long, unwritable, empty = [], [], []
+    too_long, unwritable, empty, endless = [], [], [], []
     for example in examples:
         answer = dump_output(spec.io_schema.output, example.output)
         row = Row(example.item_id, encoder.suffix_ids(example.input_text), encoder.completion_ids(answer))
         rows.append(row)
         if len(encoder.prefix_ids) + row.length > context:
             too_long.append(row.item_id)
-        elif len(row.answer) < 2 or row.answer[-1] != encoder.tokenizer.eos_token_id:
+        elif row.answer[-1:] != [encoder.tokenizer.eos_token_id]:
+            endless.append(row.item_id)
+        elif len(row.answer) < 2:
             empty.append(row.item_id)
         elif encoder.tokenizer.decode(row.answer[:-1], clean_up_tokenization_spaces=False).strip() != answer:
             unwritable.append(row.item_id)
@@ -67,9 +69,21 @@ def encode_rows(spec: TaskSpec, encoder: PromptEncoder, examples: Sequence[Examp
         f"do not fit the model's context of {context} tokens and would be cut",
         "shorten them, lower limits.max_input_chars, or use another base",
     )
+    _refuse(
+        endless, "do not end in the end token, so that answers would never stop", "use a tokenizer whose eos_token is a token of its own"
+    )
     _refuse(empty, "have no trained token before the end token", "give every row an output")
     _refuse(unwritable, "hold text that the base model's tokenizer cannot write", "use a base with a byte-level tokenizer")
     return rows
+
+
+def refuse_outside_grammar(grammar: Grammar, rows: Sequence[Row]) -> None:
+    """Raise UserError naming the rows whose answer constrained decoding could never give: they would be trained on in vain."""
+    _refuse(
+        _outside(grammar, rows),
+        "have an output that constrained decoding could never give",
+        "mend the rows or the output schema, or set decoding.constrained to false",
+    )
 
 
 def label_report(encoder: PromptEncoder, rows: Sequence[Row], grammar: Grammar | None) -> LabelReport:
@@ -87,8 +101,12 @@ def label_report(encoder: PromptEncoder, rows: Sequence[Row], grammar: Grammar |
         longest_answer=max(len(row.answer) for row in rows),
         max_new_tokens=token_budget([len(row.answer) for row in rows]),
         end_token_rows=sum(row.answer[-1] == encoder.tokenizer.eos_token_id for row in rows),
-        outside_grammar=[row.item_id for row in rows if grammar and not grammar.accepts(row.answer)],
+        outside_grammar=_outside(grammar, rows) if grammar else [],
     )
+
+
+def _outside(grammar: Grammar, rows: Sequence[Row]) -> list[str]:
+    return [row.item_id for row in rows if not grammar.accepts(row.answer)]
 
 
 def _refuse(items: list[str], what: str, how: str) -> None:

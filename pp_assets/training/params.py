@@ -31,15 +31,24 @@ class EncoderParams:
 
 @dataclass(frozen=True)
 class CausalParams:
-    """LoRA on a causal language model; `targets` as peft's `target_modules`."""
+    """LoRA on a causal language model; `targets` as peft's `target_modules`.
+
+    `rslora` scales by alpha/sqrt(r) instead of alpha/r, which larger ranks need. `dora` trains the length of each weight column beside its
+    direction. `activated` leaves the shared prefix to the frozen base and adapts what comes after it. `accumulate` splits a batch into so
+    many parts that are computed one after another, for bases whose whole batch does not fit in memory; the step is the same.
+    """
 
     r: int = 8
     alpha: int = 16
     dropout: float = 0.0
     targets: str = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+    activated: bool = False
     lr: float = 6e-3
     epochs: int = 6
     batch_size: int = 16
+    accumulate: int = 1
     warmup: float = 0.05
     weight_decay: float = 0.0
     patience: int = 2

@@ -30,10 +30,10 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
         from pp_resources.models.encoder.predictor import EncoderPredictor
 
         return EncoderPredictor.load(name, folder, base, spec.io_schema.output)
-    from pp_assets.training.causal import prompt_of
+    from pp_assets.training.causal import golden_prompt, prompt_of
     from pp_resources.models.causal import CausalPredictor
 
-    return CausalPredictor.from_adapter(
+    made = CausalPredictor.from_adapter(
         name,
         base,
         folder / "adapter",
@@ -43,3 +43,10 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
         constrained=spec.decoding.constrained,
         max_new_tokens=training["max_new_tokens"],
     )
+    if golden_prompt(made.encoder) != training["golden_prompt"]:
+        raise UserError(
+            "the task's prompt, the chat template or the tokenizer is not the one that the adapter was trained with",
+            where=str(folder),
+            how="train again, or give back the files of the training",
+        )
+    return made

@@ -10,13 +10,17 @@ from pp_resources.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to specialise a model. `params` fixes everything but the data, the base and the seed."""
+    """One way to specialise a model. `params` fixes everything but the data, the base and the seed; `runs_in` are the runtimes that take
+    what it makes, on a Llama (what `packaging.lint` says of it; "merged" is any of them, after merging)."""
 
     name: str
     family: Literal["encoder", "causal"]
     description: str
     params: EncoderParams | CausalParams
+    runs_in: tuple[str, ...] = ("transformers",)
 
+
+EVERYWHERE = ("transformers", "vllm", "ollama", "llama.cpp", "merged")
 
 _ALL = [
     Recipe("encoder-lora", "encoder", "Sentence encoder with LoRA and heads compiled from the output schema", EncoderParams()),
@@ -26,8 +30,31 @@ _ALL = [
         "The same heads on the frozen encoder: what the base alone can do",
         EncoderParams(r=0, lr=0.0, epochs=40, head_lr=5e-3),
     ),
-    Recipe("lora-r8", "causal", "Causal language model with LoRA of rank 8 on every linear layer", CausalParams(r=8, alpha=16)),
-    Recipe("lora-r16", "causal", "Causal language model with LoRA of rank 16 on every linear layer", CausalParams(r=16, alpha=32)),
+    Recipe("lora-r8", "causal", "Causal language model with LoRA of rank 8 on every linear layer", CausalParams(r=8, alpha=16), EVERYWHERE),
+    Recipe(
+        "lora-r16", "causal", "Causal language model with LoRA of rank 16 on every linear layer", CausalParams(r=16, alpha=32), EVERYWHERE
+    ),
+    Recipe(
+        "lora-r64-rs",
+        "causal",
+        "LoRA of rank 64, scaled by the root of the rank so that it learns as fast as a small one",
+        CausalParams(r=64, alpha=16, rslora=True),
+        ("transformers", "vllm", "merged"),
+    ),
+    Recipe(
+        "dora-r16",
+        "causal",
+        "LoRA of rank 16 that also trains the length of each column of a weight (DoRA)",
+        CausalParams(r=16, alpha=32, dora=True),
+        ("transformers", "merged"),
+    ),
+    Recipe(
+        "alora-r16",
+        "causal",
+        "LoRA of rank 16 that begins after the instruction, which stays with the base: faster to train, and many tasks share one base",
+        CausalParams(r=16, alpha=32, activated=True),
+        ("transformers", "llama.cpp"),
+    ),
 ]
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 

@@ -70,15 +70,19 @@ class Run(ABC):
         """One optimiser step; (loss, what it is the mean of). A loss that is not finite is a UserError."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.rate(step)
-        loss, count = self.loss(batch)
-        loss.backward()
+        value, count = self.backward(batch)
         torch.nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        value = loss.item()
         if not math.isfinite(value):
             raise UserError(f"the loss is {value} at step {step + 1}", where=f"variant {self.recipe.name}", how="use a lower learning rate")
         return value, count
+
+    def backward(self, batch: Any) -> tuple[float, int]:
+        """Add the gradients of a batch's mean loss; (loss, what it is the mean of)."""
+        loss, count = self.loss(batch)
+        loss.backward()
+        return loss.item(), count
 
     def rate(self, step: int) -> float:
         """Share of the peak rate: linear warm-up, then a cosine to 0 over all epochs (so that early stopping does not change it)."""
@@ -100,18 +104,19 @@ class Run(ABC):
         """Of the trained weights as they are now."""
         seen = hashlib.sha256()
         for name in sorted(self.weights):
-            seen.update(name.encode() + self.weights[name].detach().numpy().tobytes())
+            seen.update(name.encode() + self.weights[name].detach().cpu().numpy().tobytes())
         return seen.hexdigest()
 
 
-def save_adapter(model: Any, base_model_id: str, folder: Path) -> None:
-    """The adapter of a peft model as peft reads it: safetensors, and a configuration whose lists are in order."""
+def save_adapter(model: Any, base_model_id: str, folder: Path, **settings: Any) -> None:
+    """The adapter of a peft model as peft reads it: safetensors, and a configuration whose lists are in order, with further `settings`."""
     from peft.utils import get_peft_model_state_dict
 
-    weights = {k: v.detach().clone().contiguous() for k, v in get_peft_model_state_dict(model).items()}
+    weights = {k: v.detach().cpu().clone().contiguous() for k, v in get_peft_model_state_dict(model).items()}
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": base_model_id, "inference_mode": True}
-    config["target_modules"] = sorted(config["target_modules"])
+    config = model.peft_config["default"].to_dict() | {"base_model_name_or_path": base_model_id, "inference_mode": True} | settings
+    if not isinstance(config["target_modules"], str):
+        config["target_modules"] = sorted(config["target_modules"])
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=sorted) + "\n", "utf-8")
 
 

@@ -92,11 +92,12 @@ class Row:
             found = self.matcher.compute_ff_tokens()
             if found:
                 self.matcher.consume_tokens(found)
-            forced = [token for token in found if token not in self.rules.stop_ids][: self.rules.limit - len(answer.tokens)]
+            whole = [token for token in found if token not in self.rules.stop_ids]
+            forced = whole[: self.rules.limit - len(answer.tokens)]
             answer.tokens += forced
             answer.logprobs += [0.0] * len(forced)
             self.pending += forced
-            if self.matcher.is_stopped():
+            if self.matcher.is_stopped() and len(forced) == len(whole):
                 answer.finish_reason = "stop"
         self.done = answer.finish_reason == "stop" or len(answer.tokens) >= self.rules.limit
 

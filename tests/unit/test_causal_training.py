@@ -1,19 +1,21 @@
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
-from causal_tiny import examples, spec_on, write_tiny_base
+from causal_tiny import CHAT, examples, spec_on, write_tiny_base
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 from pp_assets.task.examples import Example
-from pp_assets.training import loop
+from pp_assets.training import causal_attention, loop
 from pp_assets.training.causal import CausalRun, prompt_of
-from pp_assets.training.causal_batches import epoch_batches, loss_of
+from pp_assets.training.causal_batches import SharedPrefix, epoch_batches, loss_of
 from pp_assets.training.labels import Row, encode_rows, label_report
 from pp_assets.training.params import CausalParams, EncoderParams
+from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
 from pp_resources.models.causal import CausalPredictor, load_model, load_tokenizer
@@ -135,7 +137,8 @@ def test_the_adapter_answers_as_it_did_in_training(base, trained):
         max_new_tokens=record["max_new_tokens"],
     )
     val = examples(6, seed=9)
-    hits = sum(json.loads(p.text) == e.output for p, e in zip(made.predict([e.input_text for e in val]), val, strict=True))
+    answers = made.predict([e.input_text for e in val])
+    hits = sum(p.finish_reason == "stop" and json.loads(p.text) == e.output for p, e in zip(answers, val, strict=True))
     best = record["history"][record["best_epoch"] - 1]
     assert hits / len(val) == best["val_object_exact_match"]
 
@@ -201,8 +204,10 @@ def test_answers_that_constrained_decoding_cannot_give_are_reported(base):
     assert report.trained_tokens == sum(len(row.answer) for row in rows)
 
 
-def test_the_loss_on_the_shared_prefix_equals_the_loss_of_whole_sequences(base):
-    spec, tokenizer, model = spec_on(base), load_tokenizer(base), load_model(base, attention="eager")
+@pytest.mark.parametrize("eager_up_to", [512, 0], ids=["eager", "fused"])
+def test_the_loss_on_the_shared_prefix_equals_the_loss_of_whole_sequences(base, monkeypatch, eager_up_to):
+    monkeypatch.setattr(causal_attention, "EAGER_UP_TO", eager_up_to)
+    spec, tokenizer, model = spec_on(base), load_tokenizer(base), load_model(base)
     encoder = PromptEncoder(tokenizer, prompt_of(spec))
     rows = encode_rows(spec, encoder, examples(5), 512)
     total = tokens = 0
@@ -214,12 +219,113 @@ def test_the_loss_on_the_shared_prefix_equals_the_loss_of_whole_sequences(base):
     (total / tokens).backward()
     whole = {name: w.grad.clone() for name, w in model.named_parameters()}
     model.zero_grad()
-    loss, count = loss_of(model, encoder.prefix_ids, rows, tokenizer.pad_token_id)
+    loss, count = loss_of(model, SharedPrefix(encoder.prefix_ids), rows, tokenizer.pad_token_id)
     loss.backward()
     assert count == tokens
     assert loss.item() == pytest.approx((total / tokens).item(), abs=1e-5)
     for name, w in model.named_parameters():
         torch.testing.assert_close(w.grad, whole[name], atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 8])
+def test_a_batch_in_parts_gives_the_loss_and_gradients_of_the_whole_batch(base, accumulate):
+    grads = []
+    for parts in (1, accumulate):
+        recipe = replace(RECIPE, params=replace(RECIPE.params, dropout=0.0, accumulate=parts))
+        run = CausalRun(spec_on(base), recipe, examples(8), [], 0, 1)
+        run.bf16 = False
+        loss, tokens = run.backward(sorted(run.rows, key=lambda row: row.length))
+        grads.append((loss, tokens, {name: w.grad for name, w in run.weights.items()}))
+    assert grads[1][:2] == (pytest.approx(grads[0][0], abs=1e-5), grads[0][1])
+    for name, grad in grads[0][2].items():
+        torch.testing.assert_close(grads[1][2][name], grad, atol=1e-6, rtol=1e-4)
+
+
+def test_a_mean_of_the_parts_means_would_be_another_gradient(base):
+    """The planted failure: parts that are weighted alike, though their answers are of other lengths."""
+    run = CausalRun(spec_on(base), RECIPE, examples(8), [], 0, 1)
+    by_answer = sorted(run.rows, key=lambda row: len(row.answer))
+    whole = run.loss(by_answer)[0].item()
+    parts = [run.loss(by_answer[start : start + 4]) for start in (0, 4)]
+    assert parts[0][1] != parts[1][1]
+    assert abs(sum(loss.item() for loss, _ in parts) / 2 - whole) > 1e-4
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_neither_padding_nor_its_side_changes_the_loss_of_a_row(base, side):
+    run = CausalRun(spec_on(base), replace(RECIPE, params=replace(RECIPE.params, dropout=0.0)), examples(6), [], 0, 1)
+    run.bf16, run.tokenizer.padding_side = False, side
+    alone = sum(loss.item() * count for loss, count in (run.loss([row]) for row in run.rows))
+    loss, count = run.loss(run.rows)
+    assert len({row.length for row in run.rows}) > 1
+    assert loss.item() == pytest.approx(alone / count, abs=1e-5)
+
+
+def test_labels_without_the_end_token_are_refused_by_name(base):
+    spec = spec_on(base)
+    encoder = PromptEncoder(load_tokenizer(base), prompt_of(spec))
+    encoder.completion_ids = lambda answer: encoder.tokenizer(answer)["input_ids"]
+    with pytest.raises(UserError, match=r"2 training rows do not end in the end token.*: row-0-0, row-0-1"):
+        encode_rows(spec, encoder, examples(2), 512)
+
+
+def test_rows_without_a_token_to_learn_are_refused_by_name(base):
+    spec = spec_on(base)
+    encoder = PromptEncoder(load_tokenizer(base), prompt_of(spec))
+    encoder.completion_ids = lambda _answer: [encoder.tokenizer.eos_token_id]
+    with pytest.raises(UserError, match="2 training rows have no trained token before the end token: row-0-0, row-0-1"):
+        encode_rows(spec, encoder, examples(2), 512)
+
+
+@pytest.mark.parametrize("targets", ["nothing_of_the_kind", "q_proj_typo$"])
+def test_an_adapter_that_matches_no_module_is_refused(base, targets):
+    with pytest.raises(UserError, match="no LoRA can be put on the base: Target modules"):
+        CausalRun(spec_on(base), replace(RECIPE, params=replace(RECIPE.params, targets=targets)), examples(8), [], 0, 1)
+
+
+def test_an_adapter_that_merging_would_round_away_is_refused(base, tmp_path):
+    run = CausalRun(spec_on(base), RECIPE, examples(8), [], 0, 1)
+    with torch.no_grad():
+        for name, weight in run.weights.items():
+            weight.fill_(1e-5) if "lora_B" in name else weight.mul_(1e-3)
+    with pytest.raises(UserError, match="so small that merging rounds it away"):
+        run.write(tmp_path, {"history": []})
+
+
+def test_the_record_says_what_merging_leaves_in_each_precision(base, trained):
+    run = CausalRun(spec_on(base), RECIPE, examples(8), [], 0, 1)
+    before = {name: w.clone() for name, w in run.model.named_parameters()}
+    with torch.no_grad():
+        for name, weight in run.weights.items():
+            weight.normal_(std=1e-3 if "lora_B" in name else 1e-2)
+    left = run.effect()["left_after_merging"]
+    assert left["float32"] > 0.99 and left["bfloat16"] < 0.5 < left["float16"] + 0.5
+    assert all(torch.equal(w, before[name]) for name, w in run.model.named_parameters() if name not in run.weights)
+    learnt = json.loads((trained[0] / "training.json").read_text())["effect"]["left_after_merging"]
+    assert min(learnt.values()) > 0.95
+
+
+@pytest.mark.parametrize("change", ["template", "instruction"])
+def test_another_template_than_in_training_is_refused(base, trained, tmp_path, change):
+    out = shutil.copytree(trained[0], tmp_path / "out")
+    spec = spec_on(base)
+    assert load_predictor(out, spec, 1).predict(["Hello"])[0].finish_reason
+    if change == "template":
+        tokenizer = load_tokenizer(out / "tokenizer")
+        tokenizer.chat_template = CHAT
+        tokenizer.save_pretrained(out / "tokenizer")
+    else:
+        spec = spec_on(base, instruction_template="Keys: order, topic.\n\nMessage: {{ input_text }}\n\nJSON:")
+    with pytest.raises(UserError, match="prompt, the chat template or the tokenizer is not the one that the adapter was trained with"):
+        load_predictor(out, spec, 1)
+
+
+def test_an_answer_outside_of_the_grammar_is_refused_by_name_where_decoding_is_constrained(base, tmp_path):
+    odd = Example("odd", "x", {"order": "much too long for it", "topic": "bill", "urgent": False})
+    with pytest.raises(UserError, match="1 training rows have an output that constrained decoding could never give: odd"):
+        CausalRun(spec_on(base), RECIPE, [*examples(8), odd], [], 0, 1)
+    free = CausalRun(spec_on(base, decoding={"constrained": False}), RECIPE, [*examples(8), odd], [], 0, 1)
+    assert free.labels.outside_grammar == ["odd"]
 
 
 def test_an_epoch_has_every_row_once_in_an_order_of_its_own():

@@ -1,0 +1,89 @@
+"""LoRA in the linear layers of a model, and a training step for it that is six matrix products and nothing beside them.
+
+peft's own layer casts, scales and adds whole activations one operation at a time, and autocast casts the frozen weights anew in each pass.
+"""
+
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora.layer import Linear
+from torch import Tensor
+from torch.nn.functional import linear
+
+from pp_assets.training.params import CausalParams
+from pp_resources.errors import UserError
+
+
+def with_lora(base: Any, params: CausalParams, where: str) -> Any:
+    """The peft model of a base, its new weights drawn from torch's random state. Raises UserError when `targets` match no module."""
+    config = LoraConfig(
+        r=params.r,
+        lora_alpha=params.alpha,
+        lora_dropout=params.dropout,
+        target_modules=params.targets,
+        use_rslora=params.rslora,
+        use_dora=params.dora,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        model = get_peft_model(base, config)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"no LoRA can be put on the base: {reason}", where=where, how="use targets: all-linear") from error
+    module: Any
+    for module in model.modules():
+        if type(module) is Linear and not module.lora_variant and type(module.base_layer) is torch.nn.Linear and not params.dropout:
+            module.forward = _fast(module, module.forward)  # type: ignore[method-assign]
+    return model
+
+
+class _LoraLinear(torch.autograd.Function):
+    """x W' + scale (x A') B' with W frozen; all products in the type of W."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        flat, a, b = x.reshape(-1, x.shape[-1]).to(weight.dtype), a.to(weight.dtype), (b * scale).to(weight.dtype)
+        low = flat @ a.T
+        ctx.save_for_backward(flat, low, weight, a, b)
+        ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
+        return linear(flat, weight, bias).addmm_(low, b.T).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        flat, low, weight, a, b = ctx.saved_tensors
+        grad = grad.reshape(-1, grad.shape[-1])
+        back = grad @ b
+        into = (grad @ weight).addmm_(back, a).view(ctx.shape).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return into, None, None, (back.T @ flat).float(), (grad.T @ low).float() * ctx.scale, None
+
+
+def _fast(module: Any, plain: Any) -> Any:
+    """The step above for a plain LoRA layer of one adapter; switched off or merged it does as before."""
+    base, (name,) = module.base_layer, module.lora_A.keys()
+    a, b, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
+    halves: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
+
+    def forward(x: Tensor) -> Tensor:
+        if module.disable_adapters or module.merged:
+            return plain(x)
+        kind = x.device.type
+        if not torch.is_autocast_enabled(kind):
+            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+        dtype = torch.get_autocast_dtype(kind)
+        if dtype not in halves:
+            halves[dtype] = base.weight.detach().to(dtype), None if base.bias is None else base.bias.detach().to(dtype)
+        with torch.autocast(kind, enabled=False):
+            x = _cast_once(x, dtype)
+            return _LoraLinear.apply(x, *halves[dtype], a, b, scale)
+
+    return forward
+
+
+def _cast_once(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x` in that type; layers that read one tensor (queries, keys, values) share the copy, and their gradients add up in it."""
+    found = getattr(x, "_cast", None)
+    if found is None or found.dtype != dtype:
+        found = x._cast = x.to(dtype)  # type: ignore[attr-defined]
+    return found
