@@ -49,7 +49,7 @@ def test_an_integer_of_a_few_values_is_read_where_the_text_says_it_and_chosen_wh
     leaf = {"type": "integer", "minimum": 1, "maximum": 5}
     assert learnt(leaf, ("a table for 4", 4), ("two of us", 2)).kind == "value"
     assert learnt(leaf, ("great", 5), ("two days late, awful", 1)).kind == "choice"
-    assert learnt(leaf).kind == "choice"
+    assert learnt(leaf).kind == learnt({"type": "integer", "const": 4}, ("a table for 4", 4)).kind == "choice"
 
 
 def test_heads_with_conventions_survive_json():
@@ -59,12 +59,32 @@ def test_heads_with_conventions_survive_json():
 
 
 def test_values_that_mostly_cannot_be_read_are_refused_with_an_example():
-    good, bad = ("pay 5", {"x": 5}), ("pay what you owe", {"x": 7})
+    good, bad, worse = ("pay 5", {"x": 5}), ("pay what you owe", {"x": 7}), ("pay all", {"x": 8})
     assert data_problems(schema_of(NUMBER), [good, bad, ("nothing", {"x": None})]) == []
-    (problem,) = data_problems(schema_of(NUMBER), [good, bad, bad])
+    (problem,) = data_problems(schema_of(NUMBER), [good, bad, worse])
     assert problem.startswith(
         "field 'x' cannot be read off the input in 2 of 3 rows (such as 7 from 'pay what you owe'), which no encoder head"
     )
+
+
+def test_values_that_stand_nowhere_but_come_back_are_chosen():
+    pounds, euros = ("pay 5 £", "GBP"), ("pay 5 €", "EUR")
+    text = {"type": ["string", "null"]}
+    head = learnt(text, *[pounds, euros] * 4, ("stay", None))
+    assert (head.kind, head.values) == ("choice", ("EUR", "GBP", None))
+    assert learnt({"type": "string"}, *[pounds] * 8).values == ("GBP",)
+    assert learnt({**text, "x-verbatim": True}, *[pounds, euros] * 4).kind == "span"
+    assert learnt(text, *[("pay me", str(i)) for i in range(20)]).kind == "span"
+    assert learnt(text, *[("in £", "£")] * 9, pounds).kind == "span"
+    year = learnt({"type": "integer"}, *[("on Monday", 2022), ("in May", 2023)] * 3)
+    assert (year.kind, year.values) == ("choice", (2022, 2023))
+    assert data_problems(schema_of({"type": "integer"}), [("on Monday", {"x": 2022}), ("in May", {"x": 2022})]) == []
+
+
+def test_a_field_that_is_lost_in_few_of_all_rows_does_not_refuse_the_rest():
+    rows = [("pay what you owe", {"x": 7}), ("or this", {"x": 8})]
+    assert data_problems(schema_of(NUMBER), [*rows, *[("no", {"x": None})] * 197])
+    assert data_problems(schema_of(NUMBER), [*rows, *[("no", {"x": None})] * 199]) == []
 
 
 def test_every_place_of_the_gold_value_is_right_and_the_other_values_are_wrong(tokenizer):  # noqa: F811

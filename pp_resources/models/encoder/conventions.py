@@ -1,7 +1,7 @@
 """What the data say about heads that the schema leaves open: how values are written, what an empty list means, what cannot be learnt."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,16 @@ MIN_FOUND = 0.9
 # Numbers and dates teach from the rows that spell them out; the others teach nothing.
 MIN_READ = 0.5
 CONVENTION_ROWS = 500  # with a value; enough to tell day-first from month-first
+# Values that stand nowhere in the input can still be chosen when they are few and come back: MIN_FOUND of them are also in another row.
+MAX_RECURRING = 64
+# A field that is lost in so few of all rows is no reason to refuse the rest.
+NEGLIGIBLE = 0.01
 
 
 def learn(heads: Sequence[Head], examples: Examples) -> list[Head]:
-    """The heads with what `examples` (input text, output) settle: conventions and fallback of values, `empty_is_null`, and whether an
-    integer of a few values is chosen or read."""
-    return [_learn(head, examples) for head in heads]
+    """The heads with what `examples` (input text, output) settle: conventions and fallback of values, `empty_is_null`, and whether a
+    field is copied, read or chosen."""
+    return [_learn(head, examples, _given(head, examples)) for head in heads]
 
 
 def data_problems(schema: Schema, examples: Examples) -> list[str]:
@@ -30,21 +34,35 @@ def data_problems(schema: Schema, examples: Examples) -> list[str]:
     problems = schema_problems(schema)
     if problems:
         return problems
-    found = ((head, _missing(head, examples)) for head in learn(compile_schema(schema), examples))
-    return [problem(head.path, reason) for head, reason in found if reason]
+    for head in compile_schema(schema):
+        given = _given(head, examples)
+        reason = _missing(_learn(head, examples, given), given, len(examples))
+        problems += [problem(head.path, reason)] if reason else []
+    return problems
 
 
-def _learn(head: Head, examples: Examples) -> Head:
+def _learn(head: Head, examples: Examples, given: list[tuple[str, Any]]) -> Head:
     if head.kind in ("flags", "tags", "items") and head.nullable:
         values = [get_path(output, head.path) for _, output in examples]
         return replace(head, empty_is_null=values.count(None) > values.count([]))
     if head.kind == "value":
-        return _as_written(head, list(_given(head, examples)))
-    if head.kind == "choice" and head.schema.get("type") == "integer" and "enum" not in head.schema:
-        given = list(_given(head, examples))
+        head = _as_written(head, given)
+    if head.kind == "choice" and head.schema.get("type") == "integer" and not {"enum", "const"} & head.schema.keys():
         read = _as_written(replace(head, kind="value", values=(), reader=Reader("integer")), given)
-        return read if given and _count(read.reader, given) >= MIN_FOUND * len(given[:CONVENTION_ROWS]) else head
+        return read if given and _lost(read, given[:CONVENTION_ROWS], MIN_FOUND) is None else head
+    if head.kind in ("span", "value") and not head.schema.get("x-verbatim") and _lost(head, given[:CONVENTION_ROWS], _least(head)):
+        return _recurring(head, given) or head
     return head
+
+
+def _recurring(head: Head, given: list[tuple[str, Any]]) -> Head | None:
+    """The head as a choice among the gold values, None when they are many or mostly occur once."""
+    counts = Counter(value for _, value in given)
+    again = sum(count for count in counts.values() if count > 1)
+    if len(counts) > MAX_RECURRING or again < MIN_FOUND * len(given):
+        return None
+    values = (*sorted(counts), *((None,) if head.nullable else ()))
+    return replace(head, kind="choice", values=values, reader=None, fallback=None)
 
 
 def _as_written(head: Head, given: list[tuple[str, Any]]) -> Head:
@@ -68,37 +86,39 @@ def _read(reader: Reader, text: str, value: Any) -> bool:
     return any(same(found.value, value) for found in reader.read(text))
 
 
-def _given(head: Head, examples: Examples) -> Iterator[tuple[str, Any]]:
-    for text, output in examples:
-        value = get_path(output, head.path)
-        if value is not None:
-            yield text, value
+def _given(head: Head, examples: Examples) -> list[tuple[str, Any]]:
+    """The input text and the value of each row that has one."""
+    found = ((text, get_path(output, head.path)) for text, output in examples)
+    return [(text, value) for text, value in found if value is not None]
 
 
-def _missing(head: Head, examples: Examples) -> str | None:
+def _missing(head: Head, given: list[tuple[str, Any]], rows: int) -> str | None:
     """The reason when too many values of a head that points into the input cannot be pointed at."""
-    if head.kind == "value":
-        assert head.reader
-        given = list(_given(head, examples))
-        lost = [(text, value) for text, value in given if not _read(head.reader, text, value)]
-        if given and len(lost) > (1 - MIN_READ) * len(given):
-            text, value = lost[0]
-            shown = text if len(text) <= 60 else f"{text[:57]}..."
-            return f"cannot be read off the input in {len(lost)} of {len(given)} rows (such as {value!r} from {shown!r})"
+    if head.kind not in ("span", "value", "tags", "items"):
         return None
-    if head.kind not in ("span", "tags", "items"):
+    given = [(text, item) for text, value in given for item in _strings(head, value)]
+    lost = _lost(head, given, _least(head))
+    if not lost or len(lost) < NEGLIGIBLE * rows:
         return None
-    total = found = 0
-    for text, value in _given(head, examples):
-        for item in _strings(head, value):
-            total += 1
-            found += bool(occurrences(text, item))
-    if total and found < MIN_FOUND * total:
-        return f"is not copied from the input ({total - found} of {total} values are not in it)"
-    return None
+    if head.kind != "value":
+        return f"is not copied from the input ({len(lost)} of {len(given)} values are not in it)"
+    text, value = lost[0]
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    return f"cannot be read off the input in {len(lost)} of {len(given)} rows (such as {value!r} from {shown!r})"
 
 
-def _strings(head: Head, value: Any) -> Iterable[str]:
+def _least(head: Head) -> float:
+    return MIN_READ if head.kind == "value" else MIN_FOUND
+
+
+def _lost(head: Head, given: list[tuple[str, Any]], least: float) -> list[tuple[str, Any]] | None:
+    """The values that do not stand in their text, None when at least a share of `least` does."""
+    reader = head.reader
+    lost = [(text, value) for text, value in given if not (_read(reader, text, value) if reader else occurrences(text, value))]
+    return lost if len(given) - len(lost) < least * len(given) else None
+
+
+def _strings(head: Head, value: Any) -> Iterable[Any]:
     if head.kind == "items":
         return [get_path(item, head.anchor) for item in value]
     return value if isinstance(value, list) else [value]
