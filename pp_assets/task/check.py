@@ -50,6 +50,7 @@ def check_task(task: Task) -> CheckReport:
     recipes = _check_variants(task, report)
     if task.output_schema.get("additionalProperties") is not False:
         report.warnings.append(f"{task.file}: io_schema.output: extra keys are allowed; set additionalProperties: false to forbid them")
+    report.warnings += _unenforced(task)
     with tempfile.TemporaryDirectory(prefix="pp-check-") as folder:
         out = Path(folder)
         try:
@@ -96,6 +97,12 @@ def _check_variants(task: Task, report: CheckReport) -> list[Any]:
     except UserError as error:
         report.problems.append(str(error))
     return [RECIPES[name] for name in task.spec.variants if name in RECIPES]
+
+
+def _unenforced(task: Task) -> list[str]:
+    from pp_resources.models.causal_grammar import unenforced
+
+    return [f"{task.file}: io_schema.output: constrained decoding cannot enforce {what}" for what in unenforced(task.output_schema)]
 
 
 def _try_variants(task: Task, report: CheckReport, recipes: list[Any], dataset: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from pp_resources.errors import UserError
+from pp_resources.models.causal_choices import alternatives, probabilities
 from pp_resources.models.causal_decode import Decoded, Rules, compute_prefix, decode
 from pp_resources.models.causal_fields import field_confidence
 from pp_resources.models.causal_grammar import Grammar
@@ -46,6 +48,7 @@ class CausalPredictor:
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
+        self.schema = output_schema
         self.encoder = PromptEncoder(tokenizer, prompt, activated=activated)
         self.grammar = Grammar(tokenizer, output_schema, _vocab_size(model)) if constrained else None
         self.max_new_tokens = max_new_tokens or DEFAULT_BUDGET
@@ -87,8 +90,9 @@ class CausalPredictor:
         made.model = load_adapter(model, adapter).merge_and_unload().eval()
         return made
 
-    def predict(self, inputs: Sequence[str]) -> list[Prediction]:
-        """One Prediction per input, in order; at most `batch_size` are decoded at a time."""
+    def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
+        """One Prediction per input, in order; at most `batch_size` are decoded at a time. With `distributions` each has the `choices` of
+        its fields with listed values (behind the earlier fields as answered), at the cost of reading the values once."""
         suffixes = [self.encoder.suffix_ids(text) for text in inputs]
         room = context_length(self.model) - len(self.encoder.prefix_ids) - self.max_new_tokens
         fitting = [i for i, suffix in enumerate(suffixes) if len(suffix) <= room]
@@ -98,7 +102,10 @@ class CausalPredictor:
                 decoded[fitting[place]] = answer
                 advance("")
         latency = (time.perf_counter() - began) * 1000 / max(1, len(fitting))
-        return [self._prediction(decoded.get(i), len(suffix), latency) for i, suffix in enumerate(suffixes)]
+        made = [self._prediction(decoded.get(i), len(suffix), latency) for i, suffix in enumerate(suffixes)]
+        if not distributions:
+            return made
+        return [replace(said, choices=self._choices(suffix, said)) for suffix, said in zip(suffixes, made, strict=True)]
 
     def forget_prefix(self) -> None:
         """Compute the shared prefix anew at the next call: needed after the weights have changed. An activated adapter's is the base's."""
@@ -119,6 +126,15 @@ class CausalPredictor:
         if self._prefix is None:
             self.keep_prefix()
         return decode(self.model, self._prefix, suffixes, rules, self.batch_size)
+
+    def _choices(self, suffix: list[int], said: Prediction) -> dict[str, dict[str, float]]:
+        if self._prefix is None:
+            how = "use another base model"
+            raise UserError("distributions need an architecture that can share a prefix", where=self.name, how=how)
+        if said.finish_reason != "stop":
+            return {}
+        found = alternatives(self.schema, self.tokenizer, suffix, said.text)
+        return {among.path: probabilities(self.model, self._prefix, among) for among in found}
 
     def _prediction(self, answer: Decoded | None, suffix: int, latency_ms: float) -> Prediction:
         tokens_in = len(self.encoder.prefix_ids) + suffix

@@ -142,10 +142,10 @@ def decode(model: Any, prefix: DynamicCache, suffixes: list[list[int]], rules: R
                         cache.move(len(rows), place)
 
 
-def read_rows(model: Any, cache: RowCache, chunks: list[list[int]]) -> Tensor:
-    """Feed a chunk to each row; the logits after its last token, (rows, vocabulary)."""
+def read_rows(model: Any, cache: RowCache, chunks: list[list[int]], *, every: bool = False) -> Tensor:
+    """Feed a chunk to each row; the logits after its last token, (rows, vocabulary), or after `every` token, (tokens, vocabulary)."""
     lengths = [len(chunk) for chunk in chunks]
     positions = cache.lay_out(lengths, model.device)
     ids = torch.tensor([[token for chunk in chunks for token in chunk]], device=model.device)
-    last = torch.tensor(lengths, device=model.device).cumsum(0) - 1
-    return model(input_ids=ids, position_ids=positions[None], past_key_values=cache, use_cache=True, logits_to_keep=last).logits[0]
+    keep = 0 if every else torch.tensor(lengths, device=model.device).cumsum(0) - 1
+    return model(input_ids=ids, position_ids=positions[None], past_key_values=cache, use_cache=True, logits_to_keep=keep).logits[0]

@@ -5,7 +5,7 @@ comparable.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,15 @@ _COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separ
 _MAPS = ("properties", "$defs", "definitions", "patternProperties")
 # Keywords whose value is data, in which a key "properties" would mean nothing.
 _DATA = ("enum", "const", "default", "examples")
+# What llguidance 1.9 knows of `format`; the others, which the standard calls annotations, are dropped.
+_FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+# What it refuses.
+_REFUSED = (
+    *("contains", "minContains", "maxContains", "unevaluatedItems", "unevaluatedProperties", "propertyNames", "not", "if", "then", "else"),
+    *("dependentRequired", "dependentSchemas", "dependencies", "$dynamicRef", "$dynamicAnchor"),
+)
+# What it passes over.
+_IGNORED = ("contentEncoding", "contentMediaType", "contentSchema")
 
 
 class Grammar:
@@ -35,9 +44,8 @@ class Grammar:
         self.schema, self.vocab_size = schema, vocab_size
         self._unique = _mentions_unique(schema)
         self.tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=tokenizer.eos_token_id)
-        self._first = LLMatcher(self.tokenizer, LLMatcher.grammar_from_json_schema(tighten(schema), overrides=_COMPACT))
-        if self._first.is_error():
-            reason = self._first.get_error().splitlines()[0]
+        self._first, reason = _compile(self.tokenizer, schema)
+        if reason:
             how = "simplify the schema or set decoding.constrained to false"
             raise UserError(f"constrained decoding cannot enforce the output schema: {reason}", where="io_schema.output", how=how)
 
@@ -68,17 +76,52 @@ class Grammar:
         return self.tokenizer.decode_bytes([token])
 
 
+def unenforced(schema: Mapping[str, Any]) -> list[str]:
+    """What constrained decoding cannot hold an answer to, each with its place (`properties.a.contains`): answers may break it, or, for most
+    keywords, the schema cannot be used for constrained decoding at all."""
+    named = list(_unenforced(schema, ""))
+    _, reason = _compile(LLTokenizer("byte"), schema)
+    return named or ([reason] if reason else [])
+
+
+def _unenforced(node: Any, at: str) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, Mapping) else ():
+        place = f"{at}.{key}" if at else key
+        if key in (*_REFUSED, *_IGNORED) or (key == "format" and value not in _FORMATS):
+            yield place
+        elif key == "uniqueItems" and value is True and node.get("minItems", 0) > 1:
+            # Repeated items are taken out of a whole answer, after which too few may be left.
+            yield place
+        elif key not in _DATA and not key.startswith("x-"):
+            children = value.items() if key in _MAPS and isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+            for name, child in children:
+                yield from _unenforced(child, f"{place}.{name}")
+            if not children:
+                yield from _unenforced(value, place)
+
+
+def _compile(tokenizer: LLTokenizer, schema: Mapping[str, Any]) -> tuple[LLMatcher, str]:
+    """The matcher, and why it is none ("" where it is one)."""
+    matcher = LLMatcher(tokenizer, LLMatcher.grammar_from_json_schema(tighten(schema), overrides=_COMPACT))
+    lines = [line.strip() for line in matcher.get_error().splitlines()] if matcher.is_error() else []
+    # A pattern that it cannot read is told on the last line.
+    return matcher, (lines[-1] if lines[0].startswith("regex") else lines[0]) if lines else ""
+
+
 def tighten(schema: Any) -> Any:
     """The schema of canonical answers as the grammar gets it: mostly narrower than that of valid ones.
 
     Objects with known keys take no others and have every key that may be null (an absent optional value is written as null). Annotations
-    of ours (``x-…``) are dropped, since the compiler refuses what it does not know, and so is `uniqueItems`, which `mend` sees to.
+    of ours (``x-…``) and formats that the compiler does not know are dropped, since it refuses them, and so is `uniqueItems`, which
+    `mend` sees to.
     """
     if isinstance(schema, list):
         return [tighten(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     made = {k: _inner(k, v) for k, v in schema.items() if not k.startswith("x-") and k != "uniqueItems"}
+    if made.get("format", "date") not in _FORMATS:
+        del made["format"]
     if isinstance(made.get("properties"), dict):
         made.setdefault("additionalProperties", False)
         always = [name for name, child in made["properties"].items() if name in made.get("required", []) or _takes_null(child)]

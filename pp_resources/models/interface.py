@@ -11,7 +11,8 @@ class Prediction:
 
     `text` is exactly what the model said (JSON when all is well; the evaluator parses it). `confidence` is a probability in 0..1 for the
     whole object, or None when the model has none; `fields` the same per field, by dotted path. `latency_ms` is the wall time of the batch
-    divided by its size. `finish_reason` is "stop", or "length" when a limit cut the answer off.
+    divided by its size. `choices` holds, where asked for, the probability of each listed value of a field (strings as they are, other
+    values as JSON). `finish_reason` is "stop", or "length" when a limit cut the answer off.
     """
 
     text: str
@@ -21,6 +22,7 @@ class Prediction:
     tokens_out: int = 0
     latency_ms: float = 0.0
     finish_reason: str = "stop"
+    choices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Predictor(Protocol):

@@ -83,6 +83,13 @@ def test_a_variant_that_cannot_learn_the_output_is_a_problem(tmp_path: Path) -> 
     assert not any("lora-r8" in problem for problem in problems)
 
 
+def test_keywords_that_constrained_decoding_cannot_enforce_are_named(tmp_path: Path) -> None:
+    folder = init_task("demo", tmp_path)
+    edit(folder, "minLength: 1, x-verbatim: true", 'minLength: 1, x-verbatim: true, not: {const: "?"}')
+    warnings = check_task(load_task("demo", tmp_path)).warnings
+    assert any(w.endswith("io_schema.output: constrained decoding cannot enforce properties.order_id.not") for w in warnings)
+
+
 def test_an_imported_task_points_at_its_data(tmp_path: Path) -> None:
     output = {"type": "object", "description": "Say it: no", "required": ["a"], "properties": {"a": {"enum": ["x", "y"]}}}
     (tmp_path / "schema.json").write_text(json.dumps(output))

@@ -1,0 +1,70 @@
+import json
+from math import exp
+
+import pytest
+import torch
+from architectures import write_architecture
+from causal_tiny import INPUTS, OUTPUT, write_tiny_base
+
+from pp_resources.models.bases import TINY_BASE, find_base
+from pp_resources.models.causal import CausalPredictor
+from pp_resources.models.causal_choices import alternatives
+from pp_resources.models.causal_prompt import Prompt
+
+PROMPT = Prompt("Answer with JSON.", "Keys: order, topic, urgent.\n\nMessage: ", "\n\nJSON:")
+
+
+def written(made, text, answer, path, value):
+    """The probability of an answer's beginning with another value of a field, up to the character after it, by one plain pass."""
+    others = json.loads(answer)
+    said = json.dumps({**others, path: value}, separators=(",", ":"), ensure_ascii=False)
+    end = said.index(f'"{path}":') + len(f'"{path}":') + len(json.dumps(value))
+    encoded = made.tokenizer(said, return_offsets_mapping=True)
+    ids = [token for token, (first, _) in zip(encoded["input_ids"], encoded["offset_mapping"]) if first <= end]
+    prompt = made.encoder.prefix_ids + made.encoder.suffix_ids(text)
+    logits = made.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    return exp(sum(float(row[token]) for row, token in zip(logits, ids)))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_the_values_of_a_field_share_one_probability_as_the_plain_model_would_share_it(name, tmp_path):
+    made = CausalPredictor.from_base("x", write_architecture(tmp_path, name), OUTPUT, PROMPT, max_new_tokens=60)
+    for text, answer in zip(INPUTS, made.predict(INPUTS, distributions=True)):
+        assert set(answer.choices) == {"topic", "urgent"}
+        for path, values in {"topic": ["bill", "parcel", "other"], "urgent": [True, False]}.items():
+            names = [v if isinstance(v, str) else json.dumps(v) for v in values]
+            with torch.inference_mode():
+                each = [written(made, text, answer.text, path, value) for value in values]
+            assert answer.choices[path] == pytest.approx({n: p / sum(each) for n, p in zip(names, each)}, rel=1e-3, abs=1e-6)
+    assert all(not answer.choices for answer in made.predict(INPUTS))
+
+
+def test_on_the_trained_base_the_value_that_was_said_is_the_likeliest():
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Lisbon", "Lisb", "Paris", None]}, "name": {"type": ["string", "null"], "maxLength": 30}},
+        "required": ["city", "name"],
+        "additionalProperties": False,
+    }
+    prompt = Prompt("You answer with JSON only.", "Extract the following fields: city, name.\n\nMessage:\n", "\n\nJSON:\n")
+    made = CausalPredictor.from_base("base", find_base(TINY_BASE), schema, prompt, max_new_tokens=60)
+    (answer,) = made.predict(["My name is Anna Keller. I live in Lisbon."], distributions=True)
+    found = answer.choices["city"]
+    assert set(found) == {"Lisbon", "Lisb", "Paris", "null"} and sum(found.values()) == pytest.approx(1)
+    said = json.loads(answer.text)["city"]
+    assert max(found, key=found.get) == ("null" if said is None else said)
+
+
+def test_values_that_begin_alike_are_told_apart_behind_their_end(tmp_path):
+    made = CausalPredictor.from_base("x", write_tiny_base(tmp_path), OUTPUT, PROMPT)
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 12, 123]}, "m": {"type": "string"}}}
+    (among,) = alternatives(schema, made.tokenizer, [7, 8], '{"n":12,"m":"x"}')
+    texts = {name: made.tokenizer.decode([*among.head, *tail]) for name, tail in among.tails.items()}
+    assert all(text.rstrip('"m:').endswith(f"{name},") for name, text in texts.items())
+    assert among.head[:2] == [7, 8]
+    assert len({tail[0] for tail in among.tails.values()}) == 1
+
+
+def test_a_cut_answer_has_no_choices(tmp_path):
+    made = CausalPredictor.from_base("x", write_tiny_base(tmp_path), OUTPUT, PROMPT, max_new_tokens=3)
+    assert [dict(answer.choices) for answer in made.predict(INPUTS, distributions=True)] == [{}] * len(INPUTS)
