@@ -28,11 +28,12 @@ Kept = dict[int, tuple[Tensor, Tensor]]
 @dataclass
 class Layout:
     """Where the tokens of a flat batch stand: `prefix` tokens, then `rows` times `width`. A prefix that is `kept` is not in the batch;
-    one that is goes to `seen`."""
+    one that is goes to `seen`. Only the tokens `asked` get logits (all where it is None)."""
 
     prefix: int
     rows: int
     width: int
+    asked: Tensor | None = None
     kept: Kept = field(default_factory=dict)
     seen: Kept = field(default_factory=dict)
     _biases: dict[Any, Tensor] = field(default_factory=dict)
@@ -48,7 +49,15 @@ class Layout:
         return self._biases[at]
 
 
-_LAYOUT: ContextVar[Layout] = ContextVar("layout")
+_LAYOUT: ContextVar[Layout | None] = ContextVar("layout", default=None)
+
+
+def asked_tokens(count: int) -> Tensor | None:
+    """Indices of the tokens that the last layer need answer for, of a flat batch of `count` tokens; None outside of one."""
+    layout = _LAYOUT.get()
+    if layout is None or layout.asked is None or count != layout.prefix + layout.rows * layout.width:
+        return None
+    return layout.asked
 
 
 @contextmanager
@@ -78,6 +87,7 @@ def attend(
 ) -> tuple[Tensor, None]:
     """(1, tokens, heads, head size) from a flat `query` (1, heads, tokens, head size); `key` and `value` may have fewer heads."""
     layout, heads = _LAYOUT.get(), key.shape[1]
+    assert layout is not None
     p, b, t = layout.prefix, layout.rows, layout.width
     score = _Scorer(layout, scaling or query.shape[-1] ** -0.5, dropout, softcap, sliding_window)
     # Query heads that share a key head stand together: (key heads, heads of each, tokens, head size).

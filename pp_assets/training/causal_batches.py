@@ -68,10 +68,11 @@ def _shared_logits(model: Any, prefix: SharedPrefix, ids: Tensor, asked: Tensor)
     flat = torch.cat([torch.tensor(prefix.ids[:inside], dtype=torch.long), ids.flatten()])
     steps = torch.arange(length + width)
     positions = torch.cat([steps[:inside], steps[length:].repeat(rows)])
-    wanted = inside + asked.flatten().nonzero()[:, 0]
-    inputs = {"input_ids": flat[None], "position_ids": positions[None], "logits_to_keep": wanted}
-    with laid_out(model, Layout(inside, rows, width, prefix.kept)):
-        return model(**{name: value.to(model.device) for name, value in inputs.items()}, use_cache=False).logits[0]
+    wanted = (inside + asked.flatten().nonzero()[:, 0]).to(model.device)
+    layout = Layout(inside, rows, width, wanted, prefix.kept)
+    with laid_out(model, layout):
+        ids, positions = flat[None].to(model.device), positions[None].to(model.device)
+        return model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=wanted).logits[0]
 
 
 def _whole_logits(model: Any, prefix: SharedPrefix, ids: Tensor, asked: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """LoRA in the linear layers of a model, and a training step for it that is six matrix products and nothing beside them.
 
 peft's own layer casts, scales and adds whole activations one operation at a time, and autocast casts the frozen weights anew in each pass.
+Of the last layer only keys and values are read by other tokens: what gets no logits needs no query and no feed-forward there.
 """
 
+import re
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from peft.tuners.lora.layer import Linear
 from torch import Tensor
 from torch.nn.functional import linear
 
+from pp_assets.training.causal_attention import asked_tokens
 from pp_assets.training.params import CausalParams
 from pp_resources.errors import UserError
 
@@ -32,34 +35,45 @@ def with_lora(base: Any, params: CausalParams, where: str) -> Any:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"no LoRA can be put on the base: {reason}", where=where, how="use targets: all-linear") from error
-    module: Any
-    for module in model.modules():
+    end = re.compile(rf".*\.{base.config.get_text_config().num_hidden_layers - 1}\.(self_attn\.[qo]_proj|mlp\.(gate|up|down)_proj)")
+    for name, module in model.named_modules():
         if type(module) is Linear and not module.lora_variant and type(module.base_layer) is torch.nn.Linear and not params.dropout:
-            module.forward = _fast(module, module.forward)  # type: ignore[method-assign]
+            module.forward = _fast(module, module.forward, at_end=bool(end.fullmatch(name)))  # type: ignore[method-assign]
     return model
 
 
 class _LoraLinear(torch.autograd.Function):
-    """x W' + scale (x A') B' with W frozen; all products in the type of W."""
+    """x W' + scale (x A') B' with W frozen; all products in the type of W. With `rows` only those are computed, the others are 0."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, rows: Tensor | None
+    ) -> Tensor:
         flat, a, b = x.reshape(-1, x.shape[-1]).to(weight.dtype), a.to(weight.dtype), (b * scale).to(weight.dtype)
+        flat = flat if rows is None else flat[rows]
         low = flat @ a.T
-        ctx.save_for_backward(flat, low, weight, a, b)
+        ctx.save_for_backward(flat, low, weight, a, b, rows)
         ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
-        return linear(flat, weight, bias).addmm_(low, b.T).view(*x.shape[:-1], -1)
+        return _spread(linear(flat, weight, bias).addmm_(low, b.T), rows, x.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        flat, low, weight, a, b = ctx.saved_tensors
+        flat, low, weight, a, b, rows = ctx.saved_tensors
         grad = grad.reshape(-1, grad.shape[-1])
+        grad = grad if rows is None else grad[rows]
         back = grad @ b
-        into = (grad @ weight).addmm_(back, a).view(ctx.shape).to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        return into, None, None, (back.T @ flat).float(), (grad.T @ low).float() * ctx.scale, None
+        into = _spread((grad @ weight).addmm_(back, a), rows, ctx.shape).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return into, None, None, (back.T @ flat).float(), (grad.T @ low).float() * ctx.scale, None, None
 
 
-def _fast(module: Any, plain: Any) -> Any:
+def _spread(made: Tensor, rows: Tensor | None, shape: torch.Size) -> Tensor:
+    """Rows of a flat batch where they belong: (*shape without its last size, columns)."""
+    if rows is not None:
+        made = made.new_zeros(shape[:-1].numel(), made.shape[-1]).index_copy_(0, rows, made)
+    return made.view(*shape[:-1], -1)
+
+
+def _fast(module: Any, plain: Any, *, at_end: bool) -> Any:
     """The step above for a plain LoRA layer of one adapter; switched off or merged it does as before."""
     base, (name,) = module.base_layer, module.lora_A.keys()
     a, b, scale = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
@@ -68,15 +82,14 @@ def _fast(module: Any, plain: Any) -> Any:
     def forward(x: Tensor) -> Tensor:
         if module.disable_adapters or module.merged:
             return plain(x)
-        kind = x.device.type
+        kind, rows = x.device.type, asked_tokens(x.shape[:-1].numel()) if at_end else None
         if not torch.is_autocast_enabled(kind):
-            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale)
+            return _LoraLinear.apply(x, base.weight, base.bias, a, b, scale, rows)
         dtype = torch.get_autocast_dtype(kind)
         if dtype not in halves:
             halves[dtype] = base.weight.detach().to(dtype), None if base.bias is None else base.bias.detach().to(dtype)
         with torch.autocast(kind, enabled=False):
-            x = _cast_once(x, dtype)
-            return _LoraLinear.apply(x, *halves[dtype], a, b, scale)
+            return _LoraLinear.apply(_cast_once(x, dtype), *halves[dtype], a, b, scale, rows)
 
     return forward
 

@@ -66,6 +66,11 @@ def _train_and_reload(name: str, chat: bool, variant: str, folder: Path) -> None
     run = CausalRun(spec, recipe, examples(8), val, 0, 1)
     assert run.prefix.shared and run.trainable
     loop.train(run, out, work=folder / "work")
+    if not recipe.params.activated:
+        # Also with the trained adapter, and with the layers that skip what is not asked for.
+        run.model.eval()
+        shared = loss_of(run.model, run.prefix, run.rows[:4], run.pad_id)[0].item()
+        assert shared == pytest.approx(loss_of(run.model, replace(run.prefix, shared=False), run.rows[:4], run.pad_id)[0].item(), abs=2e-5)
     run.predictor.forget_prefix()
     before = [answer.text for answer in run.predictor.predict([e.input_text for e in val])]
     again = load_predictor(out, spec, 1).predict([e.input_text for e in val])
