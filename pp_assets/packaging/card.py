@@ -139,6 +139,18 @@ def _training(facts: CardFacts) -> list[str]:
     ]
 
 
+def _confidence(abstain: Mapping[str, Any] | None) -> str:
+    if abstain is None:
+        return "`confidence` is the model's own probability and was not calibrated."
+    text = "`confidence` was calibrated field by field on the validation rows; for the object, errors of fields count as independent."
+    found = [
+        f"{round(100 * float(target))} % right from {point['threshold']:.3f} on ({round(100 * point['coverage'])} % of them)"
+        for target, point in abstain.items()
+        if isinstance(point, Mapping)
+    ]
+    return f"{text} Of the {abstain['rows']} validation answers: {'; '.join(found)}." if found else text
+
+
 def _limits(facts: CardFacts, causal: bool) -> list[str]:
     report = facts.report
     ours = next(s for s in report["systems"] if s["name"] == report["candidate"])
@@ -146,7 +158,7 @@ def _limits(facts: CardFacts, causal: bool) -> list[str]:
     limits = [
         f"The numbers hold for inputs like the {report['items']} test items; other languages, topics and channels were not measured.",
         "Fairness, robustness against hostile inputs and change over time were not measured.",
-        "`confidence` is the model's own probability and was not calibrated.",
+        _confidence(facts.training.get("abstain")),
         f"Inputs longer than {facts.spec.limits.max_input_chars} characters are refused; an answer says so when its input was cut.",
         "Exact answers are promised on the same type of processor: elsewhere rounding may turn a close choice.",
     ]

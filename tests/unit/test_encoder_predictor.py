@@ -95,3 +95,12 @@ def test_nothing_asked_is_nothing_answered_and_an_empty_text_is_answered(predict
     output = json.loads(answer.text)
     assert (output["trip"], output["names"]) == ({"city": None, "day": None}, [])
     assert answer.tokens_in == 2
+
+
+def test_the_probability_of_every_listed_value_is_given_where_asked_for(predictor):
+    assert all(answer.choices == {} for answer in predictor.predict(TEXTS))
+    for answer in predictor.predict(TEXTS, distributions=True):
+        assert answer.choices.keys() == {"intent"}
+        among = answer.choices["intent"]
+        assert list(among) == ["a", "b", "c"] and sum(among.values()) == pytest.approx(1)
+        assert among[json.loads(answer.text)["intent"]] == max(among.values()) == pytest.approx(answer.fields["intent"])

@@ -59,8 +59,8 @@ class Head:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Head":
-        reader = Reader(**stored["reader"]) if stored["reader"] else None
-        fields = tuple(cls.from_json(field) for field in stored["fields"])
+        reader = Reader(**stored["reader"]) if stored.get("reader") else None
+        fields = tuple(cls.from_json(field) for field in stored.get("fields", ()))
         return cls(**{**stored, "values": tuple(stored["values"]), "reader": reader, "fields": fields})
 
 

@@ -80,9 +80,9 @@ class EncoderPredictor:
         save_file({k: v.detach().clone().contiguous() for k, v in self.heads.state_dict().items()}, folder / HEADS_WEIGHTS)
 
     @torch.inference_mode()
-    def predict(self, inputs: Sequence[str]) -> list[Prediction]:
+    def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
         """One Prediction an input, in order. An input longer than `windows.MAX_WINDOWS` windows of `max_tokens` is cut and says
-        `finish_reason` "length"."""
+        `finish_reason` "length". With `distributions` each has the `choices` of its fields with listed values."""
         self.encoder.eval()
         self.heads.eval()
         rows = encode_long(self.tokenizer, inputs, self.max_tokens) if inputs else []
@@ -93,11 +93,13 @@ class EncoderPredictor:
                 chosen = order[start : start + self.batch_size]
                 began = time.perf_counter()
                 some = [rows[i] for i in chosen]
-                answers = self.decode(self._logits(some), some, [inputs[i] for i in chosen])
+                logits = self._logits(some)
+                answers = self.decode(logits, some, [inputs[i] for i in chosen])
+                choices = self._choices(logits, len(chosen)) if distributions else [{}] * len(chosen)
                 latency = (time.perf_counter() - began) * 1000 / len(chosen)
-                for i, (values, fields) in zip(chosen, answers):
+                for i, (values, fields), among in zip(chosen, answers, choices):
                     ended = "length" if rows[i].truncated else "stop"
-                    out[i] = Prediction(self.text_of(values), self.confidence(fields), fields, len(rows[i].ids), 0, latency, ended)
+                    out[i] = Prediction(self.text_of(values), self.confidence(fields), fields, len(rows[i].ids), 0, latency, ended, among)
                 advance("")
         return [p for p in out if p is not None]
 
@@ -118,6 +120,15 @@ class EncoderPredictor:
     def text_of(self, values: Mapping[str, Any]) -> str:
         """The JSON text of an answer given by its fields."""
         return dump_output(self.schema, assemble(self.place, values))
+
+    def _choices(self, logits: Sequence[Tensor], rows: int) -> list[dict[str, dict[str, float]]]:
+        out: list[dict[str, dict[str, float]]] = [{} for _ in range(rows)]
+        for head, scores in zip(self.heads.heads, logits):
+            if head.kind == "choice":
+                names = [value if isinstance(value, str) else json.dumps(value) for value in head.values]
+                for among, chances in zip(out, (scores / head.temperature).softmax(-1).tolist()):
+                    among[head.path] = dict(zip(names, chances))
+        return out
 
     def _logits(self, rows: Sequence[Encoded]) -> list[Tensor]:
         def forward(ids: Tensor, mask: Tensor) -> Tensor:
