@@ -183,6 +183,7 @@ EVERYWHERE = set(RUNTIMES)
         ({"bias": "all"}, {}, {"transformers", "merged"}, "biases were trained"),
         ({"rank_pattern": {"q_proj": 4}}, {}, {"transformers", "merged"}, "differ from module to module"),
         ({"use_qalora": True}, {}, {"transformers", "merged"}, "variant of LoRA that it does not read (use_qalora)"),
+        ({"alora_invocation_tokens": [5, 6]}, {}, {"transformers", "llama.cpp"}, "leaves the instruction to the base"),
         ({"lora_alpha": 16.0}, {}, EVERYWHERE - {"ollama"}, "lora_alpha 16.0 is not a whole number"),
         ({"r": 1024}, {}, EVERYWHERE - {"vllm"}, "rank 1024 is not between 1 and 512"),
         ({"target_modules": ["q_proj", "embed_tokens"]}, {}, EVERYWHERE - {"vllm", "ollama"}, "adapts embed_tokens"),
@@ -197,6 +198,12 @@ def test_the_lint_says_which_runtime_takes_an_adapter_and_why(adapter, base, tak
     refusals = [row["reason"] for row in table if not row["ok"]]
     assert not reason or any(reason in text for text in refusals)
     assert all(row["reason"] for row in table)
+
+
+def test_the_lint_names_the_precision_in_which_merging_would_round_the_adapter_away():
+    merged = lint_adapter(PLAIN, LLAMA, {"float32": 1.0, "bfloat16": 0.31, "float16": 0.98})[-1]
+    assert merged["ok"] and merged["reason"].startswith("merge in float16 or float32 with peft's merge_and_unload")
+    assert "bfloat16 leaves 31% of its effect" in merged["reason"]
 
 
 def test_vllm_is_asked_for_a_rank_that_it_offers():

@@ -25,7 +25,7 @@ from pp_assets.packaging.package import build_package
 from pp_assets.task.dataset import build_dataset, read_split
 from pp_assets.task.examples import open_test_split
 from pp_assets.task.spec import Task, load_task
-from pp_assets.training.params import CausalParams, EncoderParams
+from pp_assets.training.params import EncoderParams
 from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import get_recipe
 from pp_resources.artifacts import Artifact, ArtifactStore, changed_files
@@ -122,7 +122,7 @@ def parts(variant: str) -> tuple[Task, Artifact, Artifact, Artifact, ArtifactSto
         if variant == "encoder-lora":
             run: Any = EncoderRun(task.spec, replace(recipe, params=EncoderParams(r=4, alpha=8, epochs=2)), train, val, 0, 2)
         else:
-            run = CausalRun(task.spec, replace(recipe, params=CausalParams(epochs=1)), train, val[:2], 0, 2)
+            run = CausalRun(task.spec, replace(recipe, params=replace(recipe.params, epochs=1)), train, val[:2], 0, 2)
         return loop.train(run, out, work=root / "work")
 
     def evaluate(out: Path) -> Any:
