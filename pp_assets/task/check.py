@@ -86,7 +86,7 @@ def _check_metrics(task: Task, report: CheckReport) -> None:
 
 def _check_variants(task: Task, report: CheckReport) -> list[Any]:
     from pp_assets.training.overrides import check_params
-    from pp_assets.training.recipes import RECIPES
+    from pp_assets.training.recipes import EVERYWHERE, RECIPES
 
     for i, name in enumerate(task.spec.variants):
         if name not in RECIPES:
@@ -96,7 +96,11 @@ def _check_variants(task: Task, report: CheckReport) -> list[Any]:
         check_params(task)
     except UserError as error:
         report.problems.append(str(error))
-    return [RECIPES[name] for name in task.spec.variants if name in RECIPES]
+    found = [RECIPES[name] for name in task.spec.variants if name in RECIPES]
+    for recipe in found:
+        if recipe.family == "causal" and recipe.runs_in != EVERYWHERE:
+            report.warnings.append(f"{task.file}: variants: adapters of {recipe.name} run in {', '.join(recipe.runs_in)} only")
+    return found
 
 
 def _unenforced(task: Task) -> list[str]:

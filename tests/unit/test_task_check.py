@@ -30,6 +30,13 @@ def test_a_new_task_is_ready_to_run(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.as_dict()))["ok"] is True
 
 
+def test_a_variant_that_does_not_run_everywhere_says_so(tmp_path: Path) -> None:
+    folder = init_task("my-task", tmp_path)
+    edit(folder, "variants: [encoder-lora, lora-r8]", "variants: [lora-r8, alora-r16]")
+    found = [warning for warning in check_task(load_task("my-task", tmp_path)).warnings if "adapters of" in warning]
+    assert found == [f"{folder / 'task.yaml'}: variants: adapters of alora-r16 run in transformers, llama.cpp only"]
+
+
 def test_a_taken_or_impossible_name_is_refused(tmp_path: Path) -> None:
     init_task("one", tmp_path)
     with pytest.raises(UserError, match="is there already"):
