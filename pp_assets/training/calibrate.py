@@ -1,5 +1,6 @@
 """Fits the confidences of a trained encoder on its validation rows, and says how far they can be trusted."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -8,9 +9,11 @@ import torch
 from torch import Tensor
 
 from pp_assets.evaluation.stats import wilson
+from pp_resources.json_schema import get_path
 from pp_resources.models.encoder.calibration import (
     TEMPERATURES,
     abstain_threshold,
+    binary_losses,
     coverage_curve,
     expected_calibration_error,
     fit_temperature,
@@ -53,9 +56,14 @@ def calibrate(
     sums, taught = torch.zeros(2, len(heads), len(TEMPERATURES), dtype=torch.float64), torch.zeros(2, len(heads), dtype=torch.long)
     before: list[tuple[float, bool]] = []
     for half, rows in enumerate(halves):
+        lists: list[list[tuple[float, bool]]] = [[] for _ in heads]
         for part in judged(rows):
             before += _answers(predictor, part, right)
-            for k, head in enumerate(heads):
+            for k, (head, decoder) in enumerate(zip(heads, predictor.decoders)):
+                if head.listing:
+                    said = decoder.decode(part.logits[k], part.rows, part.texts)
+                    lists[k] += [(p, _same_items(value, get_path(output, head.path))) for (value, p), output in zip(said, part.outputs)]
+                    continue
                 targets = [target[k] for target in part.targets]
                 count = sum(target is not None for target in targets)
                 taught[half, k] += count
@@ -63,6 +71,10 @@ def calibrate(
                     sums[half, k, t] += count * head_loss(
                         head, part.logits[k] / temperature, targets, part.words, predictor.heads.width, 0.0
                     )
+        for k, pairs in enumerate(lists):
+            if pairs:
+                taught[half, k] = len(pairs)
+                sums[half, k] = len(pairs) * torch.tensor(binary_losses(*zip(*pairs)), dtype=torch.float64)
     means = sums / taught.clamp(min=1).unsqueeze(-1)
     fits = [fit_temperature(means[:, k].tolist(), taught[:, k].tolist()) for k in range(len(heads))]
     predictor.set_temperatures([fit.temperature for fit in fits])
@@ -81,6 +93,11 @@ def _answers(predictor: EncoderPredictor, part: Judged, right: Callable[[str, An
     """Confidence of each object, and whether it is right."""
     for (values, fields), output in zip(predictor.decode(part.logits, part.rows, part.texts), part.outputs):
         yield predictor.confidence(fields), right(predictor.text_of(values), output)
+
+
+def _same_items(value: Sequence[Any] | None, gold: Sequence[Any] | None) -> bool:
+    one, other = ({json.dumps(item, sort_keys=True) for item in items or []} for items in (value, gold))
+    return one == other
 
 
 def _ece(answers: Sequence[tuple[float, bool]]) -> float | None:

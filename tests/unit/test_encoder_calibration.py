@@ -1,6 +1,7 @@
 """Temperatures, thresholds, and what training writes of them."""
 
 import json
+import math
 import random
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from test_encoder_training import FAST, example, load_predictor, task, train
 from pp_resources.models.encoder.calibration import (
     TEMPERATURES,
     abstain_threshold,
+    binary_losses,
     coverage_curve,
     expected_calibration_error,
     fit_temperature,
@@ -53,6 +55,18 @@ def test_a_head_that_is_calibrated_or_has_few_rows_keeps_its_probabilities():
     assert kept.count(1.0) >= 10 and all(0.5 < t < 2 for t in kept)
     assert fit_temperature(*table_of(*drawn(18, 5.0, 0))) == (1.0, None, None)
     assert fit_temperature([[0.0] * len(TEMPERATURES)] * 2, [40, 0]) == (1.0, None, None)
+
+
+def test_the_confidence_of_lists_is_raised_to_the_power_that_fits():
+    draw = random.Random(0)
+    honest = [0.05 + 0.94 * draw.random() for _ in range(4000)]
+    right = [draw.random() < c for c in honest]
+    shy = [c**2.0 for c in honest]
+    fit = fit_temperature([binary_losses(shy[i:1000:2], right[i:1000:2]) for i in range(2)], [500, 500])
+    assert fit.temperature == pytest.approx(2.0, rel=0.2)
+    errors = [expected_calibration_error([c ** (1 / t) for c in shy[1000:]], right[1000:]) for t in (1.0, fit.temperature)]
+    assert errors[1] < 0.04 < 0.1 < errors[0]
+    assert all(math.isfinite(loss) for loss in binary_losses([0.0, 1.0], [True, False]))
 
 
 def test_halves_that_contradict_each_other_keep_the_temperature_of_one():

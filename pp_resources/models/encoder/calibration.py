@@ -3,6 +3,7 @@
 Both are found on validation rows only. Guo et al. 2017, "On Calibration of Modern Neural Networks".
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +43,16 @@ def fit_temperature(table: Sequence[Sequence[float]], rows: Sequence[int]) -> Fi
     crossed = sum(rows[half] * table[half][_least(table[1 - half])] for half in (0, 1)) / sum(rows)
     best = TEMPERATURES[_least(mean)] if crossed < mean[neutral] else 1.0
     return Fit(best, mean[neutral], crossed if best != 1.0 else mean[neutral])
+
+
+def binary_losses(confidences: Sequence[float], right: Sequence[bool]) -> list[float]:
+    """For each of `TEMPERATURES`, which divides the log of the confidences: mean of minus log the probability of being right, or wrong, as
+    came true."""
+    found = []
+    for temperature in TEMPERATURES:
+        sure = [min(max(confidence ** (1 / temperature), 1e-6), 1 - 1e-6) for confidence in confidences]
+        found.append(-sum(math.log(p if hit else 1 - p) for p, hit in zip(sure, right)) / len(sure))
+    return found
 
 
 def coverage_curve(confidences: Sequence[float], right: Sequence[bool]) -> list[Point]:

@@ -39,7 +39,8 @@ class Head:
     `nullable`: None is an answer (null, or the field left out). `empty_is_null`: no flag and no tag mean None, not an empty list.
     "value" (a number, a date, a time): `reader` finds its candidates in the input; `fallback` answers a field that may not be null when
     there is none. "items": the tagged spans are the values of `anchor`, a path in an object of the list, and `fields` are the heads of
-    its other paths. `temperature` divides the logits, so that probabilities are those seen on validation rows.
+    its other paths. `temperature` divides the logits, of lists the logarithm of the probability of the whole list, so that
+    probabilities are those seen on validation rows.
     """
 
     path: str
@@ -53,6 +54,11 @@ class Head:
     anchor: str = ""
     fields: tuple["Head", ...] = ()
     temperature: float = 1.0
+
+    @property
+    def listing(self) -> bool:
+        """Whether the answer is a list."""
+        return self.kind in ("flags", "tags", "items")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"values": list(self.values)}

@@ -42,7 +42,7 @@ def data_problems(schema: Schema, examples: Examples) -> list[str]:
 
 
 def _learn(head: Head, examples: Examples, given: list[tuple[str, Any]]) -> Head:
-    if head.kind in ("flags", "tags", "items") and head.nullable:
+    if head.listing and head.nullable:
         values = [get_path(output, head.path) for _, output in examples]
         return replace(head, empty_is_null=values.count(None) > values.count([]))
     if head.kind == "value":

@@ -28,21 +28,20 @@ class HeadDecoder:
         self.empty_is_none = head.nullable and (head.empty_is_null or not self.validator.is_valid([]))
 
     def decode(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
-        logits = logits.float() / self.head.temperature
-        match self.head.kind:
-            case "choice":
-                best = logits.softmax(-1).max(-1)
-                return [(self.head.values[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist())]
-            case "flags":
-                return [self._flags(row) for row in logits.sigmoid().tolist()]
-            case "tags":
-                return [self._tags(scores, row, text) for scores, row, text in zip(logits, rows, texts)]
-            case "items":
-                return [self._items(scores, row, text) for scores, row, text in zip(logits, rows, texts)]
-            case "value":
-                return self._readings(logits, rows, texts)
-            case _:
-                return self._spans(logits, rows, texts)
+        logits, temperature = logits.float(), self.head.temperature
+        if self.head.listing:
+            return [(value, p ** (1 / temperature)) for value, p in self._lists(logits, rows, texts)]
+        logits = logits / temperature
+        if self.head.kind == "choice":
+            best = logits.softmax(-1).max(-1)
+            return [(self.head.values[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist())]
+        return self._readings(logits, rows, texts) if self.head.kind == "value" else self._spans(logits, rows, texts)
+
+    def _lists(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
+        if self.head.kind == "flags":
+            return [self._flags(row) for row in logits.sigmoid().tolist()]
+        decode = self._tags if self.head.kind == "tags" else self._items
+        return [decode(scores, row, text) for scores, row, text in zip(logits, rows, texts)]
 
     def _flags(self, chances: list[float]) -> tuple[list[Any] | None, float]:
         ranked = sorted(range(len(chances)), key=lambda i: -chances[i])
