@@ -84,31 +84,31 @@ class RowCache(Cache):
         self._prefix = [(layer.keys[0].contiguous(), layer.values[0].contiguous()) for layer in layers]
         self._stores: dict[int, Store] = {}
 
-    def lay_out(self, lengths: Sequence[int], device: torch.device) -> Tensor:
-        """Make room for a pass that feeds `lengths[row]` tokens to each row; the position of each, (tokens)."""
+    def lay_out(self, first: int, lengths: Sequence[int], device: torch.device) -> Tensor:
+        """Make room for a pass that feeds so many tokens to each row from the `first` on; the position of each token, (tokens)."""
         chunks = torch.tensor(lengths)
         rows = torch.arange(len(lengths)).repeat_interleave(chunks)
-        starts = torch.tensor(self.lengths[: len(lengths)])
+        starts = torch.tensor(self.lengths[first : first + len(lengths)])
         steps = torch.arange(int(chunks.sum())) - (chunks.cumsum(0) - chunks)[rows]
-        self._rows, self._slots = rows.to(device), (starts[rows] + steps).to(device)
+        self._rows, self._slots = (rows + first).to(device), (starts[rows] + steps).to(device)
         self._hidden_prefix: dict[int, Tensor] = {}
-        self.blocks = list(self._cut(lengths, device))
-        for row, length in enumerate(lengths):
+        self.blocks = list(self._cut(first, lengths, device))
+        for row, length in enumerate(lengths, first):
             self.lengths[row] += length
         return self._slots + self.prefix_length
 
-    def _cut(self, lengths: Sequence[int], device: torch.device) -> Iterator[Block]:
-        first, start = 0, 0
-        while first < len(lengths):
-            end, width, tokens = first, 0, 0
+    def _cut(self, first: int, lengths: Sequence[int], device: torch.device) -> Iterator[Block]:
+        begin, start = 0, 0
+        while begin < len(lengths):
+            end, width, tokens = begin, 0, 0
             while end < len(lengths):
                 wider = max(width, lengths[end])
-                area = wider * (end + 1 - first)
-                if end > first and area > WASTE * (tokens + lengths[end]) + SMALL:
+                area = wider * (end + 1 - begin)
+                if end > begin and area > WASTE * (tokens + lengths[end]) + SMALL:
                     break
                 end, width, tokens = end + 1, wider, tokens + lengths[end]
-            yield Block(first, list(lengths[first:end]), self.lengths[first:end], start, device)
-            first, start = end, start + tokens
+            yield Block(first + begin, list(lengths[begin:end]), self.lengths[first + begin : first + end], start, device)
+            begin, start = end, start + tokens
 
     def hidden_prefix(self, window: int) -> Tensor:
         """The tokens of the prefix that are out of the window of each token of the pass: (tokens, prefix)."""
@@ -182,6 +182,10 @@ def _own(q: Tensor, store: Store, block: Block, cap: float | None, window: int |
 def _look(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, cap: float | None) -> tuple[Tensor, Tensor]:
     """Attention (..., queries, size) and the logarithm of the sum that its softmax divided by (..., queries, 1): two looks at different
     tokens are made one by it."""
+    if hidden is None and cap is None and q.device.type == "cpu":
+        # The kernel behind scaled_dot_product_attention, which keeps the weights to itself: 6 % less of all time than the steps below.
+        out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q[None], keys[None], values[None], scale=1.0)
+        return out[0], weight[0, ..., None]
     scores = q @ keys.mT
     if cap is not None:
         scores = (scores / cap).tanh() * cap

@@ -7,6 +7,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from pp_resources.errors import UserError
+from pp_resources.models import causal_decode
 from pp_resources.models.causal import CausalPredictor, load_adapter, load_model, load_tokenizer
 from pp_resources.models.causal_fields import field_confidence, value_spans
 from pp_resources.models.causal_grammar import Grammar, tighten
@@ -46,6 +47,27 @@ def test_answers_come_in_the_order_of_the_inputs_and_do_not_depend_on_the_batch(
     assert [p.text for p in made.predict(INPUTS[::-1])] == [p.text for p in together][::-1]
     assert [made.predict([text])[0].text for text in INPUTS] == [p.text for p in together]
     assert made.predict([]) == []
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_rows_that_are_read_in_pieces_and_wait_for_room_say_the_same(base, constrained, monkeypatch):
+    texts = [*INPUTS, " ".join(INPUTS), INPUTS[1] + INPUTS[0]]
+    whole = predictor(base, constrained=constrained, batch_size=64).predict(texts)
+    monkeypatch.setattr(causal_decode, "CHUNK", 7)
+    monkeypatch.setattr(causal_decode, "PASS", {"cpu": 20})
+    monkeypatch.setattr(causal_decode, "ROOM", 400)
+    assert [p.text for p in predictor(base, constrained=constrained).predict(texts)] == [p.text for p in whole]
+
+
+def test_an_answer_that_leaves_no_choice_needs_no_pass(tmp_path):
+    schema = {"type": "object", "properties": {"a": {"const": "bill"}}, "required": ["a"], "additionalProperties": False}
+    made = CausalPredictor.from_base("x", write_tiny_base(tmp_path), schema, PROMPT)
+    made.predict(INPUTS[:1])
+    made.model.register_forward_pre_hook(lambda *_: pytest.fail("a pass was made"))
+    assert {(p.text, p.confidence, p.finish_reason) for p in made.predict(INPUTS)} == {('{"a":"bill"}', 1.0, "stop")}
+    cut = CausalPredictor("x", made.model, made.tokenizer, schema, PROMPT, max_new_tokens=2)
+    cut._prefix = made._prefix
+    assert [p.finish_reason for p in cut.predict(INPUTS[:1])] == ["length"]
 
 
 def test_confidence_is_the_product_over_the_fields_choices(base):
