@@ -34,7 +34,9 @@ def with_lora(base: Any, params: CausalParams, where: str) -> Any:
         model = get_peft_model(base, config)
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"no LoRA can be put on the base: {reason}", where=where, how="use targets: all-linear") from error
+        raise UserError(
+            f"no LoRA can be put on the base: {reason}", where=where, how="set targets to all-linear, or to a pattern of names"
+        ) from error
     end = re.compile(rf".*\.{base.config.get_text_config().num_hidden_layers - 1}\.(self_attn\.[qo]_proj|mlp\.(gate|up|down)_proj)")
     for name, module in model.named_modules():
         if type(module) is Linear and not module.lora_variant and type(module.base_layer) is torch.nn.Linear and not params.dropout:

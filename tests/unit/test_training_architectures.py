@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from architectures import architectures, write_architecture
-from causal_tiny import examples, spec_on
+from causal_tiny import examples, spec_on, write_tokenizer
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, BloomConfig, MambaConfig
 from transformers.pytorch_utils import Conv1D
 
 from pp_assets.packaging.deploy import PromptText, write_deploy
@@ -18,6 +19,7 @@ from pp_assets.training.causal_batches import SharedPrefix, loss_of
 from pp_assets.training.labels import encode_rows
 from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import RECIPES
+from pp_resources.errors import UserError
 from pp_resources.models.causal import load_model, load_tokenizer
 from pp_resources.models.causal_prompt import PromptEncoder
 
@@ -85,3 +87,29 @@ def _train_and_reload(name: str, chat: bool, variant: str, folder: Path) -> None
     base_config = json.loads((base / "config.json").read_text())
     table = write_deploy(folder / "deploy", spec, training, config, base_config, prompt, val[0].input_text)
     assert next(row for row in table if row["runtime"] == "transformers")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("config", "targets"),
+    [
+        (BloomConfig(hidden_size=32, n_layer=2, n_head=4), "all-linear"),
+        (MambaConfig(hidden_size=32, num_hidden_layers=2, state_size=4), r".*\.(in_proj|x_proj)"),
+    ],
+    ids=["bloom", "mamba"],
+)
+def test_an_architecture_that_cannot_share_a_prefix_trains_on_whole_rows(config, targets, tmp_path):
+    """Positions in the attention's scores; no attention at all."""
+    base, out = tmp_path / "base", tmp_path / "out"
+    config.vocab_size, config.eos_token_id, config.pad_token_id, config.bos_token_id = len(write_tokenizer(base)), 0, 1, None
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    recipe, spec, val = RECIPES["lora-r8"], spec_on(base), examples(2, seed=9)
+    recipe = replace(recipe, params=replace(recipe.params, lr=1e-2, epochs=2, batch_size=4, targets=targets))
+    run = CausalRun(spec, recipe, examples(8), val, 0, 1)
+    assert not run.prefix.shared
+    loop.train(run, out, work=tmp_path / "work")
+    record = json.loads((out / "training.json").read_text())
+    assert record["attention"] == "sdpa" and record["history"][1]["train_loss"] < record["history"][0]["train_loss"]
+    assert all(answer.text for answer in load_predictor(out, spec, 1).predict([e.input_text for e in val]))
+    with pytest.raises(UserError, match="nothing can stay with the base: the model cannot share a prefix between rows"):
+        CausalRun(spec, RECIPES["alora-r16"], examples(8), val, 0, 1)
