@@ -2,8 +2,11 @@ import json
 from random import Random
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator
+from transformers import LogitsProcessorList
 
+from bench.decode import MaskByGrammar
 from bench.make_base.corpus import example
 from pp_resources.models.bases import TINY_BASE, find_base
 from pp_resources.models.causal import CausalPredictor, load_model, load_tokenizer
@@ -37,6 +40,19 @@ def test_the_shipped_base_answers_with_json_bound_and_mostly_also_free(base):
             assert isinstance(json.loads(answer.text), dict)
             if constrained:
                 Draft202012Validator(SCHEMA).validate(json.loads(answer.text))
+
+
+def test_the_shipped_base_says_what_generate_says_under_the_same_masks(base):
+    made = CausalPredictor.from_base("base", base, SCHEMA, PROMPT, max_new_tokens=60)
+    names, cities = ("Anna Keller", "Bruno", "Zoë", "Li Wei"), ("Lisbon", "Köln", "Rio")
+    texts = [*INPUTS, *(f"This is {name} from {city}, order {len(name)}{len(city)}70-X." for name in names for city in cities)]
+    prompts = [made.encoder.prefix_ids + made.encoder.suffix_ids(text) for text in texts]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[1] * (width - len(prompt)) + prompt for prompt in prompts])
+    masks = LogitsProcessorList([MaskByGrammar(made.grammar, len(texts))])
+    said = made.model.generate(input_ids=ids, attention_mask=(ids != 1).long(), logits_processor=masks, max_new_tokens=60, do_sample=False)
+    decoded = made.tokenizer.batch_decode(said[:, width:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert [answer.text for answer in made.predict(texts)] == decoded
 
 
 def test_a_word_has_the_same_tokens_wherever_it_stands(base):
