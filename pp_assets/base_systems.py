@@ -33,8 +33,17 @@ def answer_all(
     from pp_resources.models.embedder import Embedder
 
     torch.set_num_threads(threads)
-    embed = remembering(Embedder(find_base(task.spec.encoder_model_id)).embed, clusters, train)
-    answers = {name: (DESCRIPTIONS[name], found) for name, found in classical_baselines(task.spec, train, test, embed).items()}
+    folder = find_base(task.spec.encoder_model_id)
+    embed = remembering(Embedder(folder).embed, clusters, train)
+
+    def contrast(texts: list[str], classes: np.ndarray) -> Callable[[list[str]], np.ndarray]:
+        from pp_assets.training.contrastive import tuned_embedder
+
+        return tuned_embedder(folder, texts, classes, task.spec.seed).embed
+
+    asked = "contrastive-logreg" in task.spec.extra_baselines
+    found = classical_baselines(task.spec, train, test, embed, contrast if asked else None)
+    answers = {name: (DESCRIPTIONS[name], predictions) for name, predictions in found.items()}
     texts = [e.input_text for e in test]
     if "encoder" in families:
         answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads)

@@ -30,7 +30,7 @@ DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clu
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS = "tunings"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
-_WORDS = {"description", "archived", "variants", "params", "gates", "data", "eval_split", "primary_metric", "rubric"}
+_WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
 
 
 @dataclass(frozen=True)
@@ -221,9 +221,8 @@ def training_spec(task: Task) -> str:
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    return digest(
-        task.spec.model_dump(mode="json", exclude={"description", "archived", "variants", "params", "data", "eval_split"}), ordered=True
-    )
+    words = {"description", "archived", "variants", "params", "extra_baselines", "data", "eval_split"}
+    return digest(task.spec.model_dump(mode="json", exclude=words), ordered=True)
 
 
 def base_digest(model_id: str) -> str:

@@ -38,13 +38,15 @@ REPORT_MODULES = ("pp_assets.evaluation.report", "pp_assets.evaluation.html", "p
 
 
 def baselines(p: "Pipeline", name: str) -> Artifact:
-    """predictions/: majority, TF-IDF, nearest neighbours; with an encoder variant heads on the frozen encoder; with a causal one the
-    bare base, zero-shot and few-shot."""
+    """predictions/: majority, TF-IDF, sentence embeddings, nearest neighbours; with an encoder variant heads on the frozen encoder;
+    with a causal one the bare base, zero-shot and few-shot."""
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
     clusters = p.current(stages.CLUSTERS, name)
     families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES})
     inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
+    if task.spec.extra_baselines:
+        inputs["extra"] = digest(sorted(task.spec.extra_baselines))
     if "encoder" in families:
         inputs |= {"val": rows_digest(rows.val), "frozen": digest(asdict(recipe_of(task, "encoder-frozen").params))}
     if "causal" in families:

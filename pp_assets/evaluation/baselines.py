@@ -9,11 +9,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from pp_assets.evaluation.field_guess import Guess, fit, vote
 from pp_resources.errors import UserError
 from pp_resources.json_schema import Field, canonical_output, dump_output, get_path, leaf_fields, output_validator, set_path
 from pp_resources.models.interface import Prediction
@@ -22,7 +22,12 @@ DESCRIPTIONS = {
     "majority": "The most frequent value of each field in the training data",
     "tfidf-logreg": "Logistic regression on TF-IDF of words and word pairs, one classifier a field",
     "knn": "The five nearest training examples by sentence embedding vote, weighted by similarity",
+    "embedding-logreg": "Logistic regression on sentence embeddings, one classifier a field, regularised by cross-validation",
+    "contrastive-logreg": "The sentence encoder tuned until rows with equal choices lie close (as SetFit does), then logistic regression",
 }
+Embed = Callable[[list[str]], np.ndarray]
+Contrast = Callable[[list[str], np.ndarray], Embed]
+"""From texts and their classes (texts, fields), whole numbers, to an embedding in which equal ones lie close."""
 NEIGHBOURS = 5
 ABSENT = ""  # a key that is not there; values are JSON text, which is never empty
 
@@ -36,32 +41,34 @@ class _Example(_Item, Protocol):
     @property
     def output(self) -> Mapping[str, Any]: ...
 
-
-@dataclass(frozen=True)
-class _Guess:
-    """A field's predicted value as JSON text for each test item, with its probability."""
-
-    values: list[str]
-    sure: np.ndarray
+    @property
+    def group(self) -> str: ...
 
 
 def classical_baselines(
-    spec: Any, train: Sequence[_Example], test: Sequence[_Item], encoder_embed: Callable[[list[str]], np.ndarray]
+    spec: Any, train: Sequence[_Example], test: Sequence[_Item], embed: Embed, contrast: Contrast | None = None
 ) -> dict[str, list[Prediction]]:
-    """Predictions of "majority", "tfidf-logreg" and "knn" for the texts of `test`, trained on `train`.
+    """Predictions of the systems in DESCRIPTIONS for the texts of `test`, trained on `train`, by name.
 
-    `encoder_embed` gives unit vectors (n, width). Of `test` only `input_text` is read. Latency is each method's time on the test texts.
+    `embed` gives unit vectors (n, width). "embedding-logreg" needs a field to classify, "contrastive-logreg" also `contrast`. Of `test`
+    only `input_text` is read. Latency is each method's time on the test texts.
     """
     if not train:
         raise UserError("no training examples", where="baselines", how="a baseline needs at least one")
     schema = spec["io_schema"]["output"] if isinstance(spec, Mapping) else spec.output_schema
     maker = _Maker(schema, train, [item.input_text for item in test])
-    return {"majority": maker.majority(), "tfidf-logreg": maker.tfidf(), "knn": maker.knn(encoder_embed)}
+    found = {"majority": maker.majority(), "tfidf-logreg": maker.tfidf(), "knn": maker.knn(embed)}
+    if maker.classified:
+        found["embedding-logreg"] = maker.regression(embed, embed)
+        if contrast is not None:
+            found["contrastive-logreg"] = maker.regression(contrast(maker.train_texts, maker.classes()), embed)
+    return found
 
 
 class _Maker:
     def __init__(self, schema: Mapping[str, Any], train: Sequence[_Example], texts: list[str]) -> None:
         self.schema, self.texts, self.train_texts = schema, texts, [e.input_text for e in train]
+        self.groups = [e.group or str(i) for i, e in enumerate(train)]
         self.leaves = leaf_fields(schema)
         self.classified = [leaf for leaf in self.leaves if leaf.kind in ("enum", "boolean", "array_enum")]
         outputs = [canonical_output(schema, e.output) for e in train]
@@ -75,7 +82,7 @@ class _Maker:
         guesses = {}
         for leaf in self.classified:
             share = Counter(self.columns[leaf.path])[self.usual[leaf.path]] / len(self.train_texts)
-            guesses[leaf.path] = _Guess([self.usual[leaf.path]] * len(self.texts), np.full(len(self.texts), share))
+            guesses[leaf.path] = Guess([self.usual[leaf.path]] * len(self.texts), np.full(len(self.texts), share))
         return self._assemble(guesses, None, start)
 
     def tfidf(self) -> list[Prediction]:
@@ -86,7 +93,7 @@ class _Maker:
             known = vectorizer.fit_transform(self.train_texts)
         except ValueError:  # no text holds a word
             return self.majority()
-        models = {leaf.path: _fit(leaf, self.columns[leaf.path], known) for leaf in self.classified}
+        models = {leaf.path: fit(leaf, self.columns[leaf.path], known) for leaf in self.classified}
         start = time.perf_counter()
         asked = vectorizer.transform(self.texts)
         nearest = np.zeros(len(self.texts), dtype=int)
@@ -94,7 +101,7 @@ class _Maker:
             nearest[i : i + 512] = np.asarray((asked[i : i + 512] @ known.T).argmax(axis=1)).ravel()
         return self._assemble({path: model(asked) for path, model in models.items()}, nearest, start)
 
-    def knn(self, embed: Callable[[list[str]], np.ndarray]) -> list[Prediction]:
+    def knn(self, embed: Embed) -> list[Prediction]:
         known = embed(self.train_texts)
         start = time.perf_counter()
         likeness = embed(self.texts) @ known.T if self.texts else np.zeros((0, len(known)))
@@ -102,10 +109,25 @@ class _Maker:
         # Sorted by (likeness, position), so that equal neighbours are taken in the order of the training data.
         near = np.argsort(-likeness, axis=1, kind="stable")[:, :k]
         weights = np.maximum(np.take_along_axis(likeness, near, axis=1), 1e-6)
-        guesses = {leaf.path: _vote(leaf, self.columns[leaf.path], near, weights) for leaf in self.classified}
+        guesses = {leaf.path: vote(leaf, self.columns[leaf.path], near, weights) for leaf in self.classified}
         return self._assemble(guesses, near[:, 0], start)
 
-    def _assemble(self, guesses: Mapping[str, _Guess], nearest: np.ndarray | None, start: float) -> list[Prediction]:
+    def regression(self, features: Embed, embed: Embed) -> list[Prediction]:
+        """Choices from `features`; the neighbour that other fields are copied from is found by `embed`."""
+        known = features(self.train_texts)
+        models = {leaf.path: fit(leaf, self.columns[leaf.path], known, self.groups) for leaf in self.classified}
+        start = time.perf_counter()
+        asked = features(self.texts) if self.texts else np.zeros((0, known.shape[1]))
+        nearest = np.zeros(len(self.texts), dtype=int)
+        if self.texts and len(self.classified) < len(self.leaves):
+            nearest = (embed(self.texts) @ embed(self.train_texts).T).argmax(axis=1)
+        return self._assemble({path: model(asked) for path, model in models.items()}, nearest, start)
+
+    def classes(self) -> np.ndarray:
+        """The number of each training row's value (rows, classified fields)."""
+        return np.stack([np.unique(self.columns[leaf.path], return_inverse=True)[1] for leaf in self.classified], axis=1)
+
+    def _assemble(self, guesses: Mapping[str, Guess], nearest: np.ndarray | None, start: float) -> list[Prediction]:
         made = []
         for i, text in enumerate(self.texts):
             output: dict[str, Any] = {}
@@ -142,75 +164,6 @@ class _Maker:
             elif isinstance(value, dict) and name not in output:
                 output = {**output, name: {}}
         return output if self.valid(output) else self.usual_object
-
-
-def _fit(leaf: Field, column: list[str], known: Any) -> Callable[[Any], _Guess]:
-    from sklearn.linear_model import LogisticRegression
-
-    def fit(labels: list[Any]) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
-        classes = sorted(set(labels))
-        if len(classes) == 1:
-            return lambda asked: (np.full(asked.shape[0], classes[0], dtype=object), np.ones(asked.shape[0]))
-        model = LogisticRegression(C=10.0, max_iter=1000, random_state=0).fit(known, labels)
-
-        def ask(asked: Any) -> tuple[np.ndarray, np.ndarray]:
-            chance = model.predict_proba(asked)
-            return model.classes_[chance.argmax(axis=1)].astype(object), chance.max(axis=1)
-
-        return ask
-
-    if leaf.kind != "array_enum":
-        whole = fit(column)
-
-        def guess(asked: Any) -> _Guess:
-            values, sure = whole(asked)
-            return _Guess([str(v) for v in values], sure)
-
-        return guess
-
-    sets = [_labels(value) for value in column]
-    models = {label: fit([int(label in found) for found in sets]) for label in sorted({label for found in sets for label in found})}
-
-    def guess_set(asked: Any) -> _Guess:
-        taken: list[list[str]] = [[] for _ in range(asked.shape[0])]
-        sure = np.ones(asked.shape[0])
-        for label in _in_schema_order(leaf, models):
-            values, chance = models[label](asked)
-            sure *= chance
-            for row in np.flatnonzero(values == 1):
-                taken[row].append(label)
-        return _Guess([f"[{','.join(labels)}]" for labels in taken], sure)
-
-    return guess_set
-
-
-def _vote(leaf: Field, column: list[str], near: np.ndarray, weights: np.ndarray) -> _Guess:
-    values, sure = [], np.zeros(len(near))
-    for row, (ids, votes) in enumerate(zip(near.tolist(), weights.tolist())):
-        total = sum(votes)
-        tally: Counter[str] = Counter()
-        for i, vote in zip(ids, votes):
-            for label in _labels(column[i]) if leaf.kind == "array_enum" else [column[i]]:
-                tally[label] += vote  # type: ignore[assignment]
-        if leaf.kind == "array_enum":
-            taken = {label for label, vote in tally.items() if 2 * vote >= total}
-            values.append(f"[{','.join(_in_schema_order(leaf, taken))}]")
-            sure[row] = np.prod([max(vote, total - vote) / total for vote in tally.values()])
-        else:
-            best = max(tally, key=lambda label: (tally[label], label))
-            values.append(best)
-            sure[row] = tally[best] / total
-    return _Guess(values, sure)
-
-
-def _labels(column_value: str) -> list[str]:
-    found = json.loads(column_value or "null")
-    return [_dump(v) for v in found] if isinstance(found, list) else []
-
-
-def _in_schema_order(leaf: Field, labels: Any) -> list[str]:
-    known = [_dump(v) for v in leaf.values]
-    return [label for label in known if label in labels]
 
 
 def _most_frequent(column: list[str]) -> str:

@@ -114,6 +114,9 @@ class TaskSpec(_Strict):
     params: dict[Slug, dict[str, bool | int | float | str]] = Field(
         default={}, description="by variant: hyper-parameters that differ from its recipe; 'pp tune' finds some"
     )
+    extra_baselines: list[Literal["contrastive-logreg"]] = Field(
+        default=[], description="beside those that every task has; contrastive-logreg takes up to half a minute of one core"
+    )
     primary_metric: PrimaryMetric = PrimaryMetric()
     gates: list[Gate] = []
     decoding: Decoding = Decoding()

@@ -29,11 +29,14 @@ class Embedder:
         with steps("embedding", -(-len(order) // self.batch_size)) as advance:
             for start in range(0, len(order), self.batch_size):
                 rows = order[start : start + self.batch_size]
-                texts_of = [texts[i] for i in rows]
-                batch = self.tokenizer(texts_of, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
-                states = self.model(**batch).last_hidden_state
-                mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
-                mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-                out[rows] = torch.nn.functional.normalize(mean, dim=-1).numpy()
+                out[rows] = self.vectors([texts[i] for i in rows]).numpy()
                 advance("")
         return out
+
+    def vectors(self, texts: Sequence[str]) -> torch.Tensor:
+        """The same for one batch, with gradients where they are kept."""
+        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        states = self.model(**batch).last_hidden_state
+        mask = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
+        mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return torch.nn.functional.normalize(mean, dim=-1)

@@ -50,9 +50,9 @@ def test_a_parameter_that_no_recipe_takes_is_one_error_with_the_nearest_match(tm
     assert str(caught.value).startswith(f"{tmp_path / 'alpha' / 'task.yaml'}: {said}")
 
 
-def test_parameters_of_one_variant_make_nothing_else_stale(tmp_path):
+def test_parameters_of_one_variant_and_more_baselines_make_nothing_else_stale(tmp_path):
     plain = task(tmp_path)
-    tuned = task(tmp_path, "params: {encoder-lora: {lr: 0.001}}")
+    tuned = task(tmp_path, "params: {encoder-lora: {lr: 0.001}}\nextra_baselines: [contrastive-logreg]")
     assert (training_spec(plain), scoring_spec(plain)) == (training_spec(tuned), scoring_spec(tuned)) and plain.digest != tuned.digest
 
 
