@@ -62,14 +62,15 @@ class CausalRun(Run):
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         base = load_model(self.base)
         schema, prompt = spec.io_schema.output, prompt_of(spec)
-        self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, schema, prompt, activated=p.activated)
-        encoder, grammar = self.predictor.encoder, self.predictor.grammar
+        options = {"constrained": spec.decoding.constrained, "activated": p.activated}
+        self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, schema, prompt, **options)
+        encoder = self.predictor.encoder
         self.rows = encode_rows(spec, encoder, train, context_length(base))
         self.val = val[:VAL_LIMIT]
         self.val_rows = encode_rows(spec, encoder, self.val, context_length(base))
-        if spec.decoding.constrained and grammar:
-            refuse_outside_grammar(grammar, [*self.rows, *self.val_rows])
-        self.labels: LabelReport = label_report(encoder, self.rows, grammar)
+        if self.predictor.grammar:
+            refuse_outside_grammar(self.predictor.grammar, [*self.rows, *self.val_rows])
+        self.labels: LabelReport = label_report(encoder, self.rows)
         self.predictor.max_new_tokens = spec.decoding.max_new_tokens or self.labels.max_new_tokens
         self.bf16 = has_bf16(base.device.type)
         self.prefix = self._prefix_of(base)

@@ -27,11 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """Counts over the training rows, in tokens. `trained_share` is of all tokens of the rows, the shared prefix counted in every row.
-
-    `outside_grammar` names rows whose answer constrained decoding could never produce (in these tokens): they can be learnt, not
-    reproduced. Where decoding is constrained there are none, since they are refused.
-    """
+    """Counts over the training rows, in tokens. `trained_share` is of all tokens of the rows, the shared prefix counted in every row."""
 
     rows: int
     prefix_tokens: int
@@ -41,7 +37,6 @@ class LabelReport:
     longest_answer: int
     max_new_tokens: int
     end_token_rows: int
-    outside_grammar: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,13 +75,13 @@ def encode_rows(spec: TaskSpec, encoder: PromptEncoder, examples: Sequence[Examp
 def refuse_outside_grammar(grammar: Grammar, rows: Sequence[Row]) -> None:
     """Raise UserError naming the rows whose answer constrained decoding could never give: they would be trained on in vain."""
     _refuse(
-        _outside(grammar, rows),
+        [row.item_id for row in rows if not grammar.accepts(row.answer)],
         "have an output that constrained decoding could never give",
         "mend the rows or the output schema, or set decoding.constrained to false",
     )
 
 
-def label_report(encoder: PromptEncoder, rows: Sequence[Row], grammar: Grammar | None) -> LabelReport:
+def label_report(encoder: PromptEncoder, rows: Sequence[Row]) -> LabelReport:
     """The report on encoded rows; no rows at all is a UserError."""
     if not rows:
         raise UserError("there is no row to train on", where="training split", how="add data or change eval_split.ratios")
@@ -101,12 +96,7 @@ def label_report(encoder: PromptEncoder, rows: Sequence[Row], grammar: Grammar |
         longest_answer=max(len(row.answer) for row in rows),
         max_new_tokens=token_budget([len(row.answer) for row in rows]),
         end_token_rows=sum(row.answer[-1] == encoder.tokenizer.eos_token_id for row in rows),
-        outside_grammar=_outside(grammar, rows) if grammar else [],
     )
-
-
-def _outside(grammar: Grammar, rows: Sequence[Row]) -> list[str]:
-    return [row.item_id for row in rows if not grammar.accepts(row.answer)]
 
 
 def _refuse(items: list[str], what: str, how: str) -> None:

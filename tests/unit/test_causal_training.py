@@ -19,7 +19,6 @@ from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
 from pp_resources.models.causal import CausalPredictor, load_model, load_tokenizer
-from pp_resources.models.causal_grammar import Grammar
 from pp_resources.models.causal_prompt import PromptEncoder
 
 RECIPE = Recipe("lora-tiny", "causal", "test", CausalParams(r=4, alpha=8, dropout=0.1, lr=2e-2, epochs=4, batch_size=8, patience=9))
@@ -111,7 +110,6 @@ def test_what_is_written_says_how_it_was_made(base, trained):
     assert record["initial_adapter_sha256"] != adapter_hash(out)
     assert record["labels"]["rows"] == record["labels"]["end_token_rows"] == 24
     assert 0 < record["labels"]["trained_share"] < 1
-    assert record["labels"]["outside_grammar"] == []
     assert record["effect"]["max_logit_change"] > 0 and record["effect"]["probes"] == 4
     assert [entry["epoch"] for entry in record["history"]] == [1, 2, 3, 4]
     assert record["history"] == [entry for entry in seen if "epoch" in entry]
@@ -193,15 +191,13 @@ def test_text_that_the_tokenizer_cannot_write_is_refused_by_name(base):
         encode_rows(spec, PromptEncoder(tokenizer, prompt_of(spec)), examples(2), 512)
 
 
-def test_answers_that_constrained_decoding_cannot_give_are_reported(base):
-    tokenizer = load_tokenizer(base)
+def test_the_report_counts_the_tokens_that_are_trained(base):
     spec = spec_on(base)
-    encoder = PromptEncoder(tokenizer, prompt_of(spec))
-    odd = Example("odd", "x", {"order": "much too long for it", "topic": "bill", "urgent": False})
-    rows = encode_rows(spec, encoder, [*examples(2), odd], 512)
-    report = label_report(encoder, rows, Grammar(tokenizer, spec.output_schema, len(tokenizer)))
-    assert report.outside_grammar == ["odd"]
+    encoder = PromptEncoder(load_tokenizer(base), prompt_of(spec))
+    rows = encode_rows(spec, encoder, examples(3), 512)
+    report = label_report(encoder, rows)
     assert report.trained_tokens == sum(len(row.answer) for row in rows)
+    assert report.longest_row == len(encoder.prefix_ids) + max(row.length for row in rows)
 
 
 @pytest.mark.parametrize("eager_up_to", [512, 0], ids=["eager", "fused"])
@@ -325,7 +321,7 @@ def test_an_answer_outside_of_the_grammar_is_refused_by_name_where_decoding_is_c
     with pytest.raises(UserError, match="1 training rows have an output that constrained decoding could never give: odd"):
         CausalRun(spec_on(base), RECIPE, [*examples(8), odd], [], 0, 1)
     free = CausalRun(spec_on(base, decoding={"constrained": False}), RECIPE, [*examples(8), odd], [], 0, 1)
-    assert free.labels.outside_grammar == ["odd"]
+    assert free.labels.rows == 9
 
 
 def test_an_epoch_has_every_row_once_in_an_order_of_its_own():

@@ -26,8 +26,7 @@ from pp_resources.models.causal_prompt import PromptEncoder
 NAMES = list(architectures(8))
 
 
-@pytest.mark.parametrize("eager_up_to", [512, 0], ids=["one-step", "fused"])
-@pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
+@pytest.mark.parametrize(("chat", "eager_up_to"), [(False, 512), (True, 512), (True, 0)], ids=["plain", "chat", "chat-fused"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shared_prefix_changes_neither_loss_nor_gradients(name, chat, eager_up_to, tmp_path, monkeypatch):
     monkeypatch.setattr(causal_attention, "EAGER_UP_TO", eager_up_to)
