@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from pp_resources.models.encoder.compile import compile_schema
-from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE, head_loss, target_of, token_ranges
+from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE, UNTOLD, head_loss, target_of, token_ranges
 from pp_resources.models.encoder.tokens import collate, encode
 
 WORDS = [
@@ -155,6 +155,8 @@ def test_tags_mark_every_place_of_a_value_longest_first_then_in_the_given_order(
     assert tags("tea pot", "pot lid") == [o, b, i, o, o, o, o]
     assert tags("pot lid", "tea pot") == [o, o, b, i, o, o, o]
     assert tags("tea", "hello") is None
+    # A part of a token: nothing is learnt for that token, the others still teach.
+    assert tags("tea", "po") == [o, b, UNTOLD, o, o, b, o]
 
 
 def test_the_loss_falls_where_the_right_answer_gains(tokenizer):

@@ -14,6 +14,7 @@ from pp_resources.models.encoder.occurrences import occurrences
 from pp_resources.models.encoder.tokens import Encoded
 
 OUTSIDE, BEGIN, INSIDE = 0, 1, 2
+UNTOLD = -100  # a token that no tag is learnt for
 
 
 def token_readings(head: Head, row: Encoded, text: str) -> list[tuple[int, int, Any]]:
@@ -69,18 +70,26 @@ def _index(head: Head, value: Any) -> int | None:
 
 
 def _tags(row: Encoded, text: str, items: Iterable[str]) -> tuple[list[int], list[tuple[int, int, str]]] | None:
-    """Tags of all places of all items and the places; None when one is nowhere."""
+    """Tags of all places of all items and the places; None when one is nowhere. Where an item is but a part of a token ("look" in "looks"),
+    that token is left out and the rest of the row still teaches."""
     tags, tagged = [OUTSIDE] * len(row.ids), []
     # Longest first, so that "red tea pot" is not cut by "tea pot"; in the order given, since that of a set changes from process to process.
     for item in sorted(items, key=len, reverse=True):
         places = token_ranges(row, text, item)
-        if not places:
+        touched = [] if places else _touched(row, text, item)
+        if not places and not touched:
             return None
+        for at in touched:
+            tags[at] = UNTOLD
         for first, last in places:
             if all(t == OUTSIDE for t in tags[first : last + 1]):
                 tags[first : last + 1] = [BEGIN] + [INSIDE] * (last - first)
                 tagged.append((first, last, item))
     return tags, tagged
+
+
+def _touched(row: Encoded, text: str, item: str) -> list[int]:
+    return [i for start, end in occurrences(text, item) for i, (a, b) in enumerate(row.offsets) if a < end and start < b]
 
 
 def _items(
@@ -149,11 +158,11 @@ def _value_loss(head: Head, logits: Tensor, targets: Sequence[Sequence[tuple[int
 
 
 def _tag_loss(logits: Tensor, targets: Sequence[list[int]], rows: Sequence[int], words: Tensor) -> Tensor:
-    wanted = torch.full(logits.shape[:2], -100)
+    wanted = torch.full(logits.shape[:2], UNTOLD)
     for i, tags in zip(rows, targets):
         wanted[i, : len(tags)] = torch.tensor(tags)
-    wanted[~words] = -100
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+    wanted[~words] = UNTOLD
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=UNTOLD)
 
 
 def _items_loss(head: Head, logits: Tensor, targets: Sequence[Any], rows: Sequence[int], words: Tensor) -> Tensor:
