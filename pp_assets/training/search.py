@@ -4,6 +4,7 @@ Trial n draws from a sampler that is seeded by (seed, n) and by the trials befor
 was killed, or that is given more trials later, goes on exactly as one that was not.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ Train = Callable[[int, dict[str, Any], Report], object]
 
 def score(exact: float, loss: float, rows: int) -> float:
     """Exact matches, ties by loss: the loss moves it by less than one row does."""
-    return exact + 1 / (1 + max(loss, 0.0)) / (2 * rows) if loss == loss else exact
+    return exact + 1 / (1 + max(loss, 0.0)) / (2 * rows) if math.isfinite(loss) else exact
 
 
 class Search:
@@ -123,35 +124,20 @@ class Search:
 
         self.study.sampler = self._sampler(number)
         trial = self.study.ask({name: _distribution(allowed) for name, allowed in self.space.items()})
-        params, state, outcome = as_params(self.recipe, trial.params), TrialState.COMPLETE, "done"
-        told, best, epochs, began = 0, {"exact": 0.0, "loss": float("inf")}, 0, time.monotonic()
-
-        def report(entry: Mapping[str, Any], of: int) -> None:
-            nonlocal told, best, epochs
-            now = {"exact": entry["val_object_exact_match"], "loss": entry["val_loss"]}
-            best, epochs = max(best, now, key=lambda at: score(at["exact"], at["loss"], self.rows)), entry["epoch"]
-            reached = TENTHS * epochs // of
-            for tenth in range(told + 1, reached + 1):
-                trial.report(score(best["exact"], best["loss"], self.rows), tenth)
-            told = max(told, reached)
-            if trial.should_prune():
-                raise Stopped
-
+        params, watch, began = as_params(self.recipe, trial.params), _Watch(trial, self.rows), time.monotonic()
+        state, outcome = TrialState.COMPLETE, "done"
         try:
-            train(number, params, report)
+            train(number, params, watch)
         except Stopped:
             state, outcome = TrialState.PRUNED, "stopped"
         except UserError as error:
             if not number:
                 raise
             state, outcome = TrialState.PRUNED, str(error)
-        facts = {"outcome": outcome, "params": params, "epochs": epochs, "seconds": round(time.monotonic() - began, 2)}
-        if epochs:
-            facts |= best
-        for name, value in facts.items():
+        facts = {"outcome": outcome, "params": params, "epochs": watch.epochs, "seconds": round(time.monotonic() - began, 2)}
+        for name, value in (facts | {"exact": watch.exact, "loss": watch.loss}).items():
             trial.set_user_attr(name, value)
-        value = score(best["exact"], best["loss"], self.rows) if outcome == "done" else None
-        self.study.tell(trial, value, state=state)
+        self.study.tell(trial, watch.best if outcome == "done" else None, state=state)
 
     def _sampler(self, number: int) -> Any:
         from optuna.exceptions import ExperimentalWarning
@@ -166,6 +152,31 @@ class Search:
 
     def _ended(self) -> "list[optuna.trial.FrozenTrial]":
         return [t for t in self.study.get_trials(deepcopy=False) if t.state.name in ("COMPLETE", "PRUNED")]
+
+
+@dataclass
+class _Watch:
+    """Hears of a trial's epochs and tells Optuna the best score so far at each tenth of the schedule."""
+
+    trial: "optuna.Trial"
+    rows: int
+    best: float = -1.0
+    exact: float | None = None
+    loss: float | None = None
+    epochs: int = 0
+    told: int = 0
+
+    def __call__(self, entry: Mapping[str, Any], of: int) -> None:
+        exact, loss, self.epochs = entry["val_object_exact_match"], entry["val_loss"], entry["epoch"]
+        now = score(exact, loss, self.rows)
+        if now > self.best:
+            self.best, self.exact, self.loss = now, exact, loss if math.isfinite(loss) else None
+        reached = TENTHS * self.epochs // of
+        for tenth in range(self.told + 1, reached + 1):
+            self.trial.report(self.best, tenth)
+        self.told = max(self.told, reached)
+        if self.trial.should_prune():
+            raise Stopped
 
 
 def corrected_gain(hits: np.ndarray, clusters: Clusters, seed: int) -> tuple[float, float, float]:
@@ -194,4 +205,4 @@ def _distribution(allowed: Range | tuple[Any, ...]) -> Any:
 
 def _trial(number: int, frozen: "optuna.trial.FrozenTrial") -> Trial:
     told = frozen.user_attrs
-    return Trial(number, told["outcome"], told["params"], told.get("exact"), told.get("loss"), told["epochs"], told["seconds"])
+    return Trial(number, told["outcome"], told["params"], told["exact"], told["loss"], told["epochs"], told["seconds"])
