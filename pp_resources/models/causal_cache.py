@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module, ModuleList
 from transformers import AttentionInterface, Cache, DynamicCache
 
 NAME = "shared_prefix_rows"
@@ -210,3 +211,32 @@ def reading_rows(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+@contextmanager
+def ending_at(model: Any, kept: Tensor, tokens: int) -> Iterator[None]:
+    """Inside, the last layer's feed-forward part, whose other results nothing reads, is computed for the `kept` of the pass's `tokens`
+    only: 4 % less of all time with seven layers."""
+    layers = (m for m in model.modules() if isinstance(m, ModuleList) and len(m) == model.config.num_hidden_layers)
+    part = getattr(next(layers, [None])[-1], "mlp", None)
+    if not isinstance(part, Module):
+        yield
+        return
+
+    def narrow(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0][:, kept], *args[1:]) if args else args
+
+    def widen(_module: Any, _args: tuple[Any, ...], out: Any) -> Any:
+        # Experts give their router's scores beside the states.
+        states = out if isinstance(out, Tensor) else out[0]
+        if states.shape[1] == tokens:
+            return out
+        whole = states.new_zeros(1, tokens, states.shape[-1]).index_copy(1, kept, states)
+        return whole if isinstance(out, Tensor) else (whole, *out[1:])
+
+    hooks = part.register_forward_pre_hook(narrow), part.register_forward_hook(widen)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -11,6 +11,7 @@ The same inputs in the same order always give the same answers.
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from pp_resources.errors import UserError
-from pp_resources.models.causal_cache import RowCache, reading_rows
+from pp_resources.models.causal_cache import RowCache, ending_at, reading_rows
 from pp_resources.models.causal_grammar import Grammar
 
 # Most tokens that a row reads at once, and that all rows may hold besides the prefix.
@@ -154,8 +155,11 @@ def read_rows(model: Any, cache: RowCache, chunks: list[list[int]], *, every: bo
         lengths = [len(chunk) for chunk in chunks[first:end]]
         positions = cache.lay_out(first, lengths, model.device)
         ids = torch.tensor([[token for chunk in chunks[first:end] for token in chunk]], device=model.device)
-        keep = 0 if every else torch.tensor(lengths, device=model.device).cumsum(0) - 1
-        out = model(input_ids=ids, position_ids=positions[None], past_key_values=cache, use_cache=True, logits_to_keep=keep)
+        keep = torch.tensor(lengths, device=model.device).cumsum(0) - 1
+        with nullcontext() if every else ending_at(model, keep, tokens):
+            out = model(
+                input_ids=ids, position_ids=positions[None], past_key_values=cache, use_cache=True, logits_to_keep=0 if every else keep
+            )
         logits.append(out.logits[0])
         first = end
     return torch.cat(logits)
