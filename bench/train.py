@@ -204,6 +204,7 @@ def trl_trainer(spec: TaskSpec, rows: list[Example], attention: str = "sdpa", **
     """TRL on the token ids that we train on; whatever is not named is its default."""
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar as quietly
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     quietly()
@@ -221,6 +222,7 @@ def trl_trainer(spec: TaskSpec, rows: list[Example], attention: str = "sdpa", **
     lora = LoraConfig(r=PARAMS.r, lora_alpha=PARAMS.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     tokenizer = load_tokenizer(Path(spec.base_model_id))
     trainer = SFTTrainer(model, args=config, train_dataset=Dataset.from_list(data), processing_class=tokenizer, peft_config=lora)
+    trainer.remove_callback(PrinterCallback)
     torch.set_num_threads(1)
     return lambda: trainer.train().training_loss
 
