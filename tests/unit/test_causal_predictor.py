@@ -83,6 +83,13 @@ def test_an_answer_that_the_budget_cuts_says_so(base):
         assert answer.tokens_out == 4
 
 
+def test_an_answer_that_the_budget_cuts_in_its_forced_end_says_so_too(base):
+    whole = predictor(base).predict(INPUTS[:1])[0].tokens_out
+    cut = [predictor(base, max_new_tokens=limit).predict(INPUTS[:1])[0] for limit in range(whole - 4, whole + 1)]
+    assert [answer.finish_reason for answer in cut] == ["length"] * 4 + ["stop"]
+    assert json.loads(cut[-1].text)
+
+
 def test_an_input_that_does_not_fit_the_context_is_not_cut_but_reported(base):
     short, long = predictor(base).predict([INPUTS[0], "word " * 2000])
     assert short.finish_reason == "stop"
