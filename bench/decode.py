@@ -50,7 +50,7 @@ SCHEMA: dict[str, Any] = {
 INSTRUCTION = f"""Read the customer's message and answer with one line of JSON with these fields:
 {json.dumps(SCHEMA["properties"])}
 billing: payments and invoices. delivery: parcels on their way. items is 1 when the message does not say how many.
-Copy the order id from the message, letter by letter.
+Copy the order id from the message, letter by letter; add nothing else.
 
 Message:
 """

@@ -130,8 +130,10 @@ class RowCache(Cache):
         any other attention fails instead of answering wrongly."""
         if layer_idx not in self._stores:
             rows, slots = self.size
-            own = [s.new_zeros(rows, s.shape[1], slots, s.shape[3]) for s in (key_states, value_states)]
-            self._stores[layer_idx] = Store(self, self._prefix[layer_idx] if self._prefix else None, (own[0], own[1]))
+            keys = key_states.new_empty(rows, key_states.shape[1], slots, key_states.shape[3])
+            # A slot that a row has not written yet weighs nothing, but nothing times what memory happens to hold may be no number.
+            values = value_states.new_zeros(rows, value_states.shape[1], slots, value_states.shape[3])
+            self._stores[layer_idx] = Store(self, self._prefix[layer_idx] if self._prefix else None, (keys, values))
         store = self._stores[layer_idx]
         for tensor, states in zip(store.own, (key_states, value_states), strict=True):
             tensor[self._rows, :, self._slots] = states[0].transpose(0, 1)
