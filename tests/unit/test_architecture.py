@@ -22,7 +22,7 @@ MAY_IMPORT_DAGSTER = {
     "pp_resources/dagster_resources.py",
     "pp_resources/instance.py",
 }
-HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "matplotlib", "datasets", "sentence_transformers", "optuna"}
+HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "numba", "matplotlib", "datasets", "optuna"}
 
 
 def sources() -> list[Path]:
