@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -23,9 +24,11 @@ _DEFAULTS = {
 
 
 def quiet_environment() -> None:
-    """Set what libraries read when they are imported; what the user has set stays."""
+    """Set what libraries read when they are imported; what the user has set stays. Their warnings say nothing to who runs a command."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def log_to_file(settings: Settings) -> Path:
