@@ -15,8 +15,8 @@ class EncoderParams:
     r: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    lr: float = 2e-3
-    head_lr: float = 1e-3
+    lr: float = 1e-3
+    head_lr: float = 2e-3
     epochs: int = 12
     least_epochs: int = 3
     max_steps: int = 1400
