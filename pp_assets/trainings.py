@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pp_assets.task.spec import Task
     from pp_assets.training.recipes import Recipe
     from pp_assets.training.run import Run
+    from pp_resources.tracker import Run as TrackedRun
 
 
 def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
@@ -38,16 +40,17 @@ def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
             run.params(asdict(recipe.params))
             run.params({"train_rows": len(rows.train), "generated_rows": len(rows.generated), "val_rows": len(rows.val)})
             run.tags({"pp.task_digest": task.digest, **{f"pp.input.{k}": v for k, v in inputs.items()}})
-
-            def on_metrics(values: Mapping[str, Any]) -> None:
-                run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
-
-            metadata = train(training, out, work=work, on_metrics=on_metrics)
+            metadata = train(training, out, work=work, on_metrics=partial(log_metrics, run))
             run.summary({f"train.{k}": v for k, v in metadata.items()})
             run.file(out / "training.json", "training")
             return {**metadata, "train_rows": len(rows.train), "generated_rows": len(rows.generated), "mlflow": run.where}
 
     return p.store.produce(stages.ADAPTERS, f"{name}/{variant}", inputs, build)
+
+
+def log_metrics(run: "TrackedRun", values: Mapping[str, Any]) -> None:
+    """What a trainer says of a step or an epoch, on the run of the training."""
+    run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
 
 
 def training_inputs(task: "Task", recipe: "Recipe", rows: "Training") -> dict[str, str]:

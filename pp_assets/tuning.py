@@ -18,7 +18,7 @@ from pp_assets.training.overrides import recipe_of, with_params
 from pp_assets.training.recipes import Recipe, get_recipe
 from pp_assets.training.search import Budget, Report, Search, Stopped, Trial, corrected_gain
 from pp_assets.training.space import Range, as_params, space_of, start_of
-from pp_assets.trainings import new_run, refuse_leaks, training_inputs
+from pp_assets.trainings import log_metrics, new_run, refuse_leaks, training_inputs
 from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
@@ -85,7 +85,7 @@ def _train(p: "Pipeline", task: "Task", recipe: Recipe, rows: Any, report: Repor
         training = new_run(task, recipe, rows, p.settings.threads)
 
         def on_metrics(values: Mapping[str, Any]) -> None:
-            run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
+            log_metrics(run, values)
             if "val_loss" in values:
                 report(values, training.epochs)
 

@@ -75,7 +75,7 @@ class ArtifactStore:
                 write_manifest(work, kind=kind, key=key, inputs=inputs, metadata=metadata)
                 work.chmod(0o755)
                 work.rename(target)
-                _sync(home)
+                sync(home)
             except BaseException:
                 shutil.rmtree(work, ignore_errors=True)
                 raise
@@ -125,7 +125,7 @@ def write_manifest(folder: Path, *, kind: str, key: str, inputs: Mapping[str, st
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         files[path.relative_to(folder).as_posix()] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-        _sync(path)
+        sync(path)
     manifest = {
         "manifest_version": 1,
         "kind": kind,
@@ -166,10 +166,11 @@ def write_atomic(path: Path, text: str) -> None:
     written = Path(name)
     written.chmod(0o644)
     written.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the list of names in a folder, on the disk before going on."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

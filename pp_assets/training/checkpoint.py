@@ -5,7 +5,6 @@ A checkpoint is written beside its final name and renamed, so that a kill leaves
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from pp_resources.artifacts import sync
 
 
 def save_checkpoint(
@@ -35,10 +36,10 @@ def save_checkpoint(
     save_file(packed, work / "tensors.safetensors")
     (work / "state.json").write_text(json.dumps({"step": step, "param_groups": groups, "state": state}))
     for path in work.iterdir():
-        _sync(path)
+        sync(path)
     shutil.rmtree(target, ignore_errors=True)
     work.rename(target)
-    _sync(home)
+    sync(home)
     for old in home.glob("step-*"):
         if old != target:
             shutil.rmtree(old)
@@ -67,11 +68,3 @@ def load_checkpoint(
         optimizer.load_state_dict({"state": state, "param_groups": meta["param_groups"][name]})
     torch.set_rng_state(packed["random"])
     return meta["step"], {key.removeprefix("model/"): value for key, value in packed.items() if key.startswith("model/")}, meta["state"]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

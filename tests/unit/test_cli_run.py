@@ -1,26 +1,13 @@
 """A whole run through the command line on a small task: computed once, then unchanged, then asked, verified and listed."""
 
 import json
-import os
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_line import command_line
 from small_task import write_task
 
-from pp_gateway.cli import main
-
 STAGES = ["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines", "adapter", "eval_report", "package", "leaderboard"]
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    """Run one command on the installation of this module; what libraries write to the terminal behind our back is seen, too."""
-    os.environ.update(PP_HOME=str(home / "pp"), PP_TASKS=str(home / "tasks"))
-
-    def call(*arguments: str) -> Said:
-        capfd.readouterr()
-        code = main(arguments)
-        return Said(code, *capfd.readouterr())
-
-    return call
+    return command_line(home, capfd)
 
 
 def test_a_run_shows_its_stages_then_the_table_and_the_package(pp, home: Path) -> None:
@@ -95,7 +74,7 @@ def test_a_package_answers_lines_and_a_bad_line_does_not_end_it(pp, tmp_path: Pa
     lines.write_bytes(b"my card was charged again, order A-1234\n\nbad \xff byte\r\nthe parcel never came")
     said = pp("predict", "alpha/encoder-frozen", str(lines))
     assert said.code == 0
-    records = [json.loads(line) for line in said.out.splitlines()]
+    records = said.lines
     assert [record["valid"] for record in records] == [True, False, False, True]
     assert records[0]["output"].keys() == {"kind", "order"} and "not UTF-8" in records[2]["error"]
     assert said.err == "4 lines, 2 without a valid answer\n"

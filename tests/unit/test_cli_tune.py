@@ -1,11 +1,10 @@
 """`pp tune` on a small task: real trainings, one MLflow run each, no test row, and settings that `pp train` then uses."""
 
 import json
-import os
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_line import Said, command_line, use_installation
 from small_task import write_task
 from test_encoder_tokens import tiny_encoder
 
@@ -16,22 +15,11 @@ from pp_assets.task.examples import count_test_openings
 from pp_assets.task.spec import load_task
 from pp_assets.trainings import training_inputs
 from pp_assets.tuning import untuned
-from pp_gateway.cli import main
 from pp_resources.settings import Settings
 from pp_resources.tracking import open_tracker
 
 # Few steps a trial; what lies outside of the search space stays as the task says.
 SHORT = "params:\n  encoder-frozen: {max_steps: 12, least_epochs: 2}  # short"
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +31,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(root: Path) -> Settings:
-    os.environ.update(PP_HOME=str(root / "pp"), PP_TASKS=str(root / "tasks"))
+    use_installation(root)
     return Settings.from_env()
 
 
 @pytest.fixture
-def pp(settings: Settings, capfd: pytest.CaptureFixture[str]):
-    def call(*arguments: str) -> Said:
-        capfd.readouterr()
-        return Said(main(arguments), *capfd.readouterr())
-
-    return call
+def pp(root: Path, capfd: pytest.CaptureFixture[str]):
+    return command_line(root, capfd)
 
 
 def tune(pp, *more: str) -> Said:
