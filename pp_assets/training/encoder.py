@@ -3,13 +3,11 @@
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -18,6 +16,7 @@ from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.calibrate import Judged, calibrate
 from pp_assets.training.hardware import has_bf16
+from pp_assets.training.lora_linear import fuse
 from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
@@ -76,7 +75,7 @@ class EncoderRun(Run):
         heads = {f"heads.{n}": w for n, w in self.heads.named_parameters()}
         groups.append({"params": list(heads.values()), "peak": self.params.head_lr})
         self.weights |= heads
-        self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay, fused=True)
         self.initial_sha256 = self.weights_sha256()
         self.batch_size = self.params.batch_size
         if math.ceil(len(self.rows) / self.batch_size) * self.params.epochs > self.params.max_steps:
@@ -209,7 +208,9 @@ class EncoderRun(Run):
         config = LoraConfig(
             r=p.r, lora_alpha=p.alpha, lora_dropout=p.dropout, target_modules="all-linear", exclude_modules=r".*pooler.*", bias="none"
         )
-        return get_peft_model(encoder, config)
+        model = get_peft_model(encoder, config)
+        fuse(model)
+        return model
 
     def _states(self, rows: Sequence[Encoded], cached: list[Tensor] | None) -> tuple[Tensor, Batch]:
         """Token states of these rows, padded: those given, or from the encoder."""
@@ -219,9 +220,7 @@ class EncoderRun(Run):
         return token_states(self._forward, rows, batch, self.tokenizer.pad_token_id or 0, self._max_tokens), batch
 
     def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        # peft would cast every input up to the adapter's fp32 only for autocast to cast it down again.
-        casting = disable_input_dtype_casting(self.encoder) if self.bf16 and not self.frozen else nullcontext()
-        with casting, torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
     def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], words: Tensor) -> Tensor:

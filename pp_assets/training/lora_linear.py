@@ -37,11 +37,19 @@ def with_lora(base: Any, params: CausalParams, where: str) -> Any:
         raise UserError(
             f"no LoRA can be put on the base: {reason}", where=where, how="set targets to all-linear, or to a pattern of names"
         ) from error
-    end = re.compile(rf".*\.{base.config.get_text_config().num_hidden_layers - 1}\.(self_attn\.[qo]_proj|mlp\.(gate|up|down)_proj)")
-    for name, module in model.named_modules():
-        if type(module) is Linear and not module.lora_variant and type(module.base_layer) is torch.nn.Linear and not params.dropout:
-            module.forward = _fast(module, module.forward, at_end=bool(end.fullmatch(name)))  # type: ignore[method-assign]
+    last = base.config.get_text_config().num_hidden_layers - 1
+    fuse(model, rf".*\.{last}\.(self_attn\.[qo]_proj|mlp\.(gate|up|down)_proj)")
     return model
+
+
+def fuse(model: Any, at_end: str = "") -> None:
+    """Let the plain LoRA layers of a peft model (no dropout, no variant such as DoRA) compute by the step below; those whose name matches
+    `at_end` compute only the tokens that are asked for."""
+    end = re.compile(at_end)
+    for name, module in model.named_modules():
+        plain = type(module) is Linear and not module.lora_variant and type(module.base_layer) is torch.nn.Linear
+        if plain and all(isinstance(dropout, torch.nn.Identity) for dropout in module.lora_dropout.values()):
+            module.forward = _fast(module, module.forward, at_end=bool(end.fullmatch(name)))
 
 
 class _LoraLinear(torch.autograd.Function):
