@@ -30,14 +30,22 @@ class Package:
     inputs: Validator
     outputs: Validator
 
-    def answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """One record a text: {input_text, output, valid, confidence, latency_ms}; `error` or `warning` where there is something to say.
+    def answer(self, texts: Sequence[str], *, distributions: bool = False) -> list[dict[str, Any]]:
+        """One record a text: {input_text, output, valid, confidence, fields, latency_ms}; `error` or `warning` where there is something to
+        say.
 
-        `output` is the parsed JSON, None when the answer is none. A text that is no input of this task gets an error record.
+        `output` is the parsed JSON, None when the answer is none; `fields` the confidence of each field by dotted path. With
+        `distributions` also `choices`: by path of each field with listed values a list of {value, probability}, the likeliest first. A
+        text that is no input of this task gets an error record, in which both are empty.
         """
         wrong = [self._refused(text) for text in texts]
-        answers = iter(self.predictor.predict([text for text, why in zip(texts, wrong) if why is None]))
-        return [_error(text, why) if why is not None else self._record(text, next(answers)) for text, why in zip(texts, wrong)]
+        asked = [text for text, why in zip(texts, wrong) if why is None]
+        answers = iter(self.predictor.predict(asked, distributions=distributions))
+        records = [_error(text, why) if why is not None else self._record(text, next(answers)) for text, why in zip(texts, wrong)]
+        if not distributions:
+            for record in records:
+                del record["choices"]
+        return records
 
     def _refused(self, text: str) -> str | None:
         limit = self.spec.limits.max_input_chars
@@ -53,7 +61,7 @@ class Package:
         return f"the input breaks the task's input schema: {problem.message[:300]}" if problem else None
 
     def _record(self, text: str, answer: Prediction) -> dict[str, Any]:
-        record = {"input_text": text, "output": None, "valid": False, "confidence": None, "latency_ms": round(answer.latency_ms, 3)}
+        record = _blank(text) | {"latency_ms": round(answer.latency_ms, 3)}
         try:
             record["output"] = strict_json(answer.text)
         except ValueError as error:
@@ -61,6 +69,11 @@ class Package:
             why = "the input is too long for the model, or its answer was cut off" if cut else f"the answer is not JSON ({error})"
             return {**record, "error": why, "answer": answer.text}
         record["confidence"] = None if answer.confidence is None else round(answer.confidence, 6)
+        record["fields"] = {path: round(p, 6) for path, p in answer.fields.items()}
+        record["choices"] = {
+            path: [{"value": choice.value, "probability": round(choice.probability, 6)} for choice in among]
+            for path, among in answer.choices.items()
+        }
         problem = next(self.outputs.iter_errors(record["output"]), None)
         if problem:
             return {**record, "error": f"the answer breaks the schema: {problem.json_path}: {problem.message[:300]}"}
@@ -88,13 +101,15 @@ def open_package(path: Path, *, threads: int | None = None) -> Package:
     return Package(path, spec, predictor, output_validator(spec.io_schema.input), output_validator(spec.output_schema))
 
 
-def predict_package(path: Path, lines: Iterable[str], *, threads: int | None = None, batch_size: int = BATCH) -> Iterator[dict[str, Any]]:
+def predict_package(
+    path: Path, lines: Iterable[str], *, threads: int | None = None, batch_size: int = BATCH, distributions: bool = False
+) -> Iterator[dict[str, Any]]:
     """Answer lines as they come, `batch_size` at a time, in order; records as `Package.answer`. A bad line never ends the stream.
 
     The package is loaded, and may be refused with a UserError, before the first line is read.
     """
     package = open_package(path, threads=threads)
-    return _stream(package, iter(lines), batch_size)
+    return _stream(package, iter(lines), batch_size, distributions)
 
 
 def record_text(record: dict[str, Any]) -> str:
@@ -107,10 +122,15 @@ def record_text(record: dict[str, Any]) -> str:
     return text
 
 
-def _stream(package: Package, lines: Iterator[str], batch_size: int) -> Iterator[dict[str, Any]]:
+def _stream(package: Package, lines: Iterator[str], batch_size: int, distributions: bool) -> Iterator[dict[str, Any]]:
     while batch := list(islice(lines, batch_size)):
-        yield from package.answer([line.removesuffix("\n").removesuffix("\r") for line in batch])
+        yield from package.answer([line.removesuffix("\n").removesuffix("\r") for line in batch], distributions=distributions)
 
 
 def _error(text: str, why: str) -> dict[str, Any]:
-    return {"input_text": text[:1000], "output": None, "valid": False, "confidence": None, "latency_ms": 0.0, "error": why}
+    return {**_blank(text[:1000]), "error": why}
+
+
+def _blank(text: str) -> dict[str, Any]:
+    """All that a record has but its last word, `error` or `warning`."""
+    return {"input_text": text, "output": None, "valid": False, "confidence": None, "fields": {}, "choices": {}, "latency_ms": 0.0}

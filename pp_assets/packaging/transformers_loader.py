@@ -1,6 +1,6 @@
 """Answer lines of text with this package, one JSON record a line:
 
-    python deploy/transformers_loader.py [--base FOLDER] < lines.txt
+    python deploy/transformers_loader.py [--base FOLDER] [--distributions] < lines.txt
 
 or from Python: ``from transformers_loader import load, predict`` (Python then leaves a __pycache__, which `pp package verify` will name).
 With promptprecision installed the package's own predictor answers, as it was evaluated. Without it a causal adapter runs on plain
@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ Answer = Callable[[list[str]], list[dict[str, Any]]]
 
 
 @lru_cache(maxsize=1)
-def load(base: str | None = None) -> Answer:
-    """A function from texts to records {input_text, output, valid, confidence, latency_ms}.
+def load(base: str | None = None, distributions: bool = False) -> Answer:
+    """A function from texts to records {input_text, output, valid, confidence, fields, latency_ms}; with `distributions` also `choices`.
 
-    `base` is the folder of the base model; with it, plain transformers is used.
+    `base` is the folder of the base model; with it, plain transformers is used, which knows no confidences and no distributions.
     """
     if base is None:
         try:
@@ -33,7 +33,9 @@ def load(base: str | None = None) -> Answer:
         except ImportError:
             pass
         else:
-            return open_package(FOLDER).answer  # type: ignore[return-value]
+            return partial(open_package(FOLDER).answer, distributions=distributions)
+    if distributions:
+        raise RuntimeError("distributions need promptprecision (pip install promptprecision), and no --base")
     return _plain(base)
 
 
@@ -79,7 +81,7 @@ def _plain(base: str | None) -> Answer:
             output, problem = None, f"the answer is not JSON ({error})"
         else:
             problem = outputs(output)
-        record = {"input_text": text, "output": output, "valid": not problem, "confidence": None, "latency_ms": latency}
+        record = {"input_text": text, "output": output, "valid": not problem, "confidence": None, "fields": {}, "latency_ms": latency}
         return {**record, "error": problem, "answer": said} if problem else record
 
     return lambda texts: [answer_one(text) for text in texts]
@@ -108,7 +110,8 @@ def _validator() -> Callable[[Any], str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Answer lines of text, one JSON record a line.")
     parser.add_argument("--base", help="folder of the base model; uses plain transformers and peft, without promptprecision")
-    answer = load(parser.parse_args().base)
+    parser.add_argument("--distributions", action="store_true", help="add the probability of every listed value of a field")
+    answer = load(**vars(parser.parse_args()))
     for line in sys.stdin:
         text = line.rstrip("\r\n")
         if text.strip():

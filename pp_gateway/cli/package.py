@@ -96,10 +96,17 @@ def predict(
     package: PackageArgument,
     file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="Text, one input a line; - is standard input.")] = "-",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Lines to answer at once. Default: 32, 1 on a terminal.")] = None,
+    distributions: Annotated[
+        bool, typer.Option("--distributions", help="Add to each record the probability of every listed value.")
+    ] = False,
     threads: Threads = None,
     as_json: JsonFlag = False,  # noqa: ARG001
 ) -> None:
     """Answer lines of text, one JSON record a line (with or without --json).
+
+    A record has the output, whether it is valid, its confidence, and in "fields" that of each field. With --distributions it has "choices",
+    too: for each field with an enum or a boolean {"value", "probability"} of all its values, the likeliest first; from an encoder also for an
+    array of enums, where each probability is that of being in it.
 
     A line that cannot be answered gets a record with its error; the others are answered all the same.
 
@@ -108,6 +115,8 @@ def predict(
         echo "Where is my parcel?" | pp predict support-triage/encoder-lora
 
         pp predict path/to/package messages.txt > answers.jsonl
+
+        pp predict support-triage/encoder-lora messages.txt --distributions | jq -c '.choices.team[:3]'
     """
     from pp_assets.packaging.predict import BATCH, predict_package, record_text
 
@@ -116,7 +125,7 @@ def predict(
     with _lines(file) as lines:
         size = batch_size or (1 if lines.isatty() else BATCH)
         total = wrong = 0
-        for record in predict_package(folder, lines, threads=threads, batch_size=size):
+        for record in predict_package(folder, lines, threads=threads, batch_size=size, distributions=distributions):
             total, wrong = total + 1, wrong + (not record["valid"])
             sys.stdout.write(record_text(record) + "\n")
             if lines.isatty():

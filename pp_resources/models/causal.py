@@ -17,7 +17,7 @@ from pp_resources.models.causal_fields import field_confidence
 from pp_resources.models.causal_grammar import Grammar
 from pp_resources.models.causal_plain import decode_plainly, shares_prefix
 from pp_resources.models.causal_prompt import Prompt, PromptEncoder
-from pp_resources.models.interface import Prediction
+from pp_resources.models.interface import Choice, Prediction
 from pp_resources.progress import steps
 
 DEFAULT_BUDGET = 256
@@ -127,7 +127,7 @@ class CausalPredictor:
             self.keep_prefix()
         return decode(self.model, self._prefix, suffixes, rules, self.batch_size)
 
-    def _choices(self, suffix: list[int], said: Prediction) -> dict[str, dict[str, float]]:
+    def _choices(self, suffix: list[int], said: Prediction) -> dict[str, list[Choice]]:
         if self._prefix is None:
             how = "use another base model"
             raise UserError("distributions need an architecture that can share a prefix", where=self.name, how=how)

@@ -1,6 +1,7 @@
 """A whole run through the command line on a small task: computed once, then unchanged, then asked, verified and listed."""
 
 import json
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -77,10 +78,20 @@ def test_a_package_answers_lines_and_a_bad_line_does_not_end_it(pp, tmp_path: Pa
     records = said.lines
     assert [record["valid"] for record in records] == [True, False, False, True]
     assert records[0]["output"].keys() == {"kind", "order"} and "not UTF-8" in records[2]["error"]
-    assert said.err == "4 lines, 2 without a valid answer\n"
+    assert said.err == "4 lines, 2 without a valid answer\n" and list(records[0]["fields"]) == ["kind", "order"]
+    asked = pp("predict", "alpha/encoder-frozen", str(lines), "--distributions", "--json")
+    assert asked.code == 0 and [sorted(record["choices"]) for record in asked.lines] == [["kind"], [], [], ["kind"]]
+    assert [{**r, "choices": 0, "latency_ms": 0} for r in asked.lines] == [{**r, "choices": 0, "latency_ms": 0} for r in records]
+    assert {choice["value"] for choice in asked.lines[0]["choices"]["kind"]} == {"billing", "delivery", "returns"}
     assert pp("predict", "alpha/encoder-frozen", str(tmp_path / "none.txt")).err.endswith(
         "none.txt: no such file; give a text file, or - for standard input\n"
     )
+
+
+def test_a_package_answers_standard_input(pp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"where is the driver\n")))
+    (record,) = pp("predict", "alpha/encoder-frozen", "--distributions").lines
+    assert record["input_text"] == "where is the driver" and record["choices"]["kind"][0]["value"] == record["output"]["kind"]
 
 
 def test_a_package_is_verified_and_a_changed_byte_is_named(pp) -> None:

@@ -55,6 +55,17 @@ def test_the_loader_answers_lines_like_the_evaluation_did():
     assert records[3] == {"input_text": "", "output": None, "valid": False, "error": "the input is empty"}
 
 
+def test_the_loader_gives_distributions_where_the_project_is_installed(tmp_path):
+    folder = package("encoder-lora").path
+    text = golden(folder)[0]["input_text"]
+    done = run(folder, "deploy/transformers_loader.py", "--distributions", lines=[text])
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["choices"]["topic"][0]["value"] == record["output"]["topic"] and record["fields"]["topic"] > 0
+    done = run(package("lora-r8").path, "-c", HIDDEN, "deploy/transformers_loader.py", "--distributions", lines=[text])
+    assert done.returncode == 1 and "distributions need promptprecision" in done.stderr
+
+
 def test_the_loader_of_an_encoder_can_be_imported():
     code = "import sys; sys.path.insert(0, 'deploy'); import transformers_loader as t; print(t.predict(sys.argv[1])['output'])"
     line = golden(package("encoder-lora").path)[0]

@@ -1,5 +1,7 @@
 import json
+import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from transformers import AutoModel
 from pp_resources.models.encoder.compile import compile_schema
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
+from pp_resources.models.interface import ranked
 
 SCHEMA = {
     "type": "object",
@@ -100,7 +103,17 @@ def test_nothing_asked_is_nothing_answered_and_an_empty_text_is_answered(predict
 def test_the_probability_of_every_listed_value_is_given_where_asked_for(predictor):
     assert all(answer.choices == {} for answer in predictor.predict(TEXTS))
     for answer in predictor.predict(TEXTS, distributions=True):
-        assert answer.choices.keys() == {"intent"}
+        said = json.loads(answer.text)
+        assert list(answer.choices) == ["intent", "topics"]
         among = answer.choices["intent"]
-        assert list(among) == ["a", "b", "c"] and sum(among.values()) == pytest.approx(1)
-        assert among[json.loads(answer.text)["intent"]] == max(among.values()) == pytest.approx(answer.fields["intent"])
+        assert {value for value, _ in among} == {"a", "b", "c"} and sum(p for _, p in among) == pytest.approx(1)
+        assert among[0] == (said["intent"], pytest.approx(answer.fields["intent"]))
+        topics = answer.choices["topics"]
+        assert {value for value, p in topics if p > 0.5} == {*said["topics"]}
+        assert math.prod(max(p, 1 - p) for _, p in topics) == pytest.approx(answer.fields["topics"])
+        assert all(one.probability >= other.probability for one, other in pairwise([*among]))
+
+
+def test_equal_probabilities_keep_the_order_of_the_schema_and_true_is_not_one():
+    assert ranked([1, True, "1", None], [0.25, 0.25, 0.3, 0.2]) == [("1", 0.3), (1, 0.25), (True, 0.25), (None, 0.2)]
+    assert [type(choice.value) for choice in ranked([1, True], [0.5, 0.5])] == [int, bool]

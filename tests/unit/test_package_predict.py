@@ -32,15 +32,38 @@ def test_records_come_in_order_and_a_bad_line_never_ends_the_stream():
     ]
     good = [records[0], records[5]]
     assert all(r["valid"] and r["output"].keys() == {"topic", "order", "angry"} and 0 < r["confidence"] <= 1 for r in good)
-    assert all(set(r) == {"input_text", "output", "valid", "confidence", "latency_ms"} and r["latency_ms"] > 0 for r in good)
+    assert all(set(r) == {"input_text", "output", "valid", "confidence", "fields", "latency_ms"} and r["latency_ms"] > 0 for r in good)
+    assert all(list(r["fields"]) == ["topic", "order", "angry"] and min(r["fields"].values()) >= 0 for r in good)
     assert [r["error"] for r in records[1:5]] == [
         "the input is empty",
         "the input has 201 characters, more than the task's limit of 200",
         "the input breaks the task's input schema: 'forbidden words' should not be valid under {'pattern': '^forbidden'}",
         "the input is not UTF-8 text (character 5)",
     ]
-    assert all(not r["valid"] and r["output"] is None for r in records[1:5])
+    assert all(not r["valid"] and r["output"] is None and r["fields"] == {} for r in records[1:5])
     assert [json.loads(record_text(r)) for r in records] == records and all("\n" not in record_text(r) for r in records)
+
+
+@pytest.mark.parametrize("variant", ["encoder-lora", "lora-r8"])
+def test_every_listed_value_has_its_probability_where_asked_for(variant):
+    folder, lines = package(variant).path, ["please refund me for order A7", "", "where is it"]
+    plain = list(predict_package(folder, lines, threads=2))
+    records = list(predict_package(folder, lines, threads=2, distributions=True))
+    for record, other in zip(records, plain):
+        choices = record.pop("choices")
+        assert {**record, "latency_ms": 0} == {**other, "latency_ms": 0}
+        if "error" in record:
+            assert choices == {}
+            continue
+        assert list(choices) == ["topic", "angry"], "the string has no listed values"
+        assert {c["value"] for c in choices["topic"]} == {"refund", "delivery", "login"}
+        assert [c["value"] for c in choices["angry"]] in ([True, False], [False, True])
+        for path, among in choices.items():
+            said = [c["probability"] for c in among]
+            assert said == sorted(said, reverse=True) and sum(said) == pytest.approx(1, abs=1e-5)
+            if variant == "encoder-lora":
+                assert (among[0]["value"], said[0]) == (record["output"][path], pytest.approx(record["fields"][path], abs=1e-5))
+    assert "error" in records[1] and "error" not in records[0] and "error" not in records[2]
 
 
 def test_lines_are_answered_as_they_come_and_not_all_read_first():

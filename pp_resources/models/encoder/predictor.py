@@ -20,7 +20,7 @@ from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.objects import assemble, place_of
 from pp_resources.models.encoder.tokens import Encoded, collate
 from pp_resources.models.encoder.windows import encode_long, token_states
-from pp_resources.models.interface import Prediction
+from pp_resources.models.interface import Choice, Prediction, ranked
 from pp_resources.progress import steps
 
 HEADS_JSON, HEADS_WEIGHTS = "heads.json", "heads.safetensors"
@@ -121,13 +121,14 @@ class EncoderPredictor:
         """The JSON text of an answer given by its fields."""
         return dump_output(self.schema, assemble(self.place, values))
 
-    def _choices(self, logits: Sequence[Tensor], rows: int) -> list[dict[str, dict[str, float]]]:
-        out: list[dict[str, dict[str, float]]] = [{} for _ in range(rows)]
+    def _choices(self, logits: Sequence[Tensor], rows: int) -> list[dict[str, list[Choice]]]:
+        out: list[dict[str, list[Choice]]] = [{} for _ in range(rows)]
         for head, scores in zip(self.heads.heads, logits):
-            if head.kind == "choice":
-                names = [value if isinstance(value, str) else json.dumps(value) for value in head.values]
-                for among, chances in zip(out, (scores / head.temperature).softmax(-1).tolist()):
-                    among[head.path] = dict(zip(names, chances))
+            if head.kind in ("choice", "flags"):
+                # The temperature of a list is that of all its values together.
+                chances = scores.sigmoid() if head.listing else (scores / head.temperature).softmax(-1)
+                for among, row in zip(out, chances.tolist()):
+                    among[head.path] = ranked(head.values, row)
         return out
 
     def _logits(self, rows: Sequence[Encoded]) -> list[Tensor]:
