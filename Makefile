@@ -45,8 +45,8 @@ lint: install ## Run ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-base: install ## Train the small language model that ships with the project again, into .pp/base
-	@$(BIN)/python -m bench.make_base --out .pp/base
+base: install ## Train the shipped small language model again, into .pp/base; CORPUS=folder of the texts that its card names
+	@$(BIN)/python -m bench.make_base --out .pp/base $(if $(CORPUS),--corpus '$(CORPUS)')
 
 constraints: .venv/.installed-bench ## Write what is installed to .ci/constraints.txt
 	@$(BIN)/python -m bench.licences --pins > $(PINS).new && mv $(PINS).new $(PINS)

@@ -4,7 +4,8 @@ Everything is a pure function of a `random.Random`, so that a step's batch depen
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -46,16 +47,20 @@ RULES = [
 INPUT_HEADS = ["Input:\n", "Text:\n", "Message:\n", "Message: ", "Input: ", "", "### Input\n", "Text: ", "Email:\n"]
 ANSWER_HEADS = ["JSON:\n", "Answer:\n", "Output:\n", "### Output\n", "", "Result:\n", "JSON:\n"]
 
+Row = tuple[str, str, str, str]  # before the input, input, after it (ends in a line end), answer
+
 
 @dataclass(frozen=True)
 class Task:
-    """Text before the input, text after it, and the fields; `nested` groups the keys of an inner object."""
+    """Text before the input, text after it, and the fields; `nested` groups the keys of an inner object; `filler` draws sentences that
+    say nothing that was asked."""
 
     before: str
     after: str
     fields: tuple[f.Field, ...]
     nested: tuple[str, ...]
     noise: float
+    filler: Callable[[Random], str]
 
     def draw(self, r: Random) -> tuple[str, dict[str, Any]]:
         """One (input text, answer) of this task."""
@@ -66,15 +71,15 @@ class Task:
             said += sentences
             target = answer.setdefault(self.nested[0], {}) if field.key in self.nested[1:] else answer
             target[field.key] = value
-        return write(r, said, self.noise), answer
+        return write(r, said, self.noise, self.filler), answer
 
 
-def task(r: Random, held_out: bool = False) -> Task:
-    """A new task of 1 to 6 fields; with `held_out` all copied strings are of kinds that training never sees."""
+def task(r: Random, draw_field: Callable[[Random], f.Field], filler: Callable[[Random], str]) -> Task:
+    """A new task of 1 to 5 fields."""
     used: set[str] = set()
     fields = []
     for _ in range(r.choice([1, 1, 2, 2, 2, 3, 3, 4, 5])):
-        field = one_field(r, held_out)
+        field = draw_field(r)
         second_topic = field.text.startswith("the topic") and any(x.text.startswith("the topic") for x in fields)
         if field.key not in used and not second_topic:
             used.add(field.key)
@@ -82,49 +87,33 @@ def task(r: Random, held_out: bool = False) -> Task:
     nested: tuple[str, ...] = ()
     if len(fields) >= 3 and r.random() < 0.12:
         first = r.randrange(len(fields) - 1)
-        outer = next(k for k in iter(lambda: random_key(r), None) if k not in used)
+        outer = next(k for k in iter(lambda: f.random_key(r), None) if k not in used)
         nested = (outer, *(x.key for x in fields[first : first + 2]))
     before, after = frame(r, fields, nested)
-    made = Task(before, after, tuple(fields), nested, r.choice([0.0, 0.0, 0.0, 0.05, 0.15]))
+    made = Task(before, after, tuple(fields), nested, r.choice([0.0, 0.0, 0.0, 0.05, 0.15]), filler)
     if r.random() < 0.1:
         shown = "".join(f"{text}\n{dump(answer)}\n\n" for text, answer in (made.draw(r) for _ in range(r.randint(1, 2))))
-        made = Task(f"{before}Examples:\n{shown}", after, made.fields, nested, made.noise)
+        made = replace(made, before=f"{before}Examples:\n{shown}")
     return made
 
 
-def one_field(r: Random, held_out: bool) -> f.Field:
+def one_field(r: Random, held_out: bool = False) -> f.Field:
+    """A field of any kind; with `held_out` one that copies a string of a kind that training never sees."""
     kind = r.random()
     if held_out or kind < 0.5:
         copy = r.choice(kinds.HELD_OUT if held_out else kinds.COPIES)
-        return f.copy_field(r, key_of(r, copy[0]), copy, nullable=r.random() < 0.6)
+        return f.copy_field(r, f.key_of(r, copy[0]), copy, nullable=r.random() < 0.6)
     if kind < 0.58:
         count = r.choice(kinds.COUNTS)
-        return f.count_field(key_of(r, count[0]), count, nullable=r.random() < 0.4)
+        return f.count_field(f.key_of(r, count[0]), count, nullable=r.random() < 0.4)
     if kind < 0.67:
-        return f.list_field(r, key_of(r, ["items", "list", "products", "names", "mentions", "all"]))
+        return f.list_field(r, f.key_of(r, ["items", "list", "products", "names", "mentions", "all"]))
     if kind < 0.82:
-        return f.theme_field(r, key_of(r, ["category", "topic", "label", "intent", "type", "department", "class"]), many=False)
+        return f.theme_field(r, f.key_of(r, ["category", "topic", "label", "intent", "type", "department", "class"]), many=False)
     if kind < 0.86:
-        return f.theme_field(r, key_of(r, ["topics", "tags", "labels"]), many=True)
-    rare = random_key(r) if r.random() < 0.3 else None
+        return f.theme_field(r, f.key_of(r, ["topics", "tags", "labels"]), many=True)
+    rare = f.random_key(r) if r.random() < 0.3 else None
     return f.scale_field(r, rare) if kind < 0.94 else f.flag_field(r, rare)
-
-
-def key_of(r: Random, names: list[str]) -> str:
-    return random_key(r) if r.random() < 0.3 else r.choice(names)
-
-
-def random_key(r: Random) -> str:
-    return r.choice(
-        [
-            kinds.pseudo(r),
-            kinds.pseudo(r),
-            f"{r.choice(w.NOUNS)}_{r.choice(w.NOUNS)}",
-            r.choice(w.NOUNS),
-            f"{kinds.pseudo(r)}_{r.choice(['id', 'name', 'no', 'type'])}",
-            f"{r.choice(w.NOUNS)}{r.choice(w.NOUNS).capitalize()}",
-        ]
-    )
 
 
 def frame(r: Random, fields: list[f.Field], nested: tuple[str, ...]) -> tuple[str, str]:
@@ -165,7 +154,7 @@ def type_name(field: f.Field) -> str:
 def schema(fields: list[f.Field], nested: tuple[str, ...]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for x in fields:
-        entry = dict(x.schema) if "enum" in x.schema else {**x.schema, "description": x.text}
+        entry = dict(x.schema) if "enum" in x.schema and "(" not in x.text else {**x.schema, "description": x.text}
         if x.key in nested[1:]:
             made.setdefault(nested[0], {"type": "object", "properties": {}})["properties"][x.key] = entry
         else:
@@ -173,7 +162,7 @@ def schema(fields: list[f.Field], nested: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "object", "properties": made, "required": list(made)}
 
 
-def write(r: Random, said: list[str], noise: float) -> str:
+def write(r: Random, said: list[str], noise: float, filler: Callable[[Random], str]) -> str:
     """An input text: the sentences in some order among others, with typos in a share `noise` of the words."""
     parts = [*said, *(filler(r) for _ in range(r.choice([0, 0, 0, 1, 1, 2, 4])))]
     r.shuffle(parts)
@@ -221,11 +210,11 @@ def filler(r: Random) -> str:
     return (made[0].upper() + made[1:] if r.random() < 0.8 else made) + r.choice([".", ".", ".", "!", "?", "", " ..."])
 
 
-def copy_drill(r: Random) -> tuple[str, str, str, str]:
-    """(before, input, after, answer) of the plainest copying: key and value pairs in, the asked ones out."""
+def copy_drill(r: Random) -> Row:
+    """The plainest copying: key and value pairs in, the asked ones out."""
     pairs: dict[str, str] = {}
     for _ in range(r.choice([1, 2, 2, 3, 3, 4, 6])):
-        pairs[random_key(r)] = r.choice(kinds.COPIES)[2](r)
+        pairs[f.random_key(r)] = r.choice(kinds.COPIES)[2](r)
     asked = r.sample(list(pairs), r.randint(1, len(pairs)))
     style = r.choice(["{}: {}", "{} = {}", "{} is {}", "the {} is {}"])
     text = r.choice(["\n", "; ", ". "]).join(style.format(k, v) for k, v in pairs.items())
@@ -233,11 +222,14 @@ def copy_drill(r: Random) -> tuple[str, str, str, str]:
     return before, text, "\n" + r.choice(ANSWER_HEADS), dump({k: pairs[k] for k in asked})
 
 
-def example(r: Random, drill: float, held_out: bool = False) -> tuple[str, str, str, str]:
-    """(before, input, after, answer); a share `drill` of the examples are copy drills."""
+def example(r: Random, drill: float, held_out: bool = False) -> Row:
+    """Of the kinds of values listed here; a share `drill` of the examples are copy drills."""
     if not held_out and r.random() < drill:
         return copy_drill(r)
-    made = task(r, held_out)
+    return row(r, task(r, lambda r: one_field(r, held_out), filler))
+
+
+def row(r: Random, made: Task) -> Row:
     text, answer = made.draw(r)
     return made.before, text, made.after if made.after.endswith("\n") else made.after + "\n", dump(answer)
 

@@ -28,6 +28,23 @@ class Field:
 NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
+def key_of(r: Random, names: list[str]) -> str:
+    return random_key(r) if r.random() < 0.3 else r.choice(names)
+
+
+def random_key(r: Random) -> str:
+    return r.choice(
+        [
+            pseudo(r),
+            pseudo(r),
+            f"{r.choice(w.NOUNS)}_{r.choice(w.NOUNS)}",
+            r.choice(w.NOUNS),
+            f"{pseudo(r)}_{r.choice(['id', 'name', 'no', 'type'])}",
+            f"{r.choice(w.NOUNS)}{r.choice(w.NOUNS).capitalize()}",
+        ]
+    )
+
+
 def copy_field(r: Random, key: str, kind: tuple[list[str], str, Draw, list[str]], nullable: bool) -> Field:
     names, text, draw, cues = kind
     absent = r.choice([0.2, 0.35, 0.5]) if nullable else 0.0
