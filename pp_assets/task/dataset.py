@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from pp_assets.task.dataset_report import ReportBuilder, hex16
 from pp_assets.task.examples import Example, count_test_openings, iter_split, open_test_split, read_split
 from pp_assets.task.grouping import DUPLICATE, Plan, plan_splits
-from pp_assets.task.reader import Rejected, item_id, shorten
+from pp_assets.task.lines import shorten
+from pp_assets.task.reader import Rejected, item_id
 from pp_assets.task.scan import EXTRA, Facts, scan, spooled
 from pp_assets.task.spec import Task, TaskSpec
 from pp_assets.task.splits import SPLITS

@@ -1,24 +1,22 @@
-"""Reads JSONL strictly, one line at a time: each line becomes a Row or a Rejected with its reason, none is skipped."""
+"""Checks JSONL against a task, one line at a time: each becomes a Row or a Rejected with its reason, none is skipped."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
 from jsonschema.exceptions import best_match
 
+from pp_assets.task.lines import Fault, parse_line, shorten
 from pp_assets.task.spec import TaskSpec
 from pp_assets.task.spec_file import strict_json
 from pp_resources.errors import nearest
 from pp_resources.json_schema import canonical_output, get_path, leaf_fields, mentions_verbatim, not_verbatim, output_validator
 
 FIELDS = ("input_text", "output_json", "meta", "negative_examples", "source_id")
-MAX_LINE_BYTES = 16 * 2**20
-RAW_CHARS = 2000
 _CACHED_OUTPUTS = 50_000
 _KINDS: dict[Any, str] = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
 _KINDS |= dict.fromkeys((int, float), "a number")
@@ -57,25 +55,6 @@ class Rejected:
         return orjson.dumps({name: getattr(self, name) for name in ("file", "line", "code", "field", "reason", "raw")}) + b"\n"
 
 
-class _Fault(Exception):
-    def __init__(self, code: str, field: str, reason: str) -> None:
-        self.code, self.field, self.reason = code, field, reason
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, bytes without the line end). A line beyond MAX_LINE_BYTES comes cut to one byte more than that."""
-    with path.open("rb") as handle:
-        number = 0
-        while line := handle.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                while (rest := handle.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                    pass
-            elif number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            yield number, line.rstrip(b"\r\n")
-
-
 class LineChecker:
     """Checks lines against one spec. Not for sharing between threads: it remembers outputs that were found valid."""
 
@@ -92,27 +71,27 @@ class LineChecker:
     def check(self, file: str, line: int, raw: bytes, *, to_split: bool = True) -> Row | Rejected:
         """The row of a line, or why there is none. `to_split`: the row must carry what the split strategy needs."""
         try:
-            return self._row(line, _parse(raw), to_split)
-        except _Fault as fault:
+            return self._row(line, parse_line(raw), to_split)
+        except Fault as fault:
             return Rejected(file, line, fault.code, fault.field, fault.reason, shorten(raw))
 
     def _row(self, line: int, value: Any, to_split: bool) -> Row:
         if not isinstance(value, dict):
-            raise _Fault("wrong_type", "", f"the line is {_kind(value)}, not an object")
+            raise Fault("wrong_type", "", f"the line is {_kind(value)}, not an object")
         for name in value:
             if name not in FIELDS:
-                raise _Fault("unknown_field", name, f"unknown field {name!r}; {nearest(name, FIELDS)}")
+                raise Fault("unknown_field", name, f"unknown field {name!r}; {nearest(name, FIELDS)}")
         text = self._input_text(value)
         key, output_json, output = self._checked_output(value)
         if self._verbatim:
             for path, found in not_verbatim(self._schema, output, text):
-                raise _Fault("not_verbatim", f"output_json{path[1:]}", f"{path}: {found[:80]!r} does not occur in input_text")
+                raise Fault("not_verbatim", f"output_json{path[1:]}", f"{path}: {found[:80]!r} does not occur in input_text")
         meta = _typed(value, "meta", dict, {})
         source = _typed(value, "source_id", str, None)
         if source == "":
-            raise _Fault("wrong_type", "source_id", "source_id is empty; leave it out instead")
+            raise Fault("wrong_type", "source_id", "source_id is empty; leave it out instead")
         if to_split and source is None and self._spec.eval_split.strategy == "group":
-            raise _Fault("missing_field", "source_id", "source_id is missing; eval_split.strategy 'group' needs it")
+            raise Fault("missing_field", "source_id", "source_id is missing; eval_split.strategy 'group' needs it")
         return Row(
             line=line,
             item_id=item_id(text, key),
@@ -127,30 +106,30 @@ class LineChecker:
 
     def _input_text(self, value: Mapping[str, Any]) -> str:
         if "input_text" not in value:
-            raise _Fault("missing_field", "input_text", "input_text is missing")
+            raise Fault("missing_field", "input_text", "input_text is missing")
         text: str = _typed(value, "input_text", str, "")
         if not text.strip():
-            raise _Fault("empty_input", "input_text", "input_text is empty")
+            raise Fault("empty_input", "input_text", "input_text is empty")
         limit = self._spec.limits.max_input_chars
         if len(text) > limit:
-            raise _Fault("too_long", "input_text", f"input_text has {len(text)} characters, limits.max_input_chars is {limit}")
+            raise Fault("too_long", "input_text", f"input_text has {len(text)} characters, limits.max_input_chars is {limit}")
         if self._input is not None and (error := best_match(self._input.iter_errors(text))) is not None:
-            raise _Fault("input_schema", "input_text", f"input_text: {error.message[:300]}")
+            raise Fault("input_schema", "input_text", f"input_text: {error.message[:300]}")
         return text
 
     def _checked_output(self, value: Mapping[str, Any]) -> tuple[bytes, str, dict[str, Any]]:
         """(canonical bytes with sorted keys, canonical text in schema order, the object), valid under the output schema."""
         if "output_json" not in value:
-            raise _Fault("missing_field", "output_json", "output_json is missing")
+            raise Fault("missing_field", "output_json", "output_json is missing")
         given = value["output_json"]
         if isinstance(given, str):
             # Some exports hold the object as JSON text: the same strict reading applies to it.
             try:
                 given = strict_json(given)
             except (ValueError, RecursionError) as error:
-                raise _Fault("invalid_json", "output_json", f"output_json is text that is not JSON: {error}") from error
+                raise Fault("invalid_json", "output_json", f"output_json is text that is not JSON: {error}") from error
         if not isinstance(given, dict):
-            raise _Fault("wrong_type", "output_json", f"output_json is {_kind(given)}, not an object")
+            raise Fault("wrong_type", "output_json", f"output_json is {_kind(given)}, not an object")
         seen = _dump(given, "output_json")
         if (known := self._valid.get(seen)) is not None:
             output_json, output = known
@@ -173,7 +152,7 @@ class LineChecker:
         hint = ""
         if error.validator == "enum" and isinstance(error.instance, str) and isinstance(error.validator_value, list):
             hint = f"; {nearest(error.instance, [v for v in error.validator_value if isinstance(v, str)])}"
-        raise _Fault("schema", f"output_json{error.json_path[1:]}", f"{error.json_path}: {error.message[:300]}{hint}")
+        raise Fault("schema", f"output_json{error.json_path[1:]}", f"{error.json_path}: {error.message[:300]}{hint}")
 
     def _negatives(self, value: Mapping[str, Any], output: dict[str, Any]) -> str | None:
         given = _typed(value, "negative_examples", list, None)
@@ -182,10 +161,10 @@ class LineChecker:
         found = []
         for i, negative in enumerate(given):
             if not isinstance(negative, dict | str):
-                raise _Fault("wrong_type", f"negative_examples[{i}]", f"a negative example is {_kind(negative)}, not an object or text")
+                raise Fault("wrong_type", f"negative_examples[{i}]", f"a negative example is {_kind(negative)}, not an object or text")
             wrong = canonical_output(self._schema, negative)
             if wrong == output:
-                raise _Fault("schema", f"negative_examples[{i}]", "a negative example equals output_json")
+                raise Fault("schema", f"negative_examples[{i}]", "a negative example equals output_json")
             found.append(wrong)
         return _dump(found, "negative_examples").decode()
 
@@ -194,11 +173,11 @@ class LineChecker:
         if key is None:
             return 0.0
         if key not in meta:
-            raise _Fault("missing_field", f"meta.{key}", f"meta.{key} is missing; eval_split.strategy 'time' needs it")
+            raise Fault("missing_field", f"meta.{key}", f"meta.{key} is missing; eval_split.strategy 'time' needs it")
         try:
             return _seconds(meta[key])
         except (ValueError, OverflowError) as error:
-            raise _Fault("wrong_type", f"meta.{key}", f"meta.{key}: {meta[key]!r} is neither a number nor an ISO 8601 time") from error
+            raise Fault("wrong_type", f"meta.{key}", f"meta.{key}: {meta[key]!r} is neither a number nor an ISO 8601 time") from error
 
 
 def item_id(input_text: str, output: bytes, occurrence: int = 0) -> str:
@@ -219,45 +198,20 @@ def stratify_field(spec: TaskSpec) -> str | None:
     return split.stratify_by
 
 
-def shorten(raw: bytes) -> str:
-    """The start of a line as text; bytes that are not UTF-8 are shown as \\xNN."""
-    text = raw[: RAW_CHARS * 4].decode("utf-8", "backslashreplace")
-    return text if len(text) <= RAW_CHARS and len(raw) <= RAW_CHARS * 4 else f"{text[:RAW_CHARS]}… ({len(raw)} bytes in all)"
-
-
-def _parse(raw: bytes) -> Any:
-    if len(raw) > MAX_LINE_BYTES:
-        raise _Fault("too_long", "", f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB")
-    try:
-        value = strict_json(raw.decode("utf-8"))
-        if b"\\u" in raw:  # only an escape can bring in half a surrogate pair, which is no text
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except UnicodeEncodeError as error:
-        raise _Fault("invalid_json", "", f"invalid JSON: half a surrogate pair, {error.object[error.start]!r}") from error
-    except UnicodeDecodeError as error:
-        raise _Fault("encoding", "", f"not UTF-8: byte 0x{raw[error.start]:02x} at column {error.start + 1}") from error
-    except json.JSONDecodeError as error:
-        raise _Fault("invalid_json", "", f"invalid JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        code = "duplicate_key" if "duplicate key" in str(error) else "invalid_json"
-        raise _Fault(code, "", f"invalid JSON: {'nested too deeply' if isinstance(error, RecursionError) else error}") from error
-
-
 def _typed(value: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
     found = value.get(name, default)
     if found is default or isinstance(found, kind):
         return found
     if found is None and name != "input_text":
         return default
-    raise _Fault("wrong_type", name, f"{name} is {_kind(found)}, not {_KINDS[kind]}")
+    raise Fault("wrong_type", name, f"{name} is {_kind(found)}, not {_KINDS[kind]}")
 
 
 def _dump(value: Any, field: str) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError as error:  # an integer beyond 64 bits, or half a surrogate pair in output_json given as text
-        raise _Fault("invalid_json", field, f"{field}: {error}") from error
+        raise Fault("invalid_json", field, f"{field}: {error}") from error
 
 
 def _seconds(value: Any) -> float:

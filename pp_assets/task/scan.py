@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from pp_assets.task.duplicates import BandHasher, TextSpool, normalise
-from pp_assets.task.reader import LineChecker, Rejected, Row, read_lines
+from pp_assets.task.lines import read_lines
+from pp_assets.task.reader import LineChecker, Rejected, Row
 from pp_assets.task.spec import Task, named_data_files
 from pp_assets.task.splits import SPLITS
 from pp_resources.errors import UserError, nearest

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pp_assets.task import reader
-from pp_assets.task.reader import LineChecker, Rejected, Row, item_id, read_lines
+from pp_assets.task.lines import read_lines
+from pp_assets.task.reader import LineChecker, Rejected, Row, item_id
 from pp_assets.task.spec import TaskSpec
 from pp_resources.fingerprint import digest
 
@@ -151,7 +151,7 @@ def test_an_output_that_is_valid_once_is_not_trusted_for_another_input() -> None
 def test_lines_are_numbered_and_may_end_in_any_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(b"\xef\xbb\xbf{}\r\n\n" + b"x" * 100 + b"\nlast \xe2\x80\xa8 line")
-    monkeypatch.setattr(reader, "MAX_LINE_BYTES", 40)
+    monkeypatch.setattr("pp_assets.task.lines.MAX_LINE_BYTES", 40)
     lines = list(read_lines(file))
     assert [(number, len(raw)) for number, raw in lines] == [(1, 2), (2, 0), (3, 41), (4, 13)]
     found = checker().check("a.jsonl", 3, lines[2][1])
