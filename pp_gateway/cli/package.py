@@ -104,9 +104,11 @@ def predict(
 ) -> None:
     """Answer lines of text, one JSON record a line (with or without --json).
 
-    A record has the output, whether it is valid, its confidence, and in "fields" that of each field. With --distributions it has "choices",
-    too: for each field with an enum or a boolean {"value", "probability"} of all its values, the likeliest first; from an encoder also for an
-    array of enums, where each probability is that of being in it.
+    A record has the output, whether it is valid, its confidence, and in "fields" that of each field.
+
+    --distributions adds "choices": for each field with an enum or a boolean all values with their probability, the likeliest first.
+
+    An encoder also tells for each value of an array of enums how likely it is to be in it.
 
     A line that cannot be answered gets a record with its error; the others are answered all the same.
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from pp_resources.errors import UserError
-from pp_resources.models.causal_choices import alternatives, probabilities
+from pp_resources.models.causal_choices import alternatives, choices_of, listed_values
 from pp_resources.models.causal_decode import Decoded, Rules, compute_prefix, decode
 from pp_resources.models.causal_fields import field_confidence
 from pp_resources.models.causal_grammar import Grammar
 from pp_resources.models.causal_plain import decode_plainly, shares_prefix
 from pp_resources.models.causal_prompt import Prompt, PromptEncoder
-from pp_resources.models.interface import Choice, Prediction
+from pp_resources.models.interface import Prediction
 from pp_resources.progress import steps
 
 DEFAULT_BUDGET = 256
@@ -92,7 +92,10 @@ class CausalPredictor:
 
     def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
         """One Prediction per input, in order; at most `batch_size` are decoded at a time. With `distributions` each has the `choices` of
-        its fields with listed values (behind the earlier fields as answered), at the cost of reading the values once."""
+        its fields with listed values (behind the earlier fields as answered), at the cost of reading answers and values once."""
+        if distributions and not shares_prefix(self.model):
+            how = "use another base model"
+            raise UserError("distributions need an architecture that can share a prefix", where=self.name, how=how)
         suffixes = [self.encoder.suffix_ids(text) for text in inputs]
         room = context_length(self.model) - len(self.encoder.prefix_ids) - self.max_new_tokens
         fitting = [i for i, suffix in enumerate(suffixes) if len(suffix) <= room]
@@ -105,7 +108,11 @@ class CausalPredictor:
         made = [self._prediction(decoded.get(i), len(suffix), latency) for i, suffix in enumerate(suffixes)]
         if not distributions:
             return made
-        return [replace(said, choices=self._choices(suffix, said)) for suffix, said in zip(suffixes, made, strict=True)]
+        listed = listed_values(self.schema)
+        whole = (said.text if said.finish_reason == "stop" else "" for said in made)
+        answers = [alternatives(listed, self.tokenizer, suffix, text) for suffix, text in zip(suffixes, whole, strict=True)]
+        choices = choices_of(self.model, self._prefix, answers)
+        return [replace(said, choices=among) for said, among in zip(made, choices, strict=True)]
 
     def forget_prefix(self) -> None:
         """Compute the shared prefix anew at the next call: needed after the weights have changed. An activated adapter's is the base's."""
@@ -126,15 +133,6 @@ class CausalPredictor:
         if self._prefix is None:
             self.keep_prefix()
         return decode(self.model, self._prefix, suffixes, rules, self.batch_size)
-
-    def _choices(self, suffix: list[int], said: Prediction) -> dict[str, list[Choice]]:
-        if self._prefix is None:
-            how = "use another base model"
-            raise UserError("distributions need an architecture that can share a prefix", where=self.name, how=how)
-        if said.finish_reason != "stop":
-            return {}
-        found = alternatives(self.schema, self.tokenizer, suffix, said.text)
-        return {among.path: probabilities(self.model, self._prefix, among) for among in found}
 
     def _prediction(self, answer: Decoded | None, suffix: int, latency_ms: float) -> Prediction:
         tokens_in = len(self.encoder.prefix_ids) + suffix

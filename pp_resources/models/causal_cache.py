@@ -118,9 +118,9 @@ class RowCache(Cache):
             self._hidden_prefix[window] = back >= window
         return self._hidden_prefix[window]
 
-    def move(self, source: int, target: int) -> None:
-        """Row `target` becomes what row `source` is."""
-        used = self.lengths[target] = self.lengths[source]
+    def move(self, source: int, target: int, length: int | None = None) -> None:
+        """Row `target` becomes what row `source` is, or was after its first `length` tokens."""
+        used = self.lengths[target] = self.lengths[source] if length is None else length
         for store in self._stores.values():
             for tensor in store.own:
                 tensor[target, :, :used] = tensor[source, :, :used]

@@ -144,9 +144,15 @@ def decode(model: Any, prefix: DynamicCache, suffixes: list[list[int]], rules: R
                         cache.move(len(rows), place)
 
 
-def read_rows(model: Any, cache: RowCache, chunks: list[list[int]], *, every: bool = False) -> Tensor:
-    """Feed a chunk to each row; the logits after its last token, (rows, vocabulary), or after `every` token, (tokens, vocabulary)."""
-    most, logits, first = PASS.get(model.device.type, PASS_ELSEWHERE), [], 0
+def read_rows(model: Any, cache: RowCache, chunks: list[list[int]]) -> Tensor:
+    """Feed a chunk to each row; the logits after its last token, (rows, vocabulary)."""
+    return torch.cat([*passes(model, cache, chunks)])
+
+
+def passes(model: Any, cache: RowCache, chunks: list[list[int]], *, every: bool = False) -> Iterator[Tensor]:
+    """The same in pieces, one for each forward pass; with `every` the logits after every token, (tokens, vocabulary)."""
+    # The logits of all tokens of a large pass would fill the memory where vocabularies are large.
+    most, first = PASS["cpu"] if every else PASS.get(model.device.type, PASS_ELSEWHERE), 0
     while first < len(chunks):
         end, tokens = first, 0
         while end < len(chunks) and (end == first or tokens + len(chunks[end]) <= most):
@@ -160,6 +166,5 @@ def read_rows(model: Any, cache: RowCache, chunks: list[list[int]], *, every: bo
             out = model(
                 input_ids=ids, position_ids=positions[None], past_key_values=cache, use_cache=True, logits_to_keep=0 if every else keep
             )
-        logits.append(out.logits[0])
+        yield out.logits[0]
         first = end
-    return torch.cat(logits)

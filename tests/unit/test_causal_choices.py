@@ -8,7 +8,7 @@ from causal_tiny import INPUTS, OUTPUT, write_tiny_base
 
 from pp_resources.models.bases import TINY_BASE, find_base
 from pp_resources.models.causal import CausalPredictor
-from pp_resources.models.causal_choices import alternatives
+from pp_resources.models.causal_choices import alternatives, listed_values
 from pp_resources.models.causal_prompt import Prompt
 
 PROMPT = Prompt("Answer with JSON.", "Keys: order, topic, urgent.\n\nMessage: ", "\n\nJSON:")
@@ -34,9 +34,33 @@ def test_the_values_of_a_field_share_one_probability_as_the_plain_model_would_sh
         for path, values in {"topic": ["bill", "parcel", "other"], "urgent": [True, False]}.items():
             with torch.inference_mode():
                 each = [written(made, text, answer.text, path, value) for value in values]
-            assert dict(answer.choices[path]) == pytest.approx({v: p / sum(each) for v, p in zip(values, each)}, rel=1e-3, abs=1e-6)
+            assert dict(answer.choices[path]) == pytest.approx({v: p / sum(each) for v, p in zip(values, each)}, abs=1e-5)
             assert [p for _, p in answer.choices[path]] == sorted((p for _, p in answer.choices[path]), reverse=True)
     assert all(not answer.choices for answer in made.predict(INPUTS))
+
+
+@pytest.mark.parametrize("room", [1, 700, 32768], ids=["an answer at a time", "a few", "all"])
+@pytest.mark.parametrize("name", ["llama", "mistral", "gemma2"])
+def test_answers_that_are_read_together_have_the_distributions_that_each_has_alone(name, room, tmp_path, monkeypatch):
+    made = CausalPredictor.from_base("x", write_architecture(tmp_path, name), OUTPUT, PROMPT, max_new_tokens=60)
+    texts = [*INPUTS, "", "Tell me about B7. " * 12]
+    alone = [made.predict([text], distributions=True)[0] for text in texts]
+    monkeypatch.setattr("pp_resources.models.causal_choices.ROOM", room)
+    for answer, other in zip(made.predict(texts, distributions=True), alone):
+        assert answer.text == other.text and answer.choices.keys() == other.choices.keys() == {"topic", "urgent"}
+        for path, among in answer.choices.items():
+            assert dict(among) == pytest.approx(dict(other.choices[path]), abs=1e-5)
+
+
+def test_the_values_of_all_fields_of_all_answers_take_two_passes(tmp_path):
+    made = CausalPredictor.from_base("x", write_tiny_base(tmp_path), OUTPUT, PROMPT, max_new_tokens=60)
+    made.predict(INPUTS)  # computes the prefix, and tries once whether it can be shared
+    passes = []
+    made.model.register_forward_hook(lambda *_: passes.append(1))
+    made.predict(INPUTS)
+    decoding = len(passes)
+    made.predict(INPUTS, distributions=True)
+    assert len(passes) == 2 * decoding + 2, "the answers once, and all values of all their fields once"
 
 
 def test_on_the_trained_base_the_value_that_was_said_is_the_likeliest():
@@ -57,11 +81,12 @@ def test_on_the_trained_base_the_value_that_was_said_is_the_likeliest():
 def test_values_that_begin_alike_are_told_apart_behind_their_end(tmp_path):
     made = CausalPredictor.from_base("x", write_tiny_base(tmp_path), OUTPUT, PROMPT)
     schema = {"type": "object", "properties": {"n": {"enum": [1, 12, 123]}, "m": {"type": "string"}}}
-    (among,) = alternatives(schema, made.tokenizer, [7, 8], '{"n":12,"m":"x"}')
-    texts = [made.tokenizer.decode([*among.head, *tail]) for tail in among.tails]
+    answer = alternatives(listed_values(schema), made.tokenizer, [7, 8], '{"n":12,"m":"x"}')
+    (among,) = answer.fields
+    texts = [made.tokenizer.decode([*answer.tokens[: among.same], *tail]) for tail in among.tails]
     assert among.values == [1, 12, 123]
     assert all(text.rstrip('"m:').endswith(f"{value},") for value, text in zip(among.values, texts))
-    assert among.head[:2] == [7, 8]
+    assert answer.tokens[:2] == [7, 8] and len(answer.tokens) == among.same, "what follows the last value is not read"
     assert len({tail[0] for tail in among.tails}) == 1
 
 
