@@ -116,7 +116,7 @@ Free greedy decoding, no grammar, generated tasks that training never drew:
 Two services of Schema-Guided Dialogue that no training saw (no turn of any dialogue in which they occur): single turns that say at least
 two fields, as a task with a fixed schema. *Before* is the base alone, *after* is `{variant}` of the product's trainer on
 {trained[train]} rows ({trained[val]} more choose the epoch), one seed; no dialogue has rows in two splits. *Constrained* is bound to the
-schema. In n rows, some field is always there, so "all null" is never exact.
+schema. Every turn says something, so an answer of nulls alone is never exact.
 
 | service | weights | answers | n | valid | exact | copied |
 | --- | --- | --- | --- | --- | --- | --- |

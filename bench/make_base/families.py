@@ -56,8 +56,7 @@ def service_spec(base: Path, service: str, fields: Sequence[str]) -> TaskSpec:
 def family_scores(spec: TaskSpec, train_rows: list[Example], val: list[Example], test: list[Example]) -> dict[str, Any]:
     """Counts on `test` before and after training, decoded freely and bound to the schema."""
     run = CausalRun(spec, get_recipe(VARIANT), train_rows, val, seed=1, threads=1)
-    nothing = sum(not any(example.output.values()) for example in test)
-    found: dict[str, Any] = {"train": len(train_rows), "val": len(val), "all_null": nothing, "before": _both(run, test)}
+    found: dict[str, Any] = {"train": len(train_rows), "val": len(val), "before": _both(run, test)}
     with TemporaryDirectory() as folder:
         found["seconds"] = train(run, Path(folder) / "out", work=Path(folder) / "work")["seconds"]
     return found | {"after": _both(run, test)}
