@@ -10,6 +10,7 @@ import torch
 from test_encoder_tokens import tiny, tokenizer  # noqa: F401
 from test_encoder_training import FAST, example, load_predictor, task, train
 
+from pp_assets.training.calibrate import Judged, calibrate
 from pp_resources.models.encoder.calibration import (
     TEMPERATURES,
     abstain_threshold,
@@ -18,6 +19,10 @@ from pp_resources.models.encoder.calibration import (
     expected_calibration_error,
     fit_temperature,
 )
+from pp_resources.models.encoder.compile import compile_schema
+from pp_resources.models.encoder.model import HeadStack
+from pp_resources.models.encoder.predictor import EncoderPredictor
+from pp_resources.models.encoder.tokens import Encoded
 
 
 def drawn(n, sharper, seed):
@@ -74,6 +79,51 @@ def test_halves_that_contradict_each_other_keep_the_temperature_of_one():
     assert fit_temperature([rising, rising[::-1]], [50, 50]).temperature == 1.0
 
 
+def test_each_label_of_a_set_gets_a_temperature_of_its_own_and_the_set_keeps_its_labels(tokenizer):  # noqa: F811
+    schema = {"type": "object", "required": ["topics"], "properties": {"topics": {"type": "array", "items": {"enum": ["a", "b", "c"]}}}}
+    torch.manual_seed(0)
+    heads = HeadStack(compile_schema(schema), 8, 4, 0.0)
+    honest = torch.randn(400, 3) * 2
+    marks = torch.bernoulli(honest.sigmoid())
+    row = Encoded([0], [(0, 0)], [0], False)
+
+    def judged_rows(rows):
+        outputs = [{"topics": [name for name, mark in zip("abc", marks[i]) if mark]} for i in rows]
+        targets = [[marks[i].tolist()] for i in rows]
+        yield Judged([row] * len(rows), [""] * len(rows), outputs, targets, [honest[rows] * 3], torch.ones(len(rows), 1).bool())
+
+    predictor = EncoderPredictor("x", torch.nn.Identity(), heads, tokenizer, schema, 8)
+    before = predictor.decode([honest * 3], [row] * 400, [""] * 400)
+    found = calibrate(predictor, judged_rows, [1] * 400, lambda text, output: json.loads(text) == output)
+    labels = found["calibration"]["heads"]["topics"]["labels"]
+    assert labels["temperature"] == pytest.approx(3, rel=0.3) and labels["after"] < labels["before"]
+    assert predictor.heads.heads[0].label_temperature == labels["temperature"]
+    (among,) = predictor._choices([torch.tensor([[6.0, -6.0, 0.0]])], 1)
+    assert among["topics"][0] == ("a", pytest.approx(1 / (1 + math.exp(-6 / labels["temperature"]))))
+    after = predictor.decode([honest * 3], [row] * 400, [""] * 400)
+    assert [values for values, _ in after] == [values for values, _ in before]
+
+
+def uncalibrated(predictor):
+    return [replace(head, temperature=1.0, label_temperature=1.0) for head in predictor.heads.heads]
+
+
+@pytest.mark.parametrize(("kept", "passes"), [(2**28, 4), (0, 8)])
+def test_one_pass_of_the_encoder_serves_the_temperatures_and_what_they_change(tiny, tmp_path, monkeypatch, kept, passes):  # noqa: F811
+    """Two halves of 75 rows in batches of 64; where memory holds no logits, all rows are read again, to the same end."""
+    val, runs = [example(i) for i in range(40, 190)], []
+    train(tiny, tmp_path / "out", val=val, runs=runs)
+    (run,) = runs
+    run.predictor.set_heads(uncalibrated(run.predictor))
+    count = []
+    run.encoder.register_forward_hook(lambda *_: count.append(1))
+    monkeypatch.setattr("pp_assets.training.calibrate.KEPT_BYTES", kept)
+    found = calibrate(run.predictor, run._judged, [len(row.ids) for row in run.val_rows], run._right)
+    assert len(count) == passes
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert found == {name: record[name] for name in ("calibration", "abstain")}
+
+
 def test_the_curve_counts_equal_confidences_together():
     curve = coverage_curve([0.9, 0.5, 0.9, 0.7], [True, False, False, True])
     assert [(p.threshold, p.coverage, p.accuracy) for p in curve] == [(0.9, 0.5, 0.5), (0.7, 0.75, pytest.approx(2 / 3)), (0.5, 1.0, 0.5)]
@@ -116,6 +166,6 @@ def test_training_stores_temperatures_and_thresholds_and_the_loaded_model_keeps_
     loaded = load_predictor(tmp_path / "out", task(tiny), threads=1).predict(texts)
     own = runs[0].predictor.predict(texts)
     assert [a.confidence for a in loaded] == pytest.approx([b.confidence for b in own], abs=1e-4)
-    runs[0].predictor.set_temperatures([1.0] * len(heads))
+    runs[0].predictor.set_heads(uncalibrated(runs[0].predictor))
     assert [a.text for a in runs[0].predictor.predict(texts)] == [b.text for b in own]
     assert max(abs(a.fields["ask"] - b.fields["ask"]) for a, b in zip(runs[0].predictor.predict(texts), own)) > 0.02

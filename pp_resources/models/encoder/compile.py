@@ -40,7 +40,7 @@ class Head:
     "value" (a number, a date, a time): `reader` finds its candidates in the input; `fallback` answers a field that may not be null when
     there is none. "items": the tagged spans are the values of `anchor`, a path in an object of the list, and `fields` are the heads of
     its other paths. `temperature` divides the logits, of lists the logarithm of the probability of the whole list, so that
-    probabilities are those seen on validation rows.
+    probabilities are those seen on validation rows; `label_temperature` divides the logits of flags for the probability of each one.
     """
 
     path: str
@@ -54,6 +54,7 @@ class Head:
     anchor: str = ""
     fields: tuple["Head", ...] = ()
     temperature: float = 1.0
+    label_temperature: float = 1.0
 
     @property
     def listing(self) -> bool:

@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ class EncoderPredictor:
         self.name, self.encoder, self.heads, self.tokenizer = name, encoder, heads, tokenizer
         self.schema, self.max_tokens, self.batch_size = schema, max_tokens, batch_size
         self.place = place_of(schema)
-        self.set_temperatures([head.temperature for head in heads.heads])
+        self.set_heads(heads.heads)
 
     @classmethod
     def load(cls, name: str, folder: Path, base: Path, schema: Mapping[str, Any]) -> "EncoderPredictor":
@@ -68,9 +67,9 @@ class EncoderPredictor:
         heads.load_state_dict(load_file(folder / "adapter" / HEADS_WEIGHTS))
         return cls(name, encoder, heads, AutoTokenizer.from_pretrained(folder / "tokenizer"), schema, settings["max_tokens"])
 
-    def set_temperatures(self, temperatures: Sequence[float]) -> None:
-        """One for each head."""
-        self.heads.heads = [replace(head, temperature=t) for head, t in zip(self.heads.heads, temperatures)]
+    def set_heads(self, heads: Sequence[Head]) -> None:
+        """The same ones with other temperatures."""
+        self.heads.heads = list(heads)
         self.decoders = [HeadDecoder(head, self.heads.width, self.schema) for head in self.heads.heads]
 
     def save_heads(self, folder: Path) -> None:
@@ -125,8 +124,7 @@ class EncoderPredictor:
         out: list[dict[str, list[Choice]]] = [{} for _ in range(rows)]
         for head, scores in zip(self.heads.heads, logits):
             if head.kind in ("choice", "flags"):
-                # The temperature of a list is that of all its values together.
-                chances = scores.sigmoid() if head.listing else (scores / head.temperature).softmax(-1)
+                chances = (scores / head.label_temperature).sigmoid() if head.listing else (scores / head.temperature).softmax(-1)
                 for among, row in zip(out, chances.tolist()):
                     among[head.path] = ranked(head.values, row)
         return out
