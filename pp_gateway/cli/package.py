@@ -108,7 +108,7 @@ def predict(
 
     --distributions adds "choices": for each field with an enum or a boolean all values with their probability, the likeliest first.
 
-    An encoder also tells for each value of an array of enums how likely it is to be in it.
+    An encoder also has them for other fields that it chooses from a list; of an array of enums, each is the probability of being in it.
 
     A line that cannot be answered gets a record with its error; the others are answered all the same.
 

@@ -16,7 +16,7 @@ from pp_resources.models.interface import ranked
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["intent", "trip", "names"],
+    "required": ["intent", "trip", "names", "version"],
     "properties": {
         "intent": {"enum": ["a", "b", "c"]},
         "trip": {
@@ -26,6 +26,7 @@ SCHEMA = {
         },
         "names": {"type": "array", "items": {"type": "string"}},
         "topics": {"type": "array", "items": {"enum": ["x", "y"]}},
+        "version": {"const": 1},
     },
 }
 TEXTS = [
@@ -77,8 +78,8 @@ def test_the_same_call_gives_the_same_answers(predictor):
 
 def test_keys_are_in_schema_order_and_every_field_has_a_probability(predictor):
     for answer in predictor.predict(TEXTS):
-        assert list(json.loads(answer.text)) == ["intent", "trip", "names", "topics"]
-        assert list(answer.fields) == ["intent", "trip.city", "trip.day", "names", "topics"]
+        assert list(json.loads(answer.text)) == ["intent", "trip", "names", "topics", "version"]
+        assert list(answer.fields) == ["intent", "trip.city", "trip.day", "names", "topics", "version"]
         assert all(0 <= p <= 1 for p in answer.fields.values())
         assert answer.confidence == pytest.approx(torch.tensor(list(answer.fields.values())).prod().item(), rel=1e-4)
         assert answer.latency_ms > 0
@@ -104,7 +105,7 @@ def test_the_probability_of_every_listed_value_is_given_where_asked_for(predicto
     assert all(answer.choices == {} for answer in predictor.predict(TEXTS))
     for answer in predictor.predict(TEXTS, distributions=True):
         said = json.loads(answer.text)
-        assert list(answer.choices) == ["intent", "topics"]
+        assert list(answer.choices) == ["intent", "topics"], "what can be one thing only is no choice"
         among = answer.choices["intent"]
         assert {value for value, _ in among} == {"a", "b", "c"} and sum(p for _, p in among) == pytest.approx(1)
         assert among[0] == (said["intent"], pytest.approx(answer.fields["intent"]))

@@ -123,7 +123,7 @@ class EncoderPredictor:
     def _choices(self, logits: Sequence[Tensor], rows: int) -> list[dict[str, list[Choice]]]:
         out: list[dict[str, list[Choice]]] = [{} for _ in range(rows)]
         for head, scores in zip(self.heads.heads, logits):
-            if head.kind in ("choice", "flags"):
+            if head.kind == "flags" or (head.kind == "choice" and len(head.values) > 1):
                 chances = (scores / head.label_temperature).sigmoid() if head.listing else (scores / head.temperature).softmax(-1)
                 for among, row in zip(out, chances.tolist()):
                     among[head.path] = ranked(head.values, row)
