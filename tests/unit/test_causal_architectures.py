@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from transformers import AutoModelForCausalLM as Model
 from transformers import BloomConfig, GptOssConfig, MambaConfig
 
+from pp_resources.errors import UserError
 from pp_resources.models.causal import CausalPredictor
 from pp_resources.models.causal_plain import shares_prefix
 from pp_resources.models.causal_prompt import Prompt
@@ -62,5 +63,8 @@ def test_an_architecture_that_cannot_share_a_prefix_is_run_its_own_way(name, tmp
     config.vocab_size, config.eos_token_id, config.pad_token_id, config.bos_token_id = len(tokenizer), 0, 1, None
     config.initializer_range = 0.3
     model = Model.from_config(config).eval()
-    check(CausalPredictor("x", model, tokenizer, OUTPUT, PROMPT, max_new_tokens=60), shared=False)
+    made = CausalPredictor("x", model, tokenizer, OUTPUT, PROMPT, max_new_tokens=60)
+    check(made, shared=False)
+    with pytest.raises(UserError, match="x: distributions need an architecture that can share a prefix"):
+        made.predict(INPUTS, distributions=True)
     check(CausalPredictor("x", model, tokenizer, OUTPUT, PROMPT, constrained=False, max_new_tokens=8), shared=False)
