@@ -48,7 +48,7 @@ def main() -> None:
         table = measure(Path(made), args.task, args.repeats, args.threads)
     print(table)
     if args.record:
-        record(table, f"`python -m bench.throughput --task {args.task} --threads {args.threads}`, {date.today()}, {processor()}")
+        record(HEADING, table, f"`python -m bench.throughput --task {args.task} --threads {args.threads}`, {date.today()}, {processor()}")
 
 
 def measure(folder: Path, task: str, repeats: int, threads: int) -> str:
@@ -67,8 +67,8 @@ def measure(folder: Path, task: str, repeats: int, threads: int) -> str:
     train, val = (read_split(folder / "data", split) for split in ("train", "val"))
     texts = [e.input_text for e in val[:INPUTS]]
     (folder / "inputs.json").write_text(json.dumps(texts), "utf-8")
-    for family in VARIANTS:
-        adapt(loaded, family, train[:TRAIN_ROWS], folder / family, threads)
+    for family, variant in VARIANTS.items():
+        adapt(loaded, variant, train[:TRAIN_ROWS], folder / family, threads)
     predictors = {family: load_predictor(folder / family, loaded.spec, threads) for family in VARIANTS}
     calls = {family: lambda p=p: p.predict(texts) for family, p in predictors.items()}
     medians({family: lambda p=p: p.predict(texts[:4]) for family, p in predictors.items()}, 1)  # the first call prepares things once
@@ -82,18 +82,18 @@ def measure(folder: Path, task: str, repeats: int, threads: int) -> str:
     return as_table(found, len(texts), task)
 
 
-def adapt(task: Any, family: str, rows: Sequence[Any], out: Path, threads: int) -> None:
-    """One epoch of the family's variant."""
+def adapt(task: Any, variant: str, rows: Sequence[Any], out: Path, threads: int, seed: int = 0) -> None:
+    """One epoch of a variant."""
     from pp_assets.training.loop import train
     from pp_assets.training.recipes import get_recipe
 
-    if family == "encoder":
+    recipe = get_recipe(variant)
+    if recipe.family == "encoder":
         from pp_assets.training.encoder import EncoderRun as Run
     else:
         from pp_assets.training.causal import CausalRun as Run  # type: ignore[assignment]
-    recipe = get_recipe(VARIANTS[family])
     recipe = replace(recipe, params=replace(recipe.params, epochs=1))
-    train(Run(task.spec, recipe, list(rows), [], 0, threads), out, work=out.with_suffix(".work"))
+    train(Run(task.spec, recipe, list(rows), [], seed, threads), out, work=out.with_suffix(".work"))
 
 
 def forward_flops(predictor: Any, texts: Sequence[str]) -> int:
@@ -109,12 +109,18 @@ def forward_flops(predictor: Any, texts: Sequence[str]) -> int:
 
 def probed(folder: Path, task: str, threads: int) -> dict[str, float]:
     """Cold start and peak memory of a fresh process that loads the adapter and answers all inputs."""
-    command = [sys.executable, "-m", "bench.throughput", "--probe", folder, "--task", task, "--threads", threads]
+    said = run_fresh("bench.throughput", "--probe", folder, "--task", task, threads=threads)
+    return {"rss_mb": said["rss_mb"], "cold_s": said["cold_s"], "cold_cpu_s": said["cpu_s"]}
+
+
+def run_fresh(module: str, *arguments: Any, threads: int) -> dict[str, Any]:
+    """What a fresh process prints as JSON; `cold_s` is the time from its start to the `answered_at` that it tells."""
+    command = [sys.executable, "-m", module, *arguments, "--threads", threads]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     began = time.time()
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True, env=environment)
     said = json.loads(done.stdout.splitlines()[-1])
-    return {"rss_mb": said["rss_mb"], "cold_s": said["answered_at"] - began, "cold_cpu_s": said["cpu_s"]}
+    return {**said, "cold_s": said["answered_at"] - began}
 
 
 def probe(folder: Path, task: str, threads: int) -> None:
@@ -127,13 +133,14 @@ def probe(folder: Path, task: str, threads: int) -> None:
     predictor.predict(texts[:1])
     answered, cpu = time.time(), time.process_time()
     predictor.predict(texts)
-    print(json.dumps({"answered_at": answered, "cpu_s": cpu, "rss_mb": peak_mb()}))
+    print(json.dumps({"answered_at": answered, "cpu_s": cpu, "rss_mb": memory_mb("VmHWM")}))
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process. What getrusage says would be its parent's, which a new process inherits."""
+def memory_mb(which: str) -> float:
+    """Resident memory of this process: VmHWM is the peak, VmRSS what it holds now. What getrusage says would be its parent's peak, which a
+    new process inherits."""
     lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{which}:"))) / 1024
 
 
 def as_table(found: Mapping[str, Mapping[str, float]], inputs: int, task: str) -> str:
@@ -154,11 +161,11 @@ def as_table(found: Mapping[str, Mapping[str, float]], inputs: int, task: str) -
     return "\n".join([*rows, "", f"RESULT {result}"])
 
 
-def record(table: str, how: str) -> None:
+def record(heading: str, table: str, how: str) -> None:
     """Put the table into its section of RESULTS.md, in place of the one that is there."""
     text = RESULTS.read_text("utf-8")
-    section = f"{HEADING}\n\n{how}\n\n{table}\n"
-    before, found, after = text.partition(HEADING)
+    section = f"{heading}\n\n{how}\n\n{table}\n"
+    before, found, after = text.partition(heading)
     rest = after[after.index("\n## ") :] if found and "\n## " in after else ""
     RESULTS.write_text(f"{before.rstrip()}\n\n{section}{rest}", "utf-8")
 

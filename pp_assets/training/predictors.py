@@ -1,7 +1,9 @@
 """From a trained adapter folder to a Predictor, whatever its family."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pp_assets.task.spec import TaskSpec
 from pp_resources.errors import UserError
@@ -18,13 +20,7 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
 
     torch.set_num_threads(threads)
     training = json.loads((folder / "training.json").read_text("utf-8"))
-    base = find_base(training["base_model_id"])
-    if weights_sha256(base) != training["base_weights_sha256"]:
-        raise UserError(
-            f"the weights in {base} are not those that the adapter was trained on",
-            where=f"base model {training['base_model_id']!r}",
-            how=f"need SHA-256 {training['base_weights_sha256']}",
-        )
+    base = base_of(training)
     name = training["variant"]
     if training["family"] == "encoder":
         from pp_resources.models.encoder.predictor import EncoderPredictor
@@ -50,3 +46,15 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
             how="train again, or give back the files of the training",
         )
     return made
+
+
+def base_of(training: Mapping[str, Any]) -> Path:
+    """The folder of the base that `training` (training.json) speaks of. Raises UserError when its weights are others."""
+    base = find_base(training["base_model_id"])
+    if weights_sha256(base) != training["base_weights_sha256"]:
+        raise UserError(
+            f"the weights in {base} are not those that the adapter was trained on",
+            where=f"base model {training['base_model_id']!r}",
+            how=f"need SHA-256 {training['base_weights_sha256']}",
+        )
+    return base
