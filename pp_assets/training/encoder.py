@@ -20,6 +20,8 @@ from pp_assets.training.lora_linear import fuse
 from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
+from pp_assets.training.start import start_heads
+from pp_assets.training.supcon import in_pairs, supcon_loss
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
@@ -34,6 +36,7 @@ from pp_resources.models.encoder.windows import encode_long, token_states
 
 MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
 CACHED_BYTES = 2 * 2**30  # of a frozen encoder's states
+FEW = 32  # rows a class: with fewer the classes are held together by a contrastive loss
 BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
 
 
@@ -52,6 +55,8 @@ class EncoderRun(Run):
         self.val = list(val)
         self.val_rows, self.val_targets = self._encode(self.val)
         self.labels = self._label_report()
+        few = [k for k, head in enumerate(self.plan) if head.kind == "choice" and len(self.rows) < FEW * len(head.values)]
+        self.contrasted = few if self.params.contrast and not self.frozen else []
         width = min(max(MIN_WIDTH, self.labels["longest_span_tokens"] + 2), MAX_WIDTH)
         self.bf16 = has_bf16()
         # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
@@ -70,11 +75,16 @@ class EncoderRun(Run):
         self._cached, self._cached_val = (self._start_states(r, Tensor.clone) if kept else [] for r in (self.rows, self.val_rows))
         self._start_heads()
         self.predictor = EncoderPredictor(recipe.name, self.encoder, self.heads, self.tokenizer, spec.io_schema.output, self._max_tokens)
-        self.weights = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
-        groups = [{"params": list(self.weights.values()), "peak": self.params.lr}] if self.weights else []
+        tuned = {f"encoder.{n}": w for n, w in self.encoder.named_parameters() if w.requires_grad}
         heads = {f"heads.{n}": w for n, w in self.heads.named_parameters()}
-        groups.append({"params": list(heads.values()), "peak": self.params.head_lr})
-        self.weights |= heads
+        # Layers that begin as logistic regressions are where they should be already, and what they pool with them.
+        told = ("heads.queries", *(f"heads.layers.{k}." for k, head in enumerate(self.plan) if head.kind in ("choice", "flags")))
+        tuned |= {} if self.frozen else {n: w for n, w in heads.items() if n.startswith(told)}
+        self.weights = tuned | heads
+        new = [w for n, w in heads.items() if n not in tuned]
+        groups = [
+            {"params": group, "peak": peak} for group, peak in ((list(tuned.values()), self.params.lr), (new, self.params.head_lr)) if group
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay, fused=True)
         self.initial_sha256 = self.weights_sha256()
         self.batch_size = self.params.batch_size
@@ -105,10 +115,16 @@ class EncoderRun(Run):
         draw = random.Random(f"{self.seed}/{epoch}")
         order = list(range(len(self.rows)))
         draw.shuffle(order)
+        units = [[row] for row in order]
+        if self.contrasted:
+            # Fields take turns, so that the classes of each meet their like.
+            field = self.contrasted[epoch % len(self.contrasted)]
+            units = in_pairs(order, [target[field] for target in self.targets], draw)
         size, out = self.batch_size, []
-        for start in range(0, len(order), size * BUCKET_BATCHES):
-            bucket = sorted(order[start : start + size * BUCKET_BATCHES], key=lambda i: (len(self.rows[i].ids), i))
-            out += [bucket[i : i + size] for i in range(0, len(bucket), size)]
+        for start in range(0, len(units), bucket := size * BUCKET_BATCHES // len(units[0])):
+            like = sorted(units[start : start + bucket], key=lambda unit: (max(len(self.rows[i].ids) for i in unit), unit))
+            rows = [row for unit in like for row in unit]
+            out += [rows[i : i + size] for i in range(0, len(rows), size)]
         draw.shuffle(out)
         return out
 
@@ -116,7 +132,17 @@ class EncoderRun(Run):
         self.encoder.train(not self.frozen)
         self.heads.train()
         states, padded = self._states([self.rows[i] for i in batch], [self._cached[i] for i in batch] if self._cached else None)
-        return self._sum(self.heads(states, padded), [self.targets[i] for i in batch], padded.words), len(batch)
+        targets = [self.targets[i] for i in batch]
+        value = self._sum(self.heads(states, padded), targets, padded.words)
+        if self.contrasted:
+            value = value + self.params.contrast * self._contrast(states, padded, targets)
+        return value, len(batch)
+
+    def _contrast(self, states: Tensor, batch: Batch, targets: Sequence[list[Any]]) -> Tensor:
+        mask = batch.mask.unsqueeze(-1)
+        means = torch.nn.functional.normalize((states.float() * mask).sum(1), dim=-1)
+        classes = [torch.tensor([-1 if t[k] is None else t[k] for t in targets]) for k in self.contrasted]
+        return torch.stack([supcon_loss(means, each) for each in classes]).mean()
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
@@ -246,9 +272,7 @@ class EncoderRun(Run):
     def _start_heads(self) -> None:
         # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
         pooled = torch.stack([_mean(s) for s in self._cached] if self._cached else self._start_states(self.rows, _mean))
-        choices = [k for k, head in enumerate(self.plan) if head.kind == "choice"]
-        labels = {k: torch.tensor([-1 if t[k] is None else t[k] for t in self.targets]) for k in choices}
-        self.heads.start_from_means(pooled, labels)
+        start_heads(self.heads, pooled.float(), self.targets)
 
     @torch.no_grad()
     def _effect(self) -> dict[str, float]:

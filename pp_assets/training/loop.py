@@ -41,8 +41,8 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
     """Fill `out` with what `run` writes; returns metadata (seconds, epochs, scores of the best one).
 
     `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch with most exact
-    objects on the validation rows are kept (ties: lower loss), the last ones when there is no validation row. `on_metrics` hears of
-    every tenth step and of every epoch.
+    objects on the validation rows are kept (ties: lower loss), the last ones when there is no validation row; both are averages over
+    the last steps where the recipe wants that. `on_metrics` hears of every tenth step and of every epoch.
     """
     began = time.monotonic()
     state, best = _resume(run, work)
@@ -63,14 +63,14 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
             entry: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "train_loss": state.loss_sum / state.loss_count}
             state.epoch, state.batch, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
             if run.val:
-                entry |= run.evaluate()
-                score = (entry["val_object_exact_match"], -entry["val_loss"])
-                if score > state.best_score:
-                    state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
+                with run.averaged():
+                    entry |= run.evaluate()
+                    score = (entry["val_object_exact_match"], -entry["val_loss"])
+                    if score > state.best_score:
+                        state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
             state.history.append(entry)
             on_metrics(entry)
-    if best:
-        run.load_tensors(best)
+    run.load_tensors(best or run.average)
     stop = "patience" if state.epoch < run.epochs else "all epochs done"
     kept_epoch = state.best_epoch or state.epoch
     run.write(out, {"epochs": state.epoch, "steps": state.step, "best_epoch": kept_epoch, "stop_reason": stop, "history": state.history})
@@ -85,7 +85,8 @@ def _out_of_patience(run: Run, state: _State) -> bool:
 
 
 def _save(run: Run, work: Path, state: _State, best: dict[str, Tensor]) -> None:
-    tensors = {f"now/{n}": t for n, t in run.tensors().items()} | {f"best/{n}": t for n, t in best.items()}
+    kept = {"now": run.tensors(), "average": run.average, "best": best}
+    tensors = {f"{which}/{n}": t for which, weights in kept.items() for n, t in weights.items()}
     save_checkpoint(work, state.step, tensors, {"adamw": run.optimizer}, {"run": run.identity, **asdict(state)})
 
 
@@ -97,6 +98,8 @@ def _resume(run: Run, work: Path) -> tuple[_State, dict[str, Tensor]]:
         return _State(), {}
     _, tensors, stored = found
     stored.pop("run")
-    run.load_tensors({n.removeprefix("now/"): t for n, t in tensors.items() if n.startswith("now/")})
-    best = {n.removeprefix("best/"): t for n, t in tensors.items() if n.startswith("best/")}
+    now, run.average, best = (
+        {n.removeprefix(which): t for n, t in tensors.items() if n.startswith(which)} for which in ("now/", "average/", "best/")
+    )
+    run.load_tensors(now)
     return _State(**{**stored, "best_score": tuple(stored["best_score"])}), best

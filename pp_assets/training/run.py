@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ class Run(ABC):
     optimizer: torch.optim.Optimizer
     epochs: int
     steps_per_epoch: int
+    average: dict[str, Tensor]  # of the weights over the last steps; empty where the recipe wants none
 
     def __init__(self, spec: TaskSpec, recipe: Recipe, seed: int, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.spec, self.recipe, self.seed, self.threads = spec, recipe, seed, threads
+        self.spec, self.recipe, self.seed, self.threads, self.average = spec, recipe, seed, threads, {}
         schema = spec.io_schema.output
         self.reader = OutputReader(schema, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(schema)})
 
@@ -76,7 +78,26 @@ class Run(ABC):
         self.optimizer.zero_grad(set_to_none=True)
         if not math.isfinite(value):
             raise UserError(f"the loss is {value} at step {step + 1}", where=f"variant {self.recipe.name}", how="use a lower learning rate")
+        self._average(step)
         return value, count
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        window = self.recipe.params.average * self.steps_per_epoch
+        if window <= 1:
+            return
+        # The first steps count little: an average that held on to the start would have to forget it first.
+        share = max(1 / window, 9 / (10 + step))
+        for name, weight in self.weights.items():
+            self.average[name] = self.average[name].lerp_(weight, share) if name in self.average else weight.detach().clone()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the weights are their average, where there is one."""
+        now = self.tensors()
+        self.load_tensors(self.average)
+        yield
+        self.load_tensors(now)
 
     def backward(self, batch: Any) -> tuple[float, int]:
         """Add the gradients of a batch's mean loss; (loss, what it is the mean of)."""

@@ -1,6 +1,7 @@
 """Arrays of objects: one copied string marks each object, its other fields are chosen."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -100,7 +101,7 @@ def test_the_loss_falls_where_tags_or_choices_gain(tokenizer):  # noqa: F811
     assert (slope[0, 1:4, 4] < 0).all() and (slope[0, 1:4, 3] > 0).all() and (slope[0, 1:4, 7] < 0).all()
     assert not slope[0, 4:, 3:].any() and not slope[1].any()
     nothing = target_of(HEAD, rows[0], TEXT, {"x": []})
-    assert head_loss(HEAD, logits, [nothing, None], words, 4, 0.0).item() == pytest.approx(torch.tensor(3.0).log().item())
+    assert head_loss(HEAD, logits, [nothing, None], words, 4, 0.0).item() == pytest.approx(math.log(3))
 
 
 def test_names_that_are_not_copied_are_refused():
@@ -119,7 +120,7 @@ def test_objects_are_learnt_from_rows(tiny, tmp_path):  # noqa: F811
         text = " and ".join(f"{moods[mood]} the {name}" for name, mood in said) or "hello"
         return Example(f"{i:x}", text, {"x": [{"name": name, "mood": mood, "stars": 1 + (mood == "good")} for name, mood in said]})
 
-    recipe = replace(FAST, params=replace(FAST.params, epochs=6, lr=2e-3, head_lr=1e-2))
+    recipe = replace(FAST, params=replace(FAST.params, epochs=8, lr=2e-3, head_lr=1e-2))
     train(tiny, tmp_path / "out", recipe=recipe, rows=[row(i) for i in range(120)], val=[row(i) for i in range(120, 140)], output=output)
     unseen = [row(i) for i in range(140, 180)]
     answers = load_predictor(tmp_path / "out", task(tiny, output), threads=1).predict([r.input_text for r in unseen])

@@ -7,7 +7,7 @@ tags           outside, begin, inside for each token
 items          as tags, and for each token the choices of the other fields of the object that it may be in
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,20 +61,6 @@ class HeadStack(nn.Module):
             else:
                 out.append(layer(pooled[:, k]))
         return out
-
-    @torch.no_grad()
-    def start_from_means(self, pooled: Tensor, labels: Mapping[int, Tensor]) -> None:
-        """Begin each choice at its class means (a nearest-centroid classifier): `pooled` (rows, hidden) unit vectors of the training rows,
-        `labels` per head index the class of each row, -1 for none."""
-        for k, rows in labels.items():
-            layer = self.layers[k]
-            assert isinstance(layer, nn.Linear)
-            for value in range(layer.out_features):
-                chosen = pooled[rows == value]
-                if len(chosen):
-                    layer.weight[value] = nn.functional.normalize(chosen.mean(0), dim=0)
-            layer.weight -= layer.weight.mean(0, keepdim=True)
-            layer.bias.zero_()
 
 
 class _Ends(nn.Module):

@@ -104,8 +104,9 @@ def _items(
 
 
 def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor, width: int, smoothing: float) -> Tensor:
-    """Mean loss over the rows that have a target: cross-entropy, binary cross-entropy, or minus log of the
-    probability of all right spans."""
+    """Mean loss over the rows that have a target: minus log of the probability of the field's value. Of a list that is the sum over its
+    flags or tags, not their mean: beside 34 other fields the 48 intents of NLU++ banking were not learnt at all in the first epoch with
+    the mean (F1 0.00 of 184 validation rows against 0.86)."""
     keep = [i for i, t in enumerate(targets) if t is not None]
     if not keep:
         return logits.sum() * 0.0
@@ -113,7 +114,8 @@ def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor,
         wanted = torch.tensor([targets[i] for i in keep])
         return torch.nn.functional.cross_entropy(logits[keep], wanted, label_smoothing=smoothing if len(head.values) > 1 else 0.0)
     if head.kind == "flags":
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits[keep], torch.tensor([targets[i] for i in keep]))
+        marks = torch.tensor([targets[i] for i in keep])
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits[keep], marks, reduction="sum") / len(keep)
     if head.kind == "tags":
         return _tag_loss(logits, [targets[i] for i in keep], keep, words)
     if head.kind == "items":
@@ -166,11 +168,12 @@ def _tag_loss(logits: Tensor, targets: Sequence[list[int]], rows: Sequence[int],
 
 
 def _items_loss(head: Head, logits: Tensor, targets: Sequence[Any], rows: Sequence[int], words: Tensor) -> Tensor:
-    """Of the tags, and of each field the mean over all tagged spans."""
+    """Of the tags, and of the fields of all tagged spans."""
     tags, *fields = logits.split([3, *(len(field.values) for field in head.fields)], -1)
     loss = _tag_loss(tags, [target[0] for target in targets], rows, words)
     spans = [(i, *span) for i, target in zip(rows, targets) for span in target[1]]
     for k, scores in enumerate(fields if spans else []):
         pooled = torch.stack([scores[i, first : last + 1].mean(0) for i, first, last, _ in spans])
-        loss = loss + torch.nn.functional.cross_entropy(pooled, torch.tensor([classes[k] for _, _, _, classes in spans]))
+        wanted = torch.tensor([classes[k] for _, _, _, classes in spans])
+        loss = loss + torch.nn.functional.cross_entropy(pooled, wanted)
     return loss
