@@ -81,6 +81,7 @@ def staged(run: dict[str, Any]) -> str:
         f"{run['wall_s'] / 60:.0f} minutes of wall time on {plan['threads']} thread(s) of a shared processor, bf16 autocast {run['bf16']}; "
         f"Muon (lr {plan['muon_lr']}) on matrices, AdamW (lr {plan['adam_lr']}) on the rest, linear decay from {plan['decay_from']:.0%} of "
         f"the run; ended by the {run['ended_by']} budget"
+        + (f", bounded by {plan['minutes']:.0f} minutes of which the decay took account" if plan["minutes"] else "")
     )
 
 
@@ -131,8 +132,8 @@ schema. Every turn says something, so an answer of nulls alone is never exact.
    and of tasks of the first stage (`mix.py` has the shares). {texts[nouns]:,} nouns, {texts[sentences]:,} sentences, {texts[rows]:,} real
    rows. Here: {second}.
 
-Loss on the answer and on {plan[input_share]:.0%} of the prompt tokens at weight {plan[input_weight]}. torch {torch}. A stage that the
-clock ended does not give the same bytes again.
+Loss on the answer and on {plan[input_share]:.0%} of the prompt tokens at weight {plan[input_weight]}. torch {torch}. A stage that
+the clock bounded does not give the same bytes again.
 
 | tokens of stage 2 | loss on answers | copied: seen kinds | unseen kinds | unseen nouns |
 | --- | --- | --- | --- | --- |

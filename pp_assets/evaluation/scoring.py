@@ -11,7 +11,7 @@ import numpy as np
 from pp_assets.evaluation.outputs import Answer, OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
-from pp_assets.evaluation.tables import Table, exact_table, f1_table, timing_tables, whole_tables
+from pp_assets.evaluation.tables import Table, metric_tables
 from pp_assets.task.spec import default_compare
 from pp_resources.errors import UserError, nearest
 from pp_resources.json_schema import Field, leaf_fields
@@ -105,10 +105,7 @@ def score_rows(spec: Any, rows: Sequence[PredictionRow], reader: OutputReader | 
     reader = reader or OutputReader(scoring.schema, scoring.compare)
     answers = [reader.read(row.output) for row in ordered]
     expected = [reader.expected(row.expected, f"{scoring.task}, item {row.item_id}") for row in ordered]
-    tables = whole_tables(ordered, answers, expected, reader.fields) | timing_tables(ordered)
-    for leaf in reader.fields:
-        tables[f"field_exact.{leaf.path}"] = exact_table(leaf, answers, expected)
-        tables[f"field_f1.{leaf.path}"] = f1_table(leaf, answers, expected)
+    tables = metric_tables(ordered, answers, expected, reader.fields)
     return Scored(scoring, tuple(ordered), tuple(answers), tuple(expected), tables, reader.fields)
 
 

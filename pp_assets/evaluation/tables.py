@@ -66,6 +66,17 @@ def label(answer: Answer, path: str) -> str:
     return answer.keys.get(path, INVALID)
 
 
+def metric_tables(
+    rows: Sequence[PredictionRow], answers: Sequence[Answer], expected: Sequence[Answer], leaves: Sequence[Field]
+) -> dict[str, Table]:
+    """Tables of every metric but the quantiles of time."""
+    tables = whole_tables(rows, answers, expected, leaves) | timing_tables(rows)
+    for leaf in leaves:
+        tables[f"field_exact.{leaf.path}"] = exact_table(leaf, answers, expected)
+        tables[f"field_f1.{leaf.path}"] = f1_table(leaf, answers, expected)
+    return tables
+
+
 def whole_tables(
     rows: Sequence[PredictionRow], answers: Sequence[Answer], expected: Sequence[Answer], leaves: Sequence[Field]
 ) -> dict[str, Table]:

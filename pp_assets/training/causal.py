@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pp_assets.evaluation.outputs import right
 from pp_assets.task.examples import Example
 from pp_assets.task.prompt import Shot, split_prompt
 from pp_assets.task.spec import TaskSpec
@@ -25,7 +24,6 @@ from pp_assets.training.params import CausalParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
 from pp_resources.errors import UserError
-from pp_resources.json_schema import dump_output
 from pp_resources.models.bases import find_base, weights_sha256
 from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
 from pp_resources.models.causal_plain import shares_prefix
@@ -118,22 +116,19 @@ class CausalRun(Run):
         self.model.eval()
         self.predictor.forget_prefix()
         answers = self.predictor.predict([example.input_text for example in self.val])
-        hits = 0
-        for example, answer in zip(self.val, answers, strict=True):
-            expected = self.reader.read(dump_output(self.spec.io_schema.output, example.output))
-            hits += right(self.reader.read(answer.text), expected)
         total = tokens = 0.0
         with torch.inference_mode(), self._autocast(self.model):
             for start in range(0, len(self.val_rows), self.params.batch_size):
                 loss, count = loss_of(self.model, self.prefix, self.val_rows[start : start + self.params.batch_size], self.pad_id)
                 total, tokens = total + loss.item() * count, tokens + count
-        return {"val_object_exact_match": hits / len(self.val), "val_loss": total / tokens}
+        return {**self.scores([answer.text for answer in answers]), "val_loss": total / tokens}
 
     @cached_property
     def identity(self) -> str:
         rows = [(row.item_id, row.suffix, row.answer) for row in (*self.rows, *self.val_rows)]
         parts = [
             asdict(self.params),
+            self.spec.primary_metric.name,
             self.seed,
             self.threads,
             self.bf16,

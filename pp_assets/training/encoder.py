@@ -101,9 +101,8 @@ class EncoderRun(Run):
     @property
     def identity(self) -> str:
         rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
-        return digest(
-            [asdict(self.params), self.seed, self.threads, self.bf16, weights_sha256(self.base), [h.to_json() for h in self.plan], rows]
-        )
+        how = [asdict(self.params), self.spec.primary_metric.name, self.seed, self.threads, self.bf16]
+        return digest([*how, weights_sha256(self.base), [h.to_json() for h in self.plan], rows])
 
     @property
     def _max_tokens(self) -> int:
@@ -147,12 +146,14 @@ class EncoderRun(Run):
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
         # One pass of the encoder serves the loss and the answers.
-        loss, hits = 0.0, 0
-        for part in self._judged(sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))):
+        loss, said = 0.0, [""] * len(self.val)
+        order = sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))
+        places = iter(order)
+        for part in self._judged(order):
             loss += self._sum(part.logits, part.targets, part.words).item() * len(part.rows)
-            for (values, _), output in zip(self.predictor.decode(part.logits, part.rows, part.texts), part.outputs):
-                hits += self._right(self.predictor.text_of(values), output)
-        return {"val_object_exact_match": hits / len(self.val), "val_loss": loss / len(self.val)}
+            for values, _ in self.predictor.decode(part.logits, part.rows, part.texts):
+                said[next(places)] = self.predictor.text_of(values)
+        return {**self.scores(said), "val_loss": loss / len(self.val)}
 
     @torch.inference_mode()
     def _judged(self, order: Sequence[int], size: int = 64) -> Iterator[Judged]:

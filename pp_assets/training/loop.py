@@ -33,16 +33,17 @@ class _State:
     loss_sum: float = 0.0
     loss_count: int = 0
     best_epoch: int = 0
-    best_score: tuple[float, float] = (-1.0, -math.inf)
+    best_score: tuple[float, ...] = (-math.inf,)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, Any]], None] = lambda _values: None) -> dict[str, Any]:
     """Fill `out` with what `run` writes; returns metadata (seconds, epochs, scores of the best one).
 
-    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch with most exact
-    objects on the validation rows are kept (ties: lower loss), the last ones when there is no validation row; both are averages over
-    the last steps where the recipe wants that. `on_metrics` hears of every tenth step and of every epoch.
+    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch that is best by the
+    task's primary metric on the validation rows are kept (ties: whole objects, then lower loss), the last ones when there is no
+    validation row; both are averages over the last steps where the recipe wants that. `on_metrics` hears of every tenth step and of
+    every epoch.
     """
     began = time.monotonic()
     state, best = _resume(run, work)
@@ -65,8 +66,7 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
             if run.val:
                 with run.averaged():
                     entry |= run.evaluate()
-                    score = (entry["val_object_exact_match"], -entry["val_loss"])
-                    if score > state.best_score:
+                    if (score := run.goodness(entry)) > state.best_score:
                         state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
             state.history.append(entry)
             on_metrics(entry)

@@ -14,11 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pp_assets.evaluation.outputs import OutputReader
+from pp_assets.evaluation.predictions import PredictionRow
+from pp_assets.evaluation.tables import metric_tables
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
-from pp_resources.json_schema import leaf_fields
+from pp_resources.json_schema import dump_output, leaf_fields
 
 
 class Run(ABC):
@@ -57,11 +59,29 @@ class Run(ABC):
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
-        """`val_object_exact_match` (the evaluator's own rule) and `val_loss` on the validation rows."""
+        """What `scores` says of the answers on the validation rows, and `val_loss`."""
 
     @abstractmethod
     def write(self, out: Path, summary: dict[str, Any]) -> None:
         """adapter/, tokenizer/, training.json, metrics.jsonl: nothing in them depends on the time or the place of the run."""
+
+    def scores(self, answers: Sequence[str]) -> dict[str, float]:
+        """Of one answer for each validation row, by the evaluator's own rules: `val_object_exact_match`, and `val_primary`, the task's
+        primary metric (whole objects where it has no value)."""
+        rows = [
+            PredictionRow(row.item_id, row.group, row.input_text, dump_output(self.spec.io_schema.output, row.output), said)
+            for row, said in zip(self.val, answers, strict=True)
+        ]
+        read = self.reader.read
+        tables = metric_tables(rows, [read(row.output) for row in rows], [read(row.expected) for row in rows], self.reader.fields)
+        values = {name: float(table.value(table.counts.sum(0))) for name, table in tables.items()}
+        exact, primary = values["object_exact_match"], values[self.spec.primary_metric.name]
+        return {"val_object_exact_match": exact, "val_primary": exact if math.isnan(primary) else primary}
+
+    def goodness(self, scores: dict[str, float]) -> tuple[float, ...]:
+        """By which the best epoch is chosen: the primary metric, then whole objects, then the loss; more is better."""
+        primary = scores["val_primary"] if self.spec.primary_metric.higher_is_better else -scores["val_primary"]
+        return primary, scores["val_object_exact_match"], -scores["val_loss"]
 
     @property
     def trainable(self) -> int:

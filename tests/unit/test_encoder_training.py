@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from test_encoder_tokens import tiny, tiny_encoder  # noqa: F401
 from transformers import AutoModel, AutoTokenizer
 
+from pp_assets.evaluation.metrics import score_system
+from pp_assets.evaluation.predictions import make_rows
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec, parse_spec
 from pp_assets.training import loop
@@ -18,6 +20,7 @@ from pp_assets.training.encoder import EncoderRun
 from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import RECIPES
 from pp_resources.errors import UserError
+from pp_resources.json_schema import dump_output
 from pp_resources.models.bases import MINILM
 from pp_resources.models.encoder.compile import Head
 from pp_resources.models.encoder.model import HeadStack
@@ -59,9 +62,9 @@ ROWS, VAL = [example(i) for i in range(40)], [example(i) for i in range(40, 52)]
 ASKED = [row.input_text for row in VAL] + ["", "hello", "the red lid 17 and my tea"]
 
 
-def task(base: Path | str, output=OUTPUT) -> TaskSpec:
+def task(base: Path | str, output=OUTPUT, **more) -> TaskSpec:
     raw = {"name": "toy", "encoder_model_id": str(base), "instruction_template": "{{ input_text }}", "io_schema": {"output": output}}
-    return parse_spec(raw, "toy")
+    return parse_spec(raw | more, "toy")
 
 
 def train(base, out: Path, *, recipe=FAST, seed=1, rows=ROWS, val=VAL, on_metrics=lambda _m: None, work=None, output=OUTPUT, runs=None):
@@ -234,6 +237,23 @@ def test_the_weights_of_the_best_epoch_are_kept_also_after_a_kill(tiny, tmp_path
         train(tiny, tmp_path / "again", **changed, on_metrics=kill)
     train(tiny, tmp_path / "again", **changed)
     assert files(tmp_path / "again") == files(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher"), [("field_f1.things", True), ("field_exact_mean", True), ("not_in_input_rate", False), ("latency_ms_mean", False)]
+)
+def test_the_best_epoch_is_the_best_by_the_primary_metric_of_the_report(tiny, tmp_path, metric, higher):  # noqa: F811
+    spec = task(tiny, primary_metric={"name": metric, "higher_is_better": higher})
+    run = EncoderRun(spec, FAST, ROWS, VAL, 1, 1)
+    loop.train(run, tmp_path / "out", work=tmp_path / "work")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    scores = [(e["val_primary"] if higher else -e["val_primary"], e["val_object_exact_match"], -e["val_loss"]) for e in record["history"]]
+    assert record["best_epoch"] == 1 + scores.index(max(scores))
+    answers = load_predictor(tmp_path / "out", spec, 1).predict([row.input_text for row in VAL])
+    if metric != "latency_ms_mean":  # of which a training knows nothing
+        rows = make_rows(VAL, answers, lambda output: dump_output(OUTPUT, output))
+        assert max(scores)[0] * (1 if higher else -1) == score_system(spec, rows)[metric].value
+    assert max(scores)[1] == score_system(spec, make_rows(VAL, answers, json.dumps))["object_exact_match"].value
 
 
 def test_without_validation_rows_the_last_weights_are_kept(tiny, tmp_path):  # noqa: F811

@@ -35,7 +35,7 @@ def test_a_task_may_change_parameters_of_a_recipe(tmp_path):
     [
         ("{encoder-lora: {lrr: 0.1}}", "params.encoder-lora: unknown parameter 'lrr' of encoder-lora; did you mean 'lr'?"),
         ("{encoder-lore: {lr: 0.1}}", "params: unknown variant 'encoder-lore'; did you mean 'encoder-lora'?"),
-        ("{encoder-lora: {lr: 1e-3}}", "params.encoder-lora: lr is '1e-3': Input should be a valid number; the recipe has 0.001"),
+        ("{encoder-lora: {lr: 1e-3}}", "params.encoder-lora: lr is '1e-3': Input should be a valid number; the recipe has 0.0007"),
         ("{encoder-lora: {r: 2.5}}", "params.encoder-lora: r is 2.5: Input should be a valid integer"),
         ("{encoder-lora: {epochs: true}}", "params.encoder-lora: epochs is True"),
         ("{encoder-lora: {epochs: 0}}", "params.encoder-lora: epochs cannot be 0; the recipe has 12"),
