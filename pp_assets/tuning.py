@@ -10,9 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pp_assets import pipeline as stages
+from pp_assets.evaluation.tables import lower_is_better, of_answers
 from pp_assets.sources import source_digest
 from pp_assets.training.overrides import recipe_of, with_params
 from pp_assets.training.recipes import Recipe, get_recipe
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
     from pp_assets.task.spec import Task
 
-METRIC = "object_exact_match"
-
 
 def tuning(p: "Pipeline", name: str, variant: str, budget: Budget, on_trial: Callable[[Trial], None] = lambda _trial: None) -> Artifact:
     """trials.json, best.json, search.png, answers/ of the recipe's own settings and of the best. More budget adds to the same trials."""
@@ -37,13 +34,14 @@ def tuning(p: "Pipeline", name: str, variant: str, budget: Budget, on_trial: Cal
     refuse_leaks(p, name)
     if not rows.val:
         raise UserError("there is no validation row to choose by", where=f"{name}: eval_split", how="give the validation split a share")
-    recipe = untuned(task, variant)
+    recipe, metric = untuned(task, variant), of_answers(task.spec.primary_metric.name)
     space = {k: asdict(v) if isinstance(v, Range) else list(v) for k, v in space_of(recipe).items()}
     inputs = training_inputs(task, recipe, rows) | {"space": digest(space), "search": source_digest("pp_assets.training.search")}
     folder = p.settings.home / "tune" / name / variant / digest(inputs)[:16]
 
     def build(out: Path) -> Mapping[str, Any]:
-        search = Search(folder / "trials.db", recipe, seed=task.spec.seed, rows=len(rows.val))
+        sign = -1 if lower_is_better(metric) else 1
+        search = Search(folder / "trials.db", recipe, seed=task.spec.seed, rows=len(rows.val), sign=sign)
         with p.tracker.run(name, variant, "search") as parent:
             parent.params({"budget": asdict(budget), "space": space, "seed": task.spec.seed, "val_rows": len(rows.val)})
 
@@ -53,7 +51,7 @@ def tuning(p: "Pipeline", name: str, variant: str, budget: Budget, on_trial: Cal
                     _train(p, task, replace(recipe, params=replace(recipe.params, **params)), rows, report, run, _answers(folder, number))
 
             search.run(budget, train, on_trial)
-            found = judged(task, recipe, search, folder)
+            found = judged(task, recipe, search, folder, metric)
             _write(out, search, found, folder)
             parent.metrics({k: found[k] for k in ("best_value", "default_value", "effect", "corrected")} | {"trials": len(search.trials)})
             parent.file(out)
@@ -102,7 +100,7 @@ def _train(p: "Pipeline", task: "Task", recipe: Recipe, rows: Any, report: Repor
         raise stopped
 
 
-def judged(task: "Task", recipe: Recipe, search: Search, folder: Path) -> dict[str, Any]:
+def judged(task: "Task", recipe: Recipe, search: Search, folder: Path, metric: str) -> dict[str, Any]:
     """The best trial against the recipe's own settings on the validation rows: paired, and corrected for having been chosen there."""
     from pp_assets.evaluation.compare import compare_scored
     from pp_assets.evaluation.predictions import read_predictions
@@ -111,16 +109,16 @@ def judged(task: "Task", recipe: Recipe, search: Search, folder: Path) -> dict[s
     best, own = search.best(), as_params(recipe, search.start)
     done = [t.number for t in search.trials if t.outcome == "done"]
     scored = {number: score_rows(task.spec, read_predictions(_answers(folder, number))) for number in done}
-    compared = compare_scored(scored[best.number], scored[0], METRIC)
-    hits = np.stack([scored[number].tables[METRIC].counts[:, 0] for number in done])
-    corrected, low, high = corrected_gain(hits, scored[0].clusters, task.spec.seed)
+    compared = compare_scored(scored[best.number], scored[0], metric)
+    tables = [scored[number].tables[metric] for number in done]
+    corrected, low, high = corrected_gain(tables, scored[0].clusters, task.spec.seed, search.sign)
     return {
         "variant": recipe.name,
         "trials": len(search.trials),
         "stopped": sum(t.outcome == "stopped" for t in search.trials),
         "best_trial": best.number,
         "params": {k: v for k, v in best.params.items() if v != own[k]},
-        "metric": METRIC,
+        "metric": metric,
         "default_value": compared.other_value,
         "best_value": compared.value,
         "val_rows": compared.n,
@@ -143,7 +141,7 @@ def _write(out: Path, search: Search, found: Mapping[str, Any], folder: Path) ->
         kept.write_bytes(_answers(folder, number).read_bytes())
     from pp_assets.evaluation.plots import search_plot
 
-    (out / "search.png").write_bytes(search_plot([asdict(t) for t in search.trials], found["importances"]))
+    (out / "search.png").write_bytes(search_plot([asdict(t) for t in search.trials], found))
 
 
 def _answers(folder: Path, number: int) -> Path:

@@ -10,7 +10,7 @@ from scipy import stats as sps
 from pp_assets.evaluation.metrics import flat_interval
 from pp_assets.evaluation.power import WORST_DISCORDANCE, mean_detectable_effect, minimum_detectable_effect, required_items
 from pp_assets.evaluation.predictions import PredictionRow
-from pp_assets.evaluation.scoring import Scored, lower_is_better, score_rows
+from pp_assets.evaluation.scoring import Scored, score_rows
 from pp_assets.evaluation.stats import (
     Interval,
     bca_interval,
@@ -22,7 +22,7 @@ from pp_assets.evaluation.stats import (
     sign_flip_exact,
     swap_test,
 )
-from pp_assets.evaluation.tables import Table
+from pp_assets.evaluation.tables import Table, lower_is_better
 from pp_resources.errors import UserError, nearest
 
 

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pp_assets.evaluation.tables import lower_is_better
+
 BARS = ("object_exact_match", "field_exact_mean", "schema_valid_rate", "valid_but_wrong_rate", "not_in_input_rate")
 BLUE, GREY, DARK, RED = "#2563a8", "#b4bcc8", "#334155", "#b42318"
 CELLS_UP_TO = 30  # classes; larger matrices are unreadable and told as a list
@@ -30,18 +32,20 @@ def render_plots(report: Mapping[str, Any]) -> dict[str, bytes]:
     return {name: data for name, data in plots.items() if data is not None}
 
 
-def search_plot(trials: Sequence[Mapping[str, Any]], importances: Mapping[str, float]) -> bytes:
-    """A search: exact match of every trial and the best so far; beside it how much each parameter explains, once that can be told."""
+def search_plot(trials: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> bytes:
+    """A search: every trial by the metric and the best so far; beside it how much each parameter explains, once that can be told."""
+    importances, better = found["importances"], min if lower_is_better(found["metric"]) else max
 
     def paint(figure: Figure) -> None:
         grid = figure.subplots(1, 2 if importances else 1, squeeze=False)[0]
-        best = [max(t["exact"] or 0.0 for t in trials[: i + 1]) for i in range(len(trials))]
-        grid[0].step(range(len(trials)), best, where="post", color=BLUE)
+        told = [t for t in trials if t["value"] is not None]
+        best = [better(t["value"] for t in told[: i + 1]) for i in range(len(told))]
+        grid[0].step([t["number"] for t in told], best, where="post", color=BLUE)
         for colour, done in ((BLUE, True), (GREY, False)):
-            some = [t for t in trials if (t["outcome"] == "done") is done and t["exact"] is not None]
-            grid[0].plot([t["number"] for t in some], [t["exact"] for t in some], "o", color=colour, markersize=4)
+            some = [t for t in told if (t["outcome"] == "done") is done]
+            grid[0].plot([t["number"] for t in some], [t["value"] for t in some], "o", color=colour, markersize=4)
         grid[0].set_xlabel("trial (grey: stopped early)")
-        grid[0].set_title("exact match on validation rows", fontsize=9)
+        grid[0].set_title(f"{found['metric']} on validation rows", fontsize=9)
         if importances:
             names = sorted(importances, key=importances.__getitem__)
             grid[1].barh(names, [importances[name] for name in names], color=BLUE)

@@ -11,14 +11,13 @@ import numpy as np
 from pp_assets.evaluation.outputs import Answer, OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
-from pp_assets.evaluation.tables import Table, metric_tables
+from pp_assets.evaluation.tables import Table, lower_is_better, metric_tables
 from pp_assets.task.spec import default_compare
 from pp_resources.errors import UserError, nearest
 from pp_resources.json_schema import Field, leaf_fields
 
 BLOCKS = 4000
 UNPAIRED = ("latency_ms_p50", "latency_ms_p95")  # quantiles, which have an interval but no paired test
-LOWER_IS_BETTER = ("valid_but_wrong_rate", "forbidden_keys_rate", "out_of_enum_rate", "not_in_input_rate", "latency_ms", "length_stop_rate")
 
 
 @dataclass(frozen=True)
@@ -122,11 +121,6 @@ def metric_names(output_schema: Mapping[str, Any]) -> list[str]:
     whole += ["forbidden_keys_rate", "out_of_enum_rate", "not_in_input_rate", "length_stop_rate"]
     whole += ["latency_ms_mean", "latency_ms_p50", "latency_ms_p95", "tokens_per_s"]
     return whole + [f"{kind}.{leaf.path}" for leaf in leaf_fields(output_schema) for kind in ("field_exact", "field_f1")]
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether less of this metric is better."""
-    return metric.startswith(LOWER_IS_BETTER)
 
 
 def check_primary(spec: Any) -> None:

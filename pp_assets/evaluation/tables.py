@@ -18,6 +18,8 @@ from pp_assets.evaluation.predictions import PredictionRow
 from pp_resources.json_schema import Field, get_path
 
 INVALID = "(invalid)"
+LOWER_IS_BETTER = ("valid_but_wrong_rate", "forbidden_keys_rate", "out_of_enum_rate", "not_in_input_rate", "latency_ms", "length_stop_rate")
+TIMED = ("latency_ms", "tokens_per_s")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,16 @@ class Table:
     def share(self) -> bool:
         """Every item counts once or not at all."""
         return self.kind == "ratio" and self.bounded and bool(np.all(self.counts[:, 1] <= 1) and np.all(self.counts[:, 0] <= 1))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of this metric is better."""
+    return metric.startswith(LOWER_IS_BETTER)
+
+
+def of_answers(metric: str) -> str:
+    """What a training is judged by whose task has this primary metric: whole objects where it is about time."""
+    return "object_exact_match" if metric.startswith(TIMED) else metric
 
 
 def label(answer: Answer, path: str) -> str:

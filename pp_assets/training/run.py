@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pp_assets.evaluation.outputs import OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
-from pp_assets.evaluation.tables import metric_tables
+from pp_assets.evaluation.tables import lower_is_better, metric_tables, of_answers
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.recipes import Recipe
@@ -67,7 +67,7 @@ class Run(ABC):
 
     def scores(self, answers: Sequence[str]) -> dict[str, float]:
         """Of one answer for each validation row, by the evaluator's own rules: `val_object_exact_match`, and `val_primary`, the task's
-        primary metric (whole objects where it has no value)."""
+        primary metric (whole objects where that is about time or has no value)."""
         rows = [
             PredictionRow(row.item_id, row.group, row.input_text, dump_output(self.spec.io_schema.output, row.output), said)
             for row, said in zip(self.val, answers, strict=True)
@@ -75,13 +75,13 @@ class Run(ABC):
         read = self.reader.read
         tables = metric_tables(rows, [read(row.output) for row in rows], [read(row.expected) for row in rows], self.reader.fields)
         values = {name: float(table.value(table.counts.sum(0))) for name, table in tables.items()}
-        exact, primary = values["object_exact_match"], values[self.spec.primary_metric.name]
+        exact, primary = values["object_exact_match"], values[of_answers(self.spec.primary_metric.name)]
         return {"val_object_exact_match": exact, "val_primary": exact if math.isnan(primary) else primary}
 
     def goodness(self, scores: dict[str, float]) -> tuple[float, ...]:
         """By which the best epoch is chosen: the primary metric, then whole objects, then the loss; more is better."""
-        primary = scores["val_primary"] if self.spec.primary_metric.higher_is_better else -scores["val_primary"]
-        return primary, scores["val_object_exact_match"], -scores["val_loss"]
+        sign = -1 if lower_is_better(of_answers(self.spec.primary_metric.name)) else 1
+        return sign * scores["val_primary"], scores["val_object_exact_match"], -scores["val_loss"]
 
     @property
     def trainable(self) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
+from pp_assets.evaluation.tables import Table
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.space import Range, as_params, space_of, start_of
 from pp_resources.errors import UserError
@@ -42,7 +43,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training. `params` are those of the space; `exact` and `loss` those of its best epoch on the validation rows.
+    """One training. `params` are those of the space; `value` (of the task's primary metric) and `loss` those of its best epoch on the
+    validation rows.
 
     `outcome` is "done", "stopped" (it did worse than the median of the others), or the error that ended it.
     """
@@ -50,7 +52,7 @@ class Trial:
     number: int
     outcome: str
     params: Mapping[str, Any]
-    exact: float | None
+    value: float | None
     loss: float | None
     epochs: int
     seconds: float
@@ -66,19 +68,20 @@ Train = Callable[[int, dict[str, Any], Report], object]
 """Trains with these parameters: (number of the trial, parameters, who must hear of each epoch)."""
 
 
-def score(exact: float, loss: float, rows: int) -> float:
-    """Exact matches, ties by loss: the loss moves it by less than one row does."""
-    return exact + 1 / (1 + max(loss, 0.0)) / (2 * rows) if math.isfinite(loss) else exact
+def score(value: float, loss: float, rows: int) -> float:
+    """The metric (more is better), ties by loss: the loss moves it by less than one of these rows does."""
+    return value + 1 / (1 + max(loss, 0.0)) / (2 * rows) if math.isfinite(loss) else value
 
 
 class Search:
-    """The trials of one recipe, in `file`; its own parameters are always the first. `rows` are those of validation."""
+    """The trials of one recipe, in `file`; its own parameters are always the first. `rows` are those of validation; `sign` is -1 where
+    less of the metric is better."""
 
-    def __init__(self, file: Path, recipe: Recipe, *, seed: int, rows: int) -> None:
+    def __init__(self, file: Path, recipe: Recipe, *, seed: int, rows: int, sign: int = 1) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.recipe, self.seed, self.rows = recipe, seed, rows
+        self.recipe, self.seed, self.rows, self.sign = recipe, seed, rows, sign
         self.space = space_of(recipe)
         self.start = start_of(recipe, self.space)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -102,13 +105,15 @@ class Search:
             while not budget.spent(self.trials):
                 self._one(len(self.trials), train)
                 on_trial(self.trials[-1])
-                advance(f"best {max(t.exact or 0.0 for t in self.trials):.3f}")
+                told = [self.sign * t.value for t in self.trials if t.value is not None]
+                advance(f"best {self.sign * max(told):.3f}")
 
     def best(self) -> Trial:
-        """The finished trial with the best score; the first one while none has more rows right, since losses depend on the settings."""
+        """The finished trial with the best score; the first one while none has a better value, since losses depend on the settings."""
         done = [(t, frozen.value) for t, frozen in zip(self.trials, self._ended()) if t.outcome == "done"]
-        best, _ = max(done, key=lambda pair: (pair[1], -pair[0].number))
-        return best if (best.exact or 0.0) > (done[0][0].exact or 0.0) else done[0][0]
+        (best, _), (first, _) = max(done, key=lambda pair: (pair[1], -pair[0].number)), done[0]
+        assert best.value is not None and first.value is not None
+        return best if self.sign * best.value > self.sign * first.value else first
 
     def importances(self) -> dict[str, float]:
         """Share of the variance of the score that each parameter explains (fANOVA); empty while there is too little to tell."""
@@ -124,7 +129,7 @@ class Search:
 
         self.study.sampler = self._sampler(number)
         trial = self.study.ask({name: _distribution(allowed) for name, allowed in self.space.items()})
-        params, watch, began = as_params(self.recipe, trial.params), _Watch(trial, self.rows), time.monotonic()
+        params, watch, began = as_params(self.recipe, trial.params), _Watch(trial, self.rows, self.sign), time.monotonic()
         state, outcome = TrialState.COMPLETE, "done"
         try:
             train(number, params, watch)
@@ -135,7 +140,7 @@ class Search:
                 raise
             state, outcome = TrialState.PRUNED, str(error)
         facts = {"outcome": outcome, "params": params, "epochs": watch.epochs, "seconds": round(time.monotonic() - began, 2)}
-        for name, value in (facts | {"exact": watch.exact, "loss": watch.loss}).items():
+        for name, value in (facts | {"value": watch.value, "loss": watch.loss}).items():
             trial.set_user_attr(name, value)
         self.study.tell(trial, watch.best if outcome == "done" else None, state=state)
 
@@ -160,17 +165,18 @@ class _Watch:
 
     trial: "optuna.Trial"
     rows: int
-    best: float = -1.0
-    exact: float | None = None
+    sign: int
+    best: float = -math.inf
+    value: float | None = None
     loss: float | None = None
     epochs: int = 0
     told: int = 0
 
     def __call__(self, entry: Mapping[str, Any], of: int) -> None:
-        exact, loss, self.epochs = entry["val_object_exact_match"], entry["val_loss"], entry["epoch"]
-        now = score(exact, loss, self.rows)
+        value, loss, self.epochs = entry["val_primary"], entry["val_loss"], entry["epoch"]
+        now = score(self.sign * value, loss, self.rows)
         if now > self.best:
-            self.best, self.exact, self.loss = now, exact, loss if math.isfinite(loss) else None
+            self.best, self.value, self.loss = now, value, loss if math.isfinite(loss) else None
         reached = TENTHS * self.epochs // of
         for tenth in range(self.told + 1, reached + 1):
             self.trial.report(self.best, tenth)
@@ -179,20 +185,22 @@ class _Watch:
             raise Stopped
 
 
-def corrected_gain(hits: np.ndarray, clusters: Clusters, seed: int) -> tuple[float, float, float]:
-    """What choosing the best of several systems gains over the first one on rows that did not choose: (mean, low, high) in 95 %.
+def corrected_gain(tables: Sequence[Table], clusters: Clusters, seed: int, sign: int = 1) -> tuple[float, float, float]:
+    """What choosing the best of several systems gains over the first one on rows that did not choose: (mean, low, high) in 95 %, in units
+    of the metric.
 
-    `hits` (systems, rows) of 0 and 1. The choice is made on the groups that a resample draws and judged on those it leaves out
-    (bootstrap bias correction, Tsamardinos et al. 2018).
+    A table of the same metric for each system, over the same rows; `sign` as in a search. The choice is made on the groups that a
+    resample draws and judged on those it leaves out (bootstrap bias correction, Tsamardinos et al. 2018).
     """
     weights = bootstrap_weights(clusters.count, generator(seed, "choice"))
-    sums, sizes = clusters.sums(hits.T.astype(np.float64)), clusters.sizes.astype(np.float64)
-    drawn = weights @ sums
-    chosen = drawn.argmax(axis=1)
-    out = (weights == 0).astype(np.float64)
-    left, size = out @ sums, out @ sizes
-    picked = np.take_along_axis(left, chosen[:, None], axis=1)[:, 0]
-    gains = ((picked - left[:, 0]) / np.maximum(size, 1))[size > 0]
+    sums = [clusters.sums(table.counts) for table in tables]
+    drawn, left = (
+        np.stack([table.value(chosen.astype(np.float64) @ each) for table, each in zip(tables, sums)], axis=1)
+        for chosen in (weights, weights == 0)
+    )
+    best = np.nan_to_num(sign * drawn, nan=-np.inf).argmax(axis=1)
+    gains = np.take_along_axis(left, best[:, None], axis=1)[:, 0] - left[:, 0]
+    gains = gains[np.isfinite(gains)]
     low, high = np.quantile(gains, [0.025, 0.975]) if len(gains) else (0.0, 0.0)
     return (float(gains.mean()) if len(gains) else 0.0), float(low), float(high)
 
@@ -205,4 +213,4 @@ def _distribution(allowed: Range | tuple[Any, ...]) -> Any:
 
 def _trial(number: int, frozen: "optuna.trial.FrozenTrial") -> Trial:
     told = frozen.user_attrs
-    return Trial(number, told["outcome"], told["params"], told["exact"], told["loss"], told["epochs"], told["seconds"])
+    return Trial(number, told["outcome"], told["params"], told["value"], told["loss"], told["epochs"], told["seconds"])

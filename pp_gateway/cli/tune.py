@@ -63,11 +63,11 @@ def tune(
 
 
 def _show(name: str, said: Mapping[str, Any], trials: list[Mapping[str, Any]]) -> None:
-    head = ("trial", "exact match", "loss", "epochs", "seconds", "outcome", "parameters")
+    head = ("trial", said["metric"], "loss", "epochs", "seconds", "outcome", "parameters")
     rows = [
         (
             f"{t['number']}{' *' if t['number'] == said['best_trial'] else ''}",
-            number(t["exact"]),
+            number(t["value"]),
             number(t["loss"]),
             str(t["epochs"]),
             number(t["seconds"], 1),
@@ -110,4 +110,4 @@ def _params(task: Any, said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trial_line(trial: "Trial") -> str:
     params = " ".join(f"{k}={v}" for k, v in trial.params.items())
-    return f"  trial {trial.number:<4} {number(trial.exact)}  loss {number(trial.loss)}  {trial.seconds:7.1f} s  {trial.outcome}  {params}"
+    return f"  trial {trial.number:<4} {number(trial.value)}  loss {number(trial.loss)}  {trial.seconds:7.1f} s  {trial.outcome}  {params}"

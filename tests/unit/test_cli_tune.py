@@ -20,12 +20,13 @@ from pp_resources.tracking import open_tracker
 
 # Few steps a trial; what lies outside of the search space stays as the task says.
 SHORT = "params:\n  encoder-frozen: {max_steps: 12, least_epochs: 2}  # short"
+METRIC = "primary_metric: {name: field_exact_mean}"
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("installation")
-    write_task(made / "tasks", "alpha", rows=64, more=f"{SHORT}\nencoder_model_id: {tiny_encoder(made / 'encoder')}")
+    write_task(made / "tasks", "alpha", rows=64, more=f"{SHORT}\n{METRIC}\nencoder_model_id: {tiny_encoder(made / 'encoder')}")
     return made
 
 
@@ -51,7 +52,7 @@ def test_a_search_tells_what_it_found_and_opens_no_test_split(pp, settings):
     assert said["trials"] == 2 and [t["number"] for t in said["all"]] == [0, 1]
     assert said["val_rows"] > 0 and said["low"] <= said["effect"] <= said["high"] and said["corrected"] <= max(said["effect"], 0.0)
     assert {p.name for p in Path(said["path"]).iterdir()} == {"trials.json", "best.json", "search.png", "answers", "manifest.json"}
-    assert said["all"][0]["exact"] == pytest.approx(said["default_value"])
+    assert said["metric"] == "field_exact_mean" and said["all"][0]["value"] == pytest.approx(said["default_value"])
     assert count_test_openings(settings.home / "ledger" / "test_openings.jsonl", "alpha") == 0
 
 
@@ -100,7 +101,7 @@ def test_settings_that_were_written_are_those_of_the_next_training_and_not_of_th
     plain = training_inputs(before, untuned(before, "encoder-frozen"), pipeline.training_rows("alpha"))
     assert (trained.inputs["recipe"] == plain["recipe"]) is not bool(said["params"])
     best = next(t for t in said["all"] if t["number"] == said["best_trial"])
-    assert record["history"][record["best_epoch"] - 1]["val_object_exact_match"] == best["exact"], "the training is that of the trial"
+    assert record["history"][record["best_epoch"] - 1]["val_primary"] == best["value"], "the training is that of the trial"
 
 
 def test_a_variant_or_budget_that_cannot_be_is_one_line(pp):

@@ -142,6 +142,12 @@ def test_places_that_say_the_same_add_up(tokenizer):  # noqa: F811
     assert (value, p) == (7, pytest.approx(2 / (2 + 2.718281828**0.4)))
 
 
+def test_a_probability_that_adds_up_is_not_above_one(tokenizer):  # noqa: F811
+    # A third rounded to 32 bits, three times.
+    head, schema = learnt({"type": "number"}), schema_of({"type": "number"})
+    assert answer(head, schema, tokenizer, "7 and 7 and 7", {}) == (7, 1.0)
+
+
 def test_the_loss_falls_where_the_right_value_gains(tokenizer):  # noqa: F811
     head, texts = learnt(NUMBER), ["2 and 7", "7", "please"]
     rows = encode(tokenizer, texts, 64)

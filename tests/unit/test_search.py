@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pp_assets.evaluation.stats import Clusters
+from pp_assets.evaluation.tables import Table
 from pp_assets.training.recipes import RECIPES
 from pp_assets.training.search import Budget, Search, corrected_gain, score
 from pp_assets.training.space import Range, as_params, space_of, start_of
@@ -23,7 +24,7 @@ def formula(number, params, report):
     """Exact match grows with each epoch and is best at a rate of 1e-3."""
     for epoch in range(1, params["epochs"] + 1):
         quality = math.exp(-abs(math.log(params["lr"] / 1e-3))) * epoch / params["epochs"]
-        report({"epoch": epoch, "val_object_exact_match": round(quality * ROWS) / ROWS, "val_loss": 1 - quality}, params["epochs"])
+        report({"epoch": epoch, "val_primary": round(quality * ROWS) / ROWS, "val_loss": 1 - quality}, params["epochs"])
 
 
 def search(file: Path, seed: int = 1) -> Search:
@@ -66,7 +67,7 @@ def test_bad_trials_are_stopped_early_and_the_best_one_is_better_than_the_recipe
     assert stopped and all(t.epochs < t.params["epochs"] for t in stopped) and whole.trials[0].outcome == "done"
     assert all(t.epochs == t.params["epochs"] for t in whole.trials if t.outcome == "done")
     best = whole.best()
-    assert best.exact == max(t.exact for t in whole.trials) > whole.trials[0].exact
+    assert best.value == max(t.value for t in whole.trials) > whole.trials[0].value
     assert set(whole.importances()) == set(SPACE) and sum(whole.importances().values()) == pytest.approx(1, abs=0.01)
 
 
@@ -76,7 +77,7 @@ def test_a_killed_search_goes_on_with_the_trials_of_one_that_was_not(whole, tmp_
 
     def dies(number, params, report):
         if number == 7:
-            report({"epoch": 1, "val_object_exact_match": 1.0, "val_loss": 0.0}, 1)
+            report({"epoch": 1, "val_primary": 1.0, "val_loss": 0.0}, 1)
             raise Killed
         formula(number, params, report)
 
@@ -103,7 +104,7 @@ def test_a_training_that_is_refused_costs_one_trial_but_the_first_ones_error_com
 
     made = search(tmp_path / "one.db")
     made.run(Budget(3), refuses, lambda _t: None)
-    assert [t.outcome for t in made.trials] == ["done", "the loss is nan at step 3", "done"] and made.trials[1].exact is None
+    assert [t.outcome for t in made.trials] == ["done", "the loss is nan at step 3", "done"] and made.trials[1].value is None
     with pytest.raises(UserError, match="no rows"):
         search(tmp_path / "two.db").run(Budget(3), lambda *_: (_ for _ in ()).throw(UserError("no rows")), lambda _t: None)
 
@@ -122,7 +123,7 @@ def test_loss_breaks_ties_and_no_more():
 
 def test_with_no_more_rows_right_the_recipe_stays(tmp_path):
     def equal(number, params, report):
-        report({"epoch": 1, "val_object_exact_match": 0.9, "val_loss": 1.0 / (1 + number)}, 1)
+        report({"epoch": 1, "val_primary": 0.9, "val_loss": 1.0 / (1 + number)}, 1)
 
     made = search(tmp_path / "trials.db")
     made.run(Budget(3), equal, lambda _t: None)
@@ -134,8 +135,24 @@ def test_choosing_among_equals_gains_nothing_and_a_real_gain_stays():
     clusters = Clusters.of([str(i // 2) for i in range(200)])
     equal = (rng.random((20, 200)) < 0.7).astype(float)
     naive = equal.mean(1).max() - equal[0].mean()
-    mean, low, high = corrected_gain(equal, clusters, 0)
+    mean, low, high = corrected_gain(shares(equal), clusters, 0)
     assert naive > 0.03 and mean < naive - 0.02 and low < 0 < high
     better = np.stack([equal[0], np.maximum(equal[0], (rng.random(200) < 0.5))])
-    mean, low, _ = corrected_gain(better, clusters, 0)
+    mean, low, _ = corrected_gain(shares(better), clusters, 0)
     assert low > 0 and mean == pytest.approx(better[1].mean() - better[0].mean(), abs=0.02)
+    less, _, high = corrected_gain(shares(1 - better), clusters, 0, sign=-1)
+    assert high < 0 and less == pytest.approx(-mean)
+
+
+def shares(hits):
+    """A table for each system, of (systems, rows) of 0 and 1."""
+    return [Table(np.stack([row, np.ones_like(row)], axis=1), "") for row in hits]
+
+
+def test_where_less_is_better_the_least_is_found(tmp_path):
+    def rising(number, params, report):
+        report({"epoch": 1, "val_primary": 0.5 - 0.1 * number, "val_loss": 1.0}, 1)
+
+    made = Search(tmp_path / "trials.db", RECIPE, seed=1, rows=ROWS, sign=-1)
+    made.run(Budget(3), rising, lambda _t: None)
+    assert made.best().number == 2 and made.best().value == pytest.approx(0.3)

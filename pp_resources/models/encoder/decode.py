@@ -87,7 +87,8 @@ class HeadDecoder:
             sums: dict[Any, float] = {None: chances[0]} if self.head.nullable else {}
             for (_, _, value), p in zip(readings, chances[1:]):
                 sums[value] = sums.get(value, 0.0) + p
-            out.append(max(sums.items(), key=lambda item: item[1], default=(self.head.fallback, 0.0)))
+            value, p = max(sums.items(), key=lambda item: item[1], default=(self.head.fallback, 0.0))
+            out.append((value, min(p, 1.0)))  # rounded thirds add up to more
         return out
 
     def _tags(self, scores: Tensor, row: Encoded, text: str) -> tuple[list[str] | None, float]:
