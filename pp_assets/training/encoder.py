@@ -82,17 +82,18 @@ class EncoderRun(Run):
         tuned |= {} if self.frozen else {n: w for n, w in heads.items() if n.startswith(told)}
         self.weights = tuned | heads
         new = [w for n, w in heads.items() if n not in tuned]
-        groups = [
-            {"params": group, "peak": peak} for group, peak in ((list(tuned.values()), self.params.lr), (new, self.params.head_lr)) if group
-        ]
+        share = self.params.few_share if len(self.contrasted) == len(self.plan) else 1.0
+        peaks = (list(tuned.values()), share * self.params.lr), (new, share * self.params.head_lr)
+        groups = [{"params": group, "peak": peak} for group, peak in peaks if group]
         self.optimizer = torch.optim.AdamW(groups, lr=self.params.head_lr, weight_decay=self.params.weight_decay, fused=True)
         self.initial_sha256 = self.weights_sha256()
         self.batch_size = self.params.batch_size
         if math.ceil(len(self.rows) / self.batch_size) * self.params.epochs > self.params.max_steps:
             self.batch_size *= 2
         self.steps_per_epoch = len(self.batches(0))
-        affordable = max(self.params.least_epochs, round(self.params.max_steps / self.steps_per_epoch))
-        self.epochs = min(self.params.epochs, affordable)
+        tokens = 0 if self._cached else sum(len(row.ids) for row in self.rows)
+        affordable = round(min(self.params.max_steps / self.steps_per_epoch, self.params.max_trained_tokens / max(1, tokens)))
+        self.epochs = min(math.ceil(share * self.params.epochs), max(self.params.least_epochs, affordable))
 
     @property
     def frozen(self) -> bool:

@@ -9,10 +9,12 @@ class EncoderParams:
 
     `r` 0 freezes the encoder and trains the heads alone. `lr` is for LoRA and for heads that begin as logistic regressions (twice as much
     overfits few rows, half as much is slow with many fields), `head_lr` for heads that begin at nothing. Both are peaks of a cosine with
-    warm-up over `epochs`, or over as many (but `least_epochs`) as `max_steps` allow: small data needs many passes, large data few, in
-    batches twice as large. `patience` counts epochs without a better validation score. `average`: judged and kept is the exponential
-    average of the weights over so many epochs; after one epoch that is worth 1 to 3 points of the validation rows, at the end of the
-    cosine a few tenths. `contrast` weighs the contrastive loss of fields with few rows a class.
+    warm-up over `epochs`, or over as many (but `least_epochs`) as `max_steps` and `max_trained_tokens` (ten minutes of one core) allow:
+    small data needs many passes, large data few, in batches twice as large. `patience` counts epochs without a better validation score.
+    `average`: judged and kept is the exponential average of the weights over so many epochs; after one epoch that is worth 1 to 3 points
+    of the validation rows, at the end of the cosine a few tenths. `contrast` weighs the contrastive loss of fields with few rows a class;
+    a task of such fields alone, which is soon learnt by heart, takes `few_share` of the rates and of the epochs (banking77 with 10 rows a
+    class, 2,310 other training rows, one seed: 0.857 right at the end instead of 0.842, where 0.854 was the best epoch).
     """
 
     r: int = 16
@@ -23,6 +25,7 @@ class EncoderParams:
     epochs: int = 12
     least_epochs: int = 3
     max_steps: int = 1400
+    max_trained_tokens: int = 700_000
     batch_size: int = 16
     warmup: float = 0.1
     weight_decay: float = 0.01
@@ -30,6 +33,7 @@ class EncoderParams:
     head_dropout: float = 0.1
     average: float = 0.5
     contrast: float = 1.0
+    few_share: float = 0.5
     patience: int = 4
     max_tokens: int = 512
 
