@@ -7,6 +7,7 @@ checkpoint in ``--work``. ``--start`` takes the first stage as done: a folder wi
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -54,7 +55,8 @@ def make(corpus: Path, out: Path, work: Path, start: Path | None, second: Plan) 
     stage(second, start, load_tokenizer(start), work / "second", mixture(texts, dialogues), sets)
     model = load_model(work / "second" / "model").half()  # the shipped weights: what is measured is what they say, computed in fp32
     model.save_pretrained(out)
-    load_tokenizer(start).save_pretrained(out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(start / name, out / name)
     scores = {name: base_scores(folder, texts, dialogues) for name, folder in (("first", start), ("second", out))}
     run: dict[str, Any] = {
         "first": _read(work / "first" / "run.json"),
