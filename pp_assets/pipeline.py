@@ -208,8 +208,8 @@ def by_id(rows: Any) -> list[Example]:
 
 
 def rows_digest(rows: Sequence[Example]) -> str:
-    """Digest of a set of rows. Their ids are hashes of input and output."""
-    return digest([e.item_id for e in by_id(rows)])
+    """Digest of a set of rows and of how they belong together. Their ids are hashes of input and output."""
+    return digest([[e.item_id, e.group] for e in by_id(rows)])
 
 
 def training_spec(task: Task) -> str:

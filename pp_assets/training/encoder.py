@@ -52,6 +52,7 @@ class EncoderRun(Run):
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
         self.plan = learn(compile_schema(spec.io_schema.output), [(row.input_text, row.output) for row in rows])
         self.rows, self.targets = self._encode(rows)
+        self._groups = [row.group for row in rows]
         self.val = list(val)
         self.val_rows, self.val_targets = self._encode(self.val)
         self.labels = self._label_report()
@@ -101,7 +102,7 @@ class EncoderRun(Run):
 
     @property
     def identity(self) -> str:
-        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
+        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets, self._groups]
         how = [asdict(self.params), self.spec.primary_metric.name, self.seed, self.threads, self.bf16]
         return digest([*how, weights_sha256(self.base), [h.to_json() for h in self.plan], rows])
 
@@ -274,7 +275,7 @@ class EncoderRun(Run):
     def _start_heads(self) -> None:
         # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
         pooled = torch.stack([_mean(s) for s in self._cached] if self._cached else self._start_states(self.rows, _mean))
-        start_heads(self.heads, pooled.float(), self.targets)
+        start_heads(self.heads, pooled.float(), self.targets, self._groups)
 
     @torch.no_grad()
     def _effect(self) -> dict[str, float]:
