@@ -72,7 +72,7 @@ class MaskByGrammar(LogitsProcessor):  # type: ignore[misc]
     """The usual way to bind `generate` to llguidance: one mask a step."""
 
     def __init__(self, grammar: Grammar, rows: int) -> None:
-        self.grammar, self.matchers, self.begun = grammar, [grammar.start() for _ in range(rows)], False
+        self.grammar, self.matchers, self.begun = grammar, [grammar.start("") for _ in range(rows)], False
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         if self.begun:

@@ -67,7 +67,7 @@ class CausalRun(Run):
         self.val = val[:VAL_LIMIT]
         self.val_rows = encode_rows(spec, encoder, self.val, context_length(base))
         if self.predictor.grammar:
-            refuse_outside_grammar(self.predictor.grammar, [*self.rows, *self.val_rows])
+            refuse_outside_grammar(self.predictor.grammar, [*self.rows, *self.val_rows], [*train, *self.val])
         self.labels: LabelReport = label_report(encoder, self.rows)
         self.predictor.max_new_tokens = spec.decoding.max_new_tokens or self.labels.max_new_tokens
         self.bf16 = has_bf16(base.device.type)

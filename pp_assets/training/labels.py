@@ -72,10 +72,11 @@ def encode_rows(spec: TaskSpec, encoder: PromptEncoder, examples: Sequence[Examp
     return rows
 
 
-def refuse_outside_grammar(grammar: Grammar, rows: Sequence[Row]) -> None:
-    """Raise UserError naming the rows whose answer constrained decoding could never give: they would be trained on in vain."""
+def refuse_outside_grammar(grammar: Grammar, rows: Sequence[Row], examples: Sequence[Example]) -> None:
+    """Raise UserError naming the rows whose answer constrained decoding could never give: they would be trained on in vain. `examples`
+    are what the rows were made of."""
     _refuse(
-        [row.item_id for row in rows if not grammar.accepts(row.answer)],
+        [row.item_id for row, e in zip(rows, examples, strict=True) if not grammar.accepts(row.answer, e.input_text)],
         "have an output that constrained decoding could never give",
         "mend the rows or the output schema, or set decoding.constrained to false",
     )

@@ -101,7 +101,7 @@ class CausalPredictor:
         fitting = [i for i, suffix in enumerate(suffixes) if len(suffix) <= room]
         began, decoded = time.perf_counter(), dict[int, Decoded]()
         with steps("answering", len(fitting)) as advance:
-            for place, answer in self._decode([suffixes[i] for i in fitting]):
+            for place, answer in self._decode([inputs[i] for i in fitting], [suffixes[i] for i in fitting]):
                 decoded[fitting[place]] = answer
                 advance("")
         latency = (time.perf_counter() - began) * 1000 / max(1, len(fitting))
@@ -123,16 +123,16 @@ class CausalPredictor:
         """Compute the shared prefix with the model as it is now."""
         self._prefix = compute_prefix(self.model, self.encoder.prefix_ids)
 
-    def _decode(self, suffixes: list[list[int]]) -> Iterator[tuple[int, Decoded]]:
+    def _decode(self, texts: Sequence[str], suffixes: list[list[int]]) -> Iterator[tuple[int, Decoded]]:
         rules = Rules(self.grammar, self._stop_ids, self.max_new_tokens)
         if not shares_prefix(self.model):
             if self._activated:
                 how = "train another recipe on it"
                 raise UserError("an activated adapter needs an architecture that can share a prefix", where=self.name, how=how)
-            return decode_plainly(self.model, self.encoder.prefix_ids, suffixes, rules)
+            return decode_plainly(self.model, self.encoder.prefix_ids, texts, suffixes, rules)
         if self._prefix is None:
             self.keep_prefix()
-        return decode(self.model, self._prefix, suffixes, rules, self.batch_size)
+        return decode(self.model, self._prefix, texts, suffixes, rules, self.batch_size)
 
     def _prediction(self, answer: Decoded | None, suffix: int, latency_ms: float) -> Prediction:
         tokens_in = len(self.encoder.prefix_ids) + suffix

@@ -10,7 +10,7 @@ The same inputs in the same order always give the same answers.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,10 +63,10 @@ class Rules:
 class Row:
     """One answer in the making; `pending` are the tokens to read before the next choice."""
 
-    def __init__(self, index: int, suffix: list[int], rules: Rules) -> None:
+    def __init__(self, index: int, text: str, suffix: list[int], rules: Rules) -> None:
         self.index, self.rules = index, rules
         self.answer, self.done = Decoded(), False
-        self.matcher = rules.grammar.start() if rules.grammar else None
+        self.matcher = rules.grammar.start(text) if rules.grammar else None
         self.pending = list(suffix)
         self._force()
 
@@ -118,20 +118,28 @@ def compute_prefix(model: Any, prefix_ids: list[int]) -> DynamicCache:
 
 
 @torch.inference_mode()
-def decode(model: Any, prefix: DynamicCache, suffixes: list[list[int]], rules: Rules, batch_size: int) -> Iterator[tuple[int, Decoded]]:
-    """Greedy answers to `suffixes` (token ids after the prefix) with their indices, as they get done; `batch_size` at a time."""
+def decode(
+    model: Any, prefix: DynamicCache, texts: Sequence[str], suffixes: list[list[int]], rules: Rules, batch_size: int
+) -> Iterator[tuple[int, Decoded]]:
+    """Greedy answers to `texts`, whose tokens after the prefix are `suffixes`, with their indices, as they get done; `batch_size` at a
+    time."""
     # The longest first: neighbours in a pass are of similar length, and the last ones to finish are short.
-    todo = [Row(i, suffixes[i], rules) for i in sorted(range(len(suffixes)), key=lambda i: (-len(suffixes[i]), i))]
-    yield from ((row.index, row.answer) for row in todo if row.done)
-    waiting = deque(row for row in todo if not row.done)
+    waiting = deque(sorted(range(len(suffixes)), key=lambda i: (-len(suffixes[i]), i)))
     slots = max(map(len, suffixes), default=0) + rules.limit
     size = max(1, min(batch_size, len(waiting), ROOM // slots))
     cache, rows = RowCache(prefix, size, slots), list[Row]()
     with reading_rows(model):
         while rows or waiting:
             while waiting and len(rows) < size:
+                # Not before its turn: a matcher of an input's own takes memory.
+                row = Row(i := waiting.popleft(), texts[i], suffixes[i], rules)
+                if row.done:
+                    yield row.index, row.answer
+                    continue
                 cache.lengths[len(rows)] = 0
-                rows.append(waiting.popleft())
+                rows.append(row)
+            if not rows:
+                return
             logits = read_rows(model, cache, [row.feed(CHUNK) for row in rows])
             ready = [place for place, row in enumerate(rows) if not row.pending]
             rules.choose(logits[ready], [rows[place] for place in ready])

@@ -15,6 +15,7 @@ from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from pp_resources.errors import UserError
 from pp_resources.json_schema import resolve
+from pp_resources.models.causal_copies import Copies
 
 # Compact JSON, as the training answers are written.
 _COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
@@ -34,7 +35,7 @@ _IGNORED = ("contentEncoding", "contentMediaType", "contentSchema")
 
 
 class Grammar:
-    """Compiled once per schema and tokenizer; `start()` gives a fresh matcher for one answer."""
+    """Compiled once per schema and tokenizer; `start` gives a fresh matcher for one answer."""
 
     def __init__(self, tokenizer: Any, schema: Mapping[str, Any], vocab_size: int) -> None:
         if not hasattr(tokenizer, "backend_tokenizer"):
@@ -48,13 +49,19 @@ class Grammar:
         if reason:
             how = "simplify the schema or set decoding.constrained to false"
             raise UserError(f"constrained decoding cannot enforce the output schema: {reason}", where="io_schema.output", how=how)
+        self._copies = Copies(schema, tighten, _COMPACT)
 
-    def start(self) -> LLMatcher:
+    def start(self, text: str) -> LLMatcher:
+        """For the answer to this input: strings under `x-verbatim` are pieces of it."""
+        if self._copies and text:
+            matcher = LLMatcher(self.tokenizer, LLMatcher.grammar_from_lark(self._copies.lark(text)))
+            if not matcher.is_error():
+                return matcher
         return self._first.deep_copy()
 
-    def accepts(self, ids: list[int]) -> bool:
-        """Whether the grammar can produce exactly this answer, end token included."""
-        return self.start().validate_tokens(ids) == len(ids)
+    def accepts(self, ids: list[int], text: str) -> bool:
+        """Whether the grammar can produce exactly this answer to this input, end token included."""
+        return self.start(text).validate_tokens(ids) == len(ids)
 
     def allowed(self, matchers: list[LLMatcher]) -> np.ndarray:
         """Boolean (len(matchers), vocabulary): the tokens that may come next."""
@@ -79,7 +86,7 @@ class Grammar:
 def unenforced(schema: Mapping[str, Any]) -> list[str]:
     """What constrained decoding cannot hold an answer to, each with its place (`properties.a.contains`): answers may break it, or, for most
     keywords, the schema cannot be used for constrained decoding at all."""
-    named = list(_unenforced(schema, ""))
+    named = [*_unenforced(schema, ""), *Copies(schema, tighten, _COMPACT).loose]
     _, reason = _compile(LLTokenizer("byte"), schema)
     return named or ([reason] if reason else [])
 

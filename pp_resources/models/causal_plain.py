@@ -3,7 +3,7 @@
 One input and one token at a time, the way `generate` runs them, under the same rules as the shared loop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,10 +43,12 @@ def _same_logits(model: Any) -> bool:
 
 
 @torch.inference_mode()
-def decode_plainly(model: Any, prefix_ids: list[int], suffixes: list[list[int]], rules: Rules) -> Iterator[tuple[int, Decoded]]:
-    """Greedy answers to `suffixes` with their indices, one after another."""
-    for i, suffix in enumerate(suffixes):
-        row, read = Row(i, suffix, rules), _Sequence(model)
+def decode_plainly(
+    model: Any, prefix_ids: list[int], texts: Sequence[str], suffixes: list[list[int]], rules: Rules
+) -> Iterator[tuple[int, Decoded]]:
+    """Greedy answers to `texts`, whose tokens after the prefix are `suffixes`, with their indices, one after another."""
+    for i, (text, suffix) in enumerate(zip(texts, suffixes, strict=True)):
+        row, read = Row(i, text, suffix, rules), _Sequence(model)
         pending = [prefix_ids + row.feed()]
         while not row.done:
             for ids in pending:

@@ -78,7 +78,7 @@ def write_tiny_base(folder: Path, *, chat: bool = False, start: bool = False, la
 def one_at_a_time(made: Any, text: str) -> str:
     """What a CausalPredictor should say, in the plainest way: the whole sequence anew for every token, one input at a time."""
     ids, answer = made.encoder.prefix_ids + made.encoder.suffix_ids(text), []
-    matcher = made.grammar.start() if made.grammar else None
+    matcher = made.grammar.start(text) if made.grammar else None
     with torch.inference_mode():
         while len(answer) < made.max_new_tokens:
             logits = made.model(input_ids=torch.tensor([ids + answer]), use_cache=False).logits[0, -1]

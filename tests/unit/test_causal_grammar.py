@@ -71,7 +71,7 @@ PASSED_OVER = {
 
 def accepts(tokenizer, schema, value):
     ids = tokenizer(json.dumps({"a": value}, separators=(",", ":")))["input_ids"]
-    return Grammar(tokenizer, schema, len(tokenizer)).accepts([*ids, tokenizer.eos_token_id])
+    return Grammar(tokenizer, schema, len(tokenizer)).accepts([*ids, tokenizer.eos_token_id], "no text")
 
 
 @pytest.mark.parametrize("name", ENFORCED)

@@ -171,9 +171,9 @@ def test_a_tokenizer_without_an_end_token_is_refused(tmp_path):
 def test_the_grammar_takes_canonical_answers_and_nothing_else(tmp_path):
     tokenizer = load_tokenizer(write_tiny_base(tmp_path))
     grammar, encoder = Grammar(tokenizer, OUTPUT, len(tokenizer) + 8), PromptEncoder(tokenizer, PROMPT)
-    assert grammar.accepts(encoder.completion_ids('{"order":null,"topic":"bill","urgent":true}'))
+    assert grammar.accepts(encoder.completion_ids('{"order":null,"topic":"bill","urgent":true}'), "x")
     for wrong in ('{"topic":"bill","order":null,"urgent":true}', '{"order":null,"topic":"no","urgent":true}', '{"order": null}', "{}"):
-        assert not grammar.accepts(encoder.completion_ids(wrong))
+        assert not grammar.accepts(encoder.completion_ids(wrong), "x")
 
 
 def test_nullable_keys_are_always_written_and_unknown_ones_never():
