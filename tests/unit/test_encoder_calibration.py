@@ -153,7 +153,7 @@ def test_training_stores_temperatures_and_thresholds_and_the_loaded_model_keeps_
     val = [replace(example(i), output={**example(i).output, "ask": i % 3 == 0}) for i in range(40, 100)]
     # An answer that validation rows contradict: the head has to become less sure of it.
     runs = []
-    train(tiny, tmp_path / "out", recipe=replace(FAST, params=replace(FAST.params, epochs=8, head_lr=1e-2)), val=val, runs=runs)
+    train(tiny, tmp_path / "out", recipe=replace(FAST, params=replace(FAST.params, epochs=8, lr=1e-2, head_lr=1e-2)), val=val, runs=runs)
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     heads = {h["path"]: h["temperature"] for h in json.loads((tmp_path / "out" / "adapter" / "heads.json").read_text())["heads"]}
     assert heads == {path: fit["temperature"] for path, fit in record["calibration"]["heads"].items()}
