@@ -116,16 +116,18 @@ class EncoderRun(Run):
         draw = random.Random(f"{self.seed}/{epoch}")
         order = list(range(len(self.rows)))
         draw.shuffle(order)
-        units = [[row] for row in order]
+        units, size = [[row] for row in order], self.batch_size
+        bucket = size * BUCKET_BATCHES
         if self.contrasted:
             # Fields take turns, so that the classes of each meet their like.
             field = self.contrasted[epoch % len(self.contrasted)]
-            units = in_pairs(order, [target[field] for target in self.targets], draw)
-        size, out = self.batch_size, []
-        for start in range(0, len(units), bucket := size * BUCKET_BATCHES // len(units[0])):
+            units, bucket = in_pairs(order, [target[field] for target in self.targets], draw), bucket // 2
+        rows = []
+        for start in range(0, len(units), bucket):
             like = sorted(units[start : start + bucket], key=lambda unit: (max(len(self.rows[i].ids) for i in unit), unit))
-            rows = [row for unit in like for row in unit]
-            out += [rows[i : i + size] for i in range(0, len(rows), size)]
+            rows += [row for unit in like for row in unit]
+        # As many in every epoch, however the rows pair up: the cosine counts on it.
+        out = [rows[i : i + size] for i in range(0, len(rows), size)]
         draw.shuffle(out)
         return out
 
@@ -148,14 +150,12 @@ class EncoderRun(Run):
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
         # One pass of the encoder serves the loss and the answers.
-        loss, said = 0.0, [""] * len(self.val)
+        loss, said = 0.0, list[str]()
         order = sorted(range(len(self.val)), key=lambda i: len(self.val_rows[i].ids))
-        places = iter(order)
         for part in self._judged(order):
             loss += self._sum(part.logits, part.targets, part.words).item() * len(part.rows)
-            for values, _ in self.predictor.decode(part.logits, part.rows, part.texts):
-                said[next(places)] = self.predictor.text_of(values)
-        return {**self.scores(said), "val_loss": loss / len(self.val)}
+            said += [self.predictor.text_of(values) for values, _ in self.predictor.decode(part.logits, part.rows, part.texts)]
+        return {**self.scores([text for _, text in sorted(zip(order, said))]), "val_loss": loss / len(self.val)}
 
     @torch.inference_mode()
     def _judged(self, order: Sequence[int], size: int = 64) -> Iterator[Judged]:

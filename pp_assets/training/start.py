@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pp_resources.models.encoder.compile import Head
 from pp_resources.models.encoder.model import SCALE, HeadStack
-from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE, UNTOLD
+from pp_resources.models.encoder.targets import UNTOLD
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -27,6 +27,7 @@ STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
 FOLDS = 3
 JUDGED = 2000  # rows that choose
 MAX_ITERATIONS = 100
+TAGS = 3  # outside, begin, inside
 RARE = 0.5  # added to each count: nothing begins as impossible
 
 
@@ -46,8 +47,8 @@ def start_heads(heads: HeadStack, means: Tensor, targets: Sequence[Sequence[Any]
                     _start_flags(layer, vectors, np.array(gold), among)
                 case "tags" | "items":
                     tags = [target[0] if head.kind == "items" else target for target in gold]
-                    layer.bias[:3] = _log_shares(tags)
-                    layer.weight[:3] = 0.0
+                    layer.bias[:TAGS] = _log_shares(tags)
+                    layer.weight[:TAGS] = 0.0
                 case _:
                     _start_null(head, layer, gold)
 
@@ -89,12 +90,7 @@ def _start_null(head: Head, layer: Any, gold: Sequence[Any]) -> None:
 
 
 def _log_shares(tags: Iterable[Sequence[int]]) -> Tensor:
-    counts = torch.full((3,), RARE)
-    for row in tags:
-        for tag in row:
-            if tag != UNTOLD:
-                counts[tag] += 1
-    assert (OUTSIDE, BEGIN, INSIDE) == (0, 1, 2)
+    counts = torch.bincount(torch.tensor([tag for row in tags for tag in row if tag != UNTOLD]), minlength=TAGS) + RARE
     return (counts / counts.sum()).log()
 
 
@@ -108,17 +104,19 @@ def _strength(means: np.ndarray, fields: Sequence[np.ndarray], groups: np.ndarra
     """Of STRENGTHS the one with which rows of other groups are foretold best, over all `fields` (each the classes of the rows)."""
     from sklearn.model_selection import GroupKFold
 
-    means, groups = means[:JUDGED], groups[:JUDGED]
+    some = slice(None, None, -(-len(means) // JUDGED))  # spread over all rows, which may be sorted
+    means, groups = means[some], groups[some]
     if len(set(groups)) < FOLDS:
         return min(STRENGTHS)
     losses = np.zeros(len(STRENGTHS))
     for train, held in GroupKFold(FOLDS).split(means, groups=groups):
-        for classes in (field[:JUDGED] for field in fields):
-            held_known = held[np.isin(classes[held], classes[train])]
-            if len(np.unique(classes[train])) < 2:
+        for classes in (field[some] for field in fields):
+            known = held[np.isin(classes[held], classes[train])]
+            # Groups that are classes leave nothing to foretell.
+            if not len(known) or len(np.unique(classes[train])) < 2:
                 continue
             for i, strength in enumerate(STRENGTHS):
                 fitted = _logistic(means[train], classes[train], strength)
-                columns = np.searchsorted(fitted.classes_, classes[held_known])
-                losses[i] -= fitted.predict_log_proba(means[held_known])[np.arange(len(held_known)), columns].sum()
+                columns = np.searchsorted(fitted.classes_, classes[known])
+                losses[i] -= fitted.predict_log_proba(means[known])[np.arange(len(known)), columns].sum()
     return STRENGTHS[int(losses.argmin())]

@@ -30,14 +30,17 @@ class Copies:
         self._rules: list[str] = []
         self.loose: list[str] = []
         self._pieces: dict[str, str] = {}  # terminals by name
+        self._least = 0  # the longest of the shortest pieces
         start = self._rule(schema, "", frozenset())
         self._lark = "\n".join([f"start: {start}", *self._rules, *self._pieces.values(), "PIECE: %regex "])
 
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
+    def fit(self, text: str) -> bool:
+        """Whether there is something to copy, and the input has a piece of each length that is asked for: the grammar of one that has
+        none would end in the middle of an answer."""
+        return bool(self._pieces) and len(text) >= max(1, self._least)
 
     def lark(self, text: str) -> str:
-        """The grammar of the answers to this input."""
+        """The grammar of the answers to this input, which must `fit`."""
         # Chunks, so that a piece never ends inside of an escape.
         chunks = [json.dumps(letter, ensure_ascii=False)[1:-1] for letter in text]
         return self._lark + json.dumps({"substring_chunks": chunks})
@@ -69,7 +72,7 @@ class Copies:
         return self._named(made + or_null)
 
     def _piece(self, least: int, most: int | str) -> str:
-        name = f"PIECE_{least}_{most}"
+        name, self._least = f"PIECE_{least}_{most}", max(least, self._least)
         self._pieces[name] = f"{name}: PIECE & /{_LETTER}{{{least},{most}}}/"
         return name
 

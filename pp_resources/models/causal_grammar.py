@@ -53,7 +53,7 @@ class Grammar:
 
     def start(self, text: str) -> LLMatcher:
         """For the answer to this input: strings under `x-verbatim` are pieces of it."""
-        if self._copies and text:
+        if self._copies.fit(text):
             matcher = LLMatcher(self.tokenizer, LLMatcher.grammar_from_lark(self._copies.lark(text)))
             if not matcher.is_error():
                 return matcher

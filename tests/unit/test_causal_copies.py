@@ -87,6 +87,13 @@ def test_without_an_input_to_copy_from_the_schema_alone_holds(grammar, tokenizer
     assert not accepts(grammar, tokenizer, ANSWER, text="another text")
 
 
+def test_an_input_shorter_than_what_must_be_copied_does_not_cut_the_answer_off(grammar, tokenizer):
+    schema = {"type": "object", "required": ["a"], "properties": {"a": {**COPY, "minLength": 3}}}
+    short = Grammar(tokenizer, schema, len(tokenizer))
+    assert accepts(short, tokenizer, {"a": "xyz"}, text="ab"), "the schema alone"
+    assert accepts(short, tokenizer, {"a": "abc"}, text="abc") and not accepts(short, tokenizer, {"a": "xyz"}, text="abc")
+
+
 def test_an_input_of_many_pages_is_no_problem(grammar, tokenizer):
     r = random.Random(0)
     text = "".join(chr(r.choice([*range(32, 127), 228, 8364, 128512])) for _ in range(20_000)) + "A-1042"

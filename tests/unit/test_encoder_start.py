@@ -72,6 +72,7 @@ def test_the_start_is_as_strong_as_other_groups_bear_out():
     assert _strength(noise, [repeated], groups) == min(STRENGTHS)
     assert _strength(noise, [repeated], np.arange(90).astype(str)) > min(STRENGTHS), "the repetitions tell each other"
     assert _strength(clear, [classes], np.array(["one"] * 90)) == min(STRENGTHS), "nothing to tell by"
+    assert _strength(clear, [classes], classes.astype(str)) == min(STRENGTHS), "each class a group of its own"
 
 
 def test_a_choice_without_a_row_begins_below_the_others():

@@ -256,6 +256,16 @@ def test_the_best_epoch_is_the_best_by_the_primary_metric_of_the_report(tiny, tm
     assert max(scores)[1] == score_system(spec, make_rows(VAL, answers, json.dumps))["object_exact_match"].value
 
 
+def test_every_epoch_has_each_row_once_and_as_many_batches_however_the_rows_pair_up(tiny):  # noqa: F811
+    rows = [replace(row, output=row.output | {"intent": ("refund", "where")[i < 5]}) for i, row in enumerate(ROWS[:37])]
+    run = EncoderRun(task(tiny), FAST, rows, [], 1, 1)
+    assert len(run.contrasted) > 1
+    for epoch in range(12):
+        batches = run.batches(epoch)
+        assert len(batches) == run.steps_per_epoch == 5
+        assert sorted(i for batch in batches for i in batch) == list(range(37))
+
+
 def test_a_task_of_few_rows_a_class_alone_is_trained_gently_and_long_texts_for_fewer_epochs(tiny):  # noqa: F811
     intent = {"type": "object", "required": ["intent"], "properties": {"intent": OUTPUT["properties"]["intent"]}}
     rows = [replace(row, output={"intent": row.output["intent"]}) for row in ROWS]
