@@ -258,11 +258,11 @@ def test_the_best_epoch_is_the_best_by_the_primary_metric_of_the_report(tiny, tm
 
 def test_every_epoch_has_each_row_once_and_as_many_batches_however_the_rows_pair_up(tiny):  # noqa: F811
     rows = [replace(row, output=row.output | {"intent": ("refund", "where")[i < 5]}) for i, row in enumerate(ROWS[:37])]
-    run = EncoderRun(task(tiny), FAST, rows, [], 1, 1)
+    run = EncoderRun(task(tiny), replace(FAST, params=replace(FAST.params, batch_size=2)), rows, [], 1, 1)
     assert len(run.contrasted) > 1
     for epoch in range(12):
         batches = run.batches(epoch)
-        assert len(batches) == run.steps_per_epoch == 5
+        assert len(batches) == run.steps_per_epoch == 19
         assert sorted(i for batch in batches for i in batch) == list(range(37))
 
 
