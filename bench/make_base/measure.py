@@ -18,7 +18,7 @@ from pp_resources.models.causal import load_model, load_tokenizer
 
 
 def base_scores(folder: Path, texts: Texts, dialogues: Dialogues, n: int = 256) -> dict[str, Any]:
-    """Counts by set of rows (`held_out_scores`), and by service that no base has seen (`families.family_scores`)."""
+    """Counts by set of rows (`held_out_scores`), and by service that no base has seen (`families.service_scores`)."""
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     rows = {name: held_out_scores(model, tokenizer, rows) for name, rows in row_sets(texts, n).items()}
     return {"rows": rows, "services": {name: service_scores(folder, name, dialogues) for name in dialogues.held}}

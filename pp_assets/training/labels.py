@@ -10,6 +10,7 @@ from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output
 from pp_resources.models.causal_grammar import Grammar
 from pp_resources.models.causal_prompt import PromptEncoder, token_budget
+from pp_resources.progress import steps
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,14 @@ def encode_rows(spec: TaskSpec, encoder: PromptEncoder, examples: Sequence[Examp
 def refuse_outside_grammar(grammar: Grammar, rows: Sequence[Row], examples: Sequence[Example]) -> None:
     """Raise UserError naming the rows whose answer constrained decoding could never give: they would be trained on in vain. `examples`
     are what the rows were made of."""
+    outside = []
+    with steps("audit", len(rows)) as advance:  # milliseconds a row where each has a grammar of its own
+        for row, example in zip(rows, examples, strict=True):
+            if not grammar.accepts(row.answer, example.input_text):
+                outside.append(row.item_id)
+            advance("")
     _refuse(
-        [row.item_id for row, e in zip(rows, examples, strict=True) if not grammar.accepts(row.answer, e.input_text)],
+        outside,
         "have an output that constrained decoding could never give",
         "mend the rows or the output schema, or set decoding.constrained to false",
     )
