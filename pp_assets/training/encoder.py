@@ -69,7 +69,8 @@ class EncoderRun(Run):
                 setattr(config, name, 0.0)
         encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
         self.encoder = self._with_lora(encoder)
-        self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout)
+        letters = 0 if self.frozen else encoder.get_input_embeddings().embedding_dim
+        self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout, letters)
         # States that never change are computed once, where memory holds them.
         size = sum(len(row.ids) for row in (*self.rows, *self.val_rows)) * encoder.config.hidden_size * 4
         kept = self.frozen and size <= CACHED_BYTES
@@ -248,9 +249,9 @@ class EncoderRun(Run):
             return torch.nn.utils.rnn.pad_sequence(cached, batch_first=True), batch
         return token_states(self._forward, rows, batch, self.tokenizer.pad_token_id or 0, self._max_tokens), batch
 
-    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _forward(self, batch: Batch) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            return self.heads.states(self.encoder, batch)
 
     def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], words: Tensor) -> Tensor:
         """The losses of all heads, added up."""
@@ -287,7 +288,7 @@ class EncoderRun(Run):
 
         def states() -> Tensor:
             # In fp32, where a small change does not round to none.
-            return token_states(lambda i, m: self.encoder(i, m).last_hidden_state, rows, collate(rows, pad_id), pad_id, self._max_tokens)
+            return token_states(lambda part: self.heads.states(self.encoder, part), rows, collate(rows, pad_id), pad_id, self._max_tokens)
 
         tuned = states()
         with self.encoder.disable_adapter():

@@ -168,6 +168,18 @@ def test_lists_without_items_become_null_where_the_data_write_null():
     assert empties({"a": [], "b": []}, {"a": ["x"], "b": []}) == [False, False]
 
 
+def test_whole_words_are_learnt_from_where_values_stand():
+    heads = compile_schema(obj({"names": WORDS, "code": {"type": ["string", "null"]}}))
+
+    def whole(*more):
+        some = [("fly with Ann to gate B7", {"names": ["Ann", "Ben"], "code": "B7"})] * 99
+        return [head.whole_words for head in learn(heads, [*some, *more])]
+
+    assert whole() == [True, True]
+    assert whole(("see Anna", {"names": ["Ann"], "code": None})) == [True, True]
+    assert whole(*[("gate B7", {"names": [], "code": "7"})] * 2) == [True, False]
+
+
 def test_values_are_the_same_as_json_has_it():
     assert same(1, 1.0) and same("a", "a") and same(None, None) and same(True, True)
     assert not same(1, True) and not same(False, 0) and not same("1", 1) and not same(None, False)

@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,6 +150,30 @@ def test_a_tagged_string_that_the_schema_forbids_is_left_out():
     assert tags({"items": {"type": "string", "minLength": 4}}, text, "BBIB")[0] == ["tea pot"]
     by_reference = {"items": {"$ref": "#/$defs/word"}}
     assert tags(by_reference, text, "BBBB", **{"$defs": {"word": {"type": "string", "pattern": "d$"}}})[0] == ["red", "lid"]
+
+
+@pytest.mark.parametrize("whole_words", [True, False])
+def test_copied_strings_are_held_to_the_borders_of_words(whole_words):
+    """The pieces of a word, of which some say that it is a name."""
+    text, pieces = "see Kim Kardashian", [(0, 3), (4, 7), (8, 12), (12, 18)]
+    row = Encoded(list(range(6)), [(0, 0), *pieces, (0, 0)], [0] * 6, False)
+
+    def decode(leaf, logits):
+        schema = {"type": "object", "properties": {"x": leaf}}
+        (head,) = compile_schema(schema)
+        (answer,) = HeadDecoder(replace(head, whole_words=whole_words), WIDTH, schema).decode(logits, [row], [text])
+        return answer
+
+    chances = [(0.98, 0.01, 0.01), (0.2, 0.7, 0.1), (0.1, 0.1, 0.8), (0.6, 0.1, 0.3)]  # the last would rather be outside
+    value, p = decode(
+        {"type": "array", "items": {"type": "string"}}, torch.tensor([[(1.0, 1e-9, 1e-9), *chances, (1.0, 1e-9, 1e-9)]]).log()
+    )
+    assert value == (["Kim Kardashian"] if whole_words else ["Kim Kard"])
+    assert p == pytest.approx(0.98 * 0.7 * 0.8 * (0.3 if whole_words else 0.6), rel=1e-3)
+    logits = torch.full((1, 1 + 6 * WIDTH), -50.0)
+    for (first, last), score in {(2, 3): 3.0, (4, 4): 2.9, (3, 4): 2.0, (0, 0): 0.0}.items():
+        logits[0, 1 + first * WIDTH + last - first] = score
+    assert decode({"type": ["string", "null"]}, logits)[0] == ("Kardashian" if whole_words else "Kim Kard")
 
 
 NULL = {"type": "null"}

@@ -74,11 +74,13 @@ STRING, LIST = {"type": ["string", "null"]}, {"type": "array", "items": {"type":
 
 
 def test_encoding_keeps_offsets_shapes_and_says_what_was_cut(tokenizer):
-    text = "Hello REFUND xyz 42!"
+    text = "Hello REFUND xYz 42!"
     (row,) = encode(tokenizer, [text], 64)
     words = [(text[a:b], s) for (a, b), s in zip(row.offsets, row.shapes)]
-    assert words[:4] == [("", 0), ("Hello", 2), ("REFUND", 3), ("x", 1)]
-    assert words[4:] == [("y", 6), ("z", 6), ("4", 4), ("2", 4), ("!", 5), ("", 0)]
+    title, upper, mixed, number, later = 4, 5, 6, 2, 5
+    assert words[:4] == [("", 0), ("Hello", title), ("REFUND", upper), ("x", mixed)]
+    rest = [("Y", mixed + later), ("z", mixed + later), ("4", number), ("2", number + later), ("!", 1), ("", 0)]
+    assert words[4:] == rest
     assert not row.truncated
     long, short = encode(tokenizer, ["please " * 50, "please"], 8)
     assert (len(long.ids), long.truncated, short.truncated) == (8, True, False)

@@ -164,7 +164,7 @@ def test_a_loaded_adapter_answers_as_it_did_in_training_and_as_it_does_unmerged(
 
     out, _, run = trained
     settings = json.loads((out / "adapter" / "heads.json").read_text())
-    heads = HeadStack([Head.from_json(h) for h in settings["heads"]], 32, settings["width"], 0.0)
+    heads = HeadStack([Head.from_json(h) for h in settings["heads"]], 32, settings["width"], 0.0, settings["letters"])
     heads.load_state_dict(load_file(out / "adapter" / "heads.safetensors"))
     unmerged = PeftModel.from_pretrained(AutoModel.from_pretrained(tiny), out / "adapter")
     tokenizer = AutoTokenizer.from_pretrained(out / "tokenizer")
@@ -174,6 +174,19 @@ def test_a_loaded_adapter_answers_as_it_did_in_training_and_as_it_does_unmerged(
         for one, two in zip(loaded, other.predict(ASKED)):
             assert one.text == two.text
             assert one.fields == pytest.approx(two.fields, abs=1e-4)
+
+
+def test_a_base_that_reads_lower_case_is_told_the_case(tiny, tmp_path):  # noqa: F811
+    """The same tokens, told apart by their letters alone; a frozen encoder cannot."""
+    words = ["refund", "please", "where", "order", "tea"]
+    texts = [f"{words[i % 5]} my {words[(i * i + 1) % 5]}" for i in range(30)]
+    shouted = [Example(f"{i:016x}", text.upper() if i % 2 else text, {"loud": bool(i % 2)}) for i, text in enumerate(texts)]
+    output = {"type": "object", "required": ["loud"], "properties": {"loud": {"type": "boolean"}}}
+    best = {}
+    for recipe in (replace(FAST, params=replace(FAST.params, epochs=15, patience=15, head_lr=1e-2)), FROZEN):
+        said = train(tiny, tmp_path / recipe.name, recipe=recipe, rows=shouted[:20], val=shouted[20:], output=output)
+        best[recipe.name] = said["val_object_exact_match"]
+    assert best == {"encoder-lora": 1.0, "encoder-frozen": 0.5}
 
 
 def test_an_adapter_is_not_loaded_on_another_base(trained, tmp_path):

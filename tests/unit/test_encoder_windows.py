@@ -23,10 +23,10 @@ def encoder(tiny):  # noqa: F811
 
 
 def forward_of(encoder, seen=None):
-    def forward(ids, mask):
+    def forward(batch):
         if seen is not None:
-            seen.append(tuple(ids.shape))
-        return encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            seen.append(tuple(batch.ids.shape))
+        return encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
 
     return forward
 

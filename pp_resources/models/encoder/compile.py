@@ -39,8 +39,9 @@ class Head:
     `nullable`: None is an answer (null, or the field left out). `empty_is_null`: no flag and no tag mean None, not an empty list.
     "value" (a number, a date, a time): `reader` finds its candidates in the input; `fallback` answers a field that may not be null when
     there is none. "items": the tagged spans are the values of `anchor`, a path in an object of the list, and `fields` are the heads of
-    its other paths. `temperature` divides the logits, of lists the logarithm of the probability of the whole list, so that
-    probabilities are those seen on validation rows; `label_temperature` divides the logits of flags for the probability of each one.
+    its other paths. `whole_words`: copied strings begin and end where words do. `temperature` divides the logits, of lists the logarithm of
+    the probability of the whole list, so that probabilities are those seen on validation rows; `label_temperature` divides the logits of
+    flags for the probability of each one.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Head:
     fallback: Any = None
     anchor: str = ""
     fields: tuple["Head", ...] = ()
+    whole_words: bool = False
     temperature: float = 1.0
     label_temperature: float = 1.0
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from pp_resources.json_schema import Schema, output_validator
 from pp_resources.models.encoder.compile import Head, item_schema
 from pp_resources.models.encoder.objects import assemble, place_of
+from pp_resources.models.encoder.occurrences import border
 from pp_resources.models.encoder.targets import BEGIN, INSIDE, OUTSIDE, reading_scores, token_readings
 from pp_resources.models.encoder.tokens import Encoded
 
@@ -70,8 +71,9 @@ class HeadDecoder:
                 continue
             first, more = divmod(place - 1, self.width)
             if first + more < len(row.offsets) and _real(row, first) and _real(row, first + more):
-                value = text[row.offsets[first][0] : row.offsets[first + more][1]]
-                if value and self.validator.is_valid(value):
+                start, end = row.offsets[first][0], row.offsets[first + more][1]
+                value, whole = text[start:end], not self.head.whole_words or (border(text, start) and border(text, end))
+                if value and whole and self.validator.is_valid(value):
                     return value, p
         return (None if self.head.nullable else text[: self.head.schema.get("maxLength")]), 0.0
 
@@ -92,7 +94,7 @@ class HeadDecoder:
         return out
 
     def _tags(self, scores: Tensor, row: Encoded, text: str) -> tuple[list[str] | None, float]:
-        spans, p = _tagged(scores, row)
+        spans, p = self._tagged(scores, row, text)
         values: list[str] = []
         for first, last in spans:
             value = text[row.offsets[first][0] : row.offsets[last][1]]
@@ -104,7 +106,7 @@ class HeadDecoder:
         """One object for each copied string; what several places of one string say is averaged."""
         assert self.item
         tags, choices = scores[:, :3], scores[:, 3:]
-        spans, p = _tagged(tags, row)
+        spans, p = self._tagged(tags, row, text)
         places: dict[str, list[Tensor]] = {}
         for first, last in spans:
             places.setdefault(text[row.offsets[first][0] : row.offsets[last][1]], []).append(choices[first : last + 1].mean(0))
@@ -116,6 +118,25 @@ class HeadDecoder:
                 values.append(value)
                 p *= sure
         return self._none_if_empty(values), p
+
+    def _tagged(self, scores: Tensor, row: Encoded, text: str) -> tuple[list[tuple[int, int]], float]:
+        """(first token, last token) of each span on the best path through the tags of a row, and the probability of the path."""
+        logs = scores.log_softmax(-1).tolist()
+        units: list[list[int]] = []  # the tokens that begin and end a span together
+        for at in (i for i in range(len(row.offsets)) if _real(row, i)):
+            if self.head.whole_words and units and not border(text, row.offsets[at][0]):
+                units[-1].append(at)
+            else:
+                units.append([at])
+        rest = {OUTSIDE: OUTSIDE, BEGIN: INSIDE, INSIDE: INSIDE}  # of a unit after its first token
+        path, log_p = _best_path([[logs[at][tag] + sum(logs[i][rest[tag]] for i in more) for tag in rest] for at, *more in units])
+        spans: list[tuple[int, int]] = []
+        for unit, tag in zip(units, path):
+            if tag == BEGIN:
+                spans.append((unit[0], unit[-1]))
+            elif tag == INSIDE:
+                spans[-1] = (spans[-1][0], unit[-1])
+        return spans, math.exp(log_p)
 
     def _chosen(self, scores: Tensor) -> tuple[Mapping[str, Any], float]:
         values, sure = {}, 1.0
@@ -133,20 +154,6 @@ def _real(row: Encoded, at: int) -> bool:
     """Whether a token is of the text (not special)."""
     start, end = row.offsets[at]
     return end > start
-
-
-def _tagged(scores: Tensor, row: Encoded) -> tuple[list[tuple[int, int]], float]:
-    """(first token, last token) of each span on the best path through the tags of a row, and the probability of the path."""
-    real = [i for i in range(len(row.offsets)) if _real(row, i)]
-    logs = scores.log_softmax(-1)
-    path, log_p = _best_path([logs[i].tolist() for i in real])
-    spans: list[tuple[int, int]] = []
-    for at, tag in zip(real, path):
-        if tag == BEGIN:
-            spans.append((at, at))
-        elif tag == INSIDE:
-            spans[-1] = (spans[-1][0], at)
-    return spans, math.exp(log_p)
 
 
 def _best_path(logs: list[list[float]]) -> tuple[list[int], float]:

@@ -1,4 +1,4 @@
-"""The network: an encoder, and per field a small layer on its token states.
+"""The network: an encoder, which may be told the shapes of the letters, and per field a small layer on its token states.
 
 choice, flags  attention pooling with a learnt query per field (zero at the start, so that it begins as mean pooling), unit length, linear
 span           every range of up to `width` tokens scored by start, end and length, against a null option: one softmax over all of them
@@ -8,6 +8,7 @@ items          as tags, and for each token the choices of the other fields of th
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,14 @@ SCALE = 16.0  # of the unit-length pooled vector, so that the logits of a linear
 
 
 class HeadStack(nn.Module):
-    """All heads of one schema. `width` is the longest span in tokens that a span head considers."""
+    """All heads of one schema. `width` is the longest span in tokens that a span head considers; `letters` the size of the encoder's word
+    vectors where something is added to them for the shape of the word, 0 where not (a frozen encoder would not know what to do with it).
+    At the start nothing is added."""
 
-    def __init__(self, heads: Sequence[Head], hidden: int, width: int, dropout: float) -> None:
+    def __init__(self, heads: Sequence[Head], hidden: int, width: int, dropout: float, letters: int = 0) -> None:
         super().__init__()
         self.heads, self.width = list(heads), width
+        self.letters = nn.Embedding.from_pretrained(torch.zeros(SHAPES, letters), freeze=False) if letters else None
         self.shape = nn.Embedding(SHAPES, SHAPE_DIM)
         self.dropout = nn.Dropout(dropout)
         self.queries = nn.Parameter(torch.zeros(len(self.heads), hidden))
@@ -41,6 +45,14 @@ class HeadStack(nn.Module):
                     self.layers.append(_Ends(tokens, hidden))
                 case _:
                     self.layers.append(_Span(tokens, hidden, width))
+
+    def states(self, encoder: nn.Module, batch: Batch) -> Tensor:
+        """Token states (batch, tokens, hidden) of `encoder`."""
+        inputs: dict[str, Any] = {"input_ids": batch.ids}
+        if self.letters is not None:
+            words: nn.Module = encoder.get_input_embeddings()  # type: ignore[operator]
+            inputs = {"inputs_embeds": words(batch.ids) + self.letters(batch.shapes)}
+        return encoder(**inputs, attention_mask=batch.mask).last_hidden_state  # type: ignore[no-any-return]
 
     def forward(self, states: Tensor, batch: Batch) -> list[Tensor]:
         """`states` (batch, tokens, hidden) → per head its logits: choice/flags (batch, values), tags (batch, tokens, 3), items

@@ -10,9 +10,10 @@ def occurrences(text: str, value: str) -> list[tuple[int, int]]:
     while start >= 0:
         every.append((start, start + len(value)))
         start = text.find(value, start + 1)
-    whole = [(a, b) for a, b in every if _border(text, a) and _border(text, b)]
+    whole = [(a, b) for a, b in every if border(text, a) and border(text, b)]
     return whole or every
 
 
-def _border(text: str, at: int) -> bool:
+def border(text: str, at: int) -> bool:
+    """Whether a word may begin or end before the character `at`."""
     return at in (0, len(text)) or not (text[at - 1].isalnum() and text[at].isalnum())

@@ -63,7 +63,7 @@ class EncoderPredictor:
     def with_encoder(cls, name: str, folder: Path, encoder: torch.nn.Module, hidden: int, schema: Mapping[str, Any]) -> "EncoderPredictor":
         """The heads and the tokenizer of an adapter folder on an encoder that is loaded already; `hidden` is the size of its states."""
         settings = json.loads((folder / "adapter" / HEADS_JSON).read_text("utf-8"))
-        heads = HeadStack([Head.from_json(h) for h in settings["heads"]], hidden, settings["width"], 0.0)
+        heads = HeadStack([Head.from_json(h) for h in settings["heads"]], hidden, settings["width"], 0.0, settings["letters"])
         heads.load_state_dict(load_file(folder / "adapter" / HEADS_WEIGHTS))
         return cls(name, encoder, heads, AutoTokenizer.from_pretrained(folder / "tokenizer"), schema, settings["max_tokens"])
 
@@ -74,7 +74,9 @@ class EncoderPredictor:
 
     def save_heads(self, folder: Path) -> None:
         """Write heads.json and heads.safetensors."""
-        settings = {"heads": [h.to_json() for h in self.heads.heads], "width": self.heads.width, "max_tokens": self.max_tokens}
+        letters = self.heads.letters.embedding_dim if self.heads.letters is not None else 0
+        heads = [head.to_json() for head in self.heads.heads]
+        settings = {"heads": heads, "width": self.heads.width, "letters": letters, "max_tokens": self.max_tokens}
         (folder / HEADS_JSON).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
         save_file({k: v.detach().clone().contiguous() for k, v in self.heads.state_dict().items()}, folder / HEADS_WEIGHTS)
 
@@ -130,9 +132,6 @@ class EncoderPredictor:
         return out
 
     def _logits(self, rows: Sequence[Encoded]) -> list[Tensor]:
-        def forward(ids: Tensor, mask: Tensor) -> Tensor:
-            return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-
         pad_id = self.tokenizer.pad_token_id or 0
         batch = collate(rows, pad_id)
-        return self.heads(token_states(forward, rows, batch, pad_id, self.max_tokens), batch)
+        return self.heads(token_states(lambda part: self.heads.states(self.encoder, part), rows, batch, pad_id, self.max_tokens), batch)

@@ -59,5 +59,8 @@ class _Adapted(torch.nn.Module):
         super().__init__()
         self._shared, self._adapter = shared, adapter
 
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self._shared.base.get_input_embeddings()  # type: ignore[no-any-return]
+
     def forward(self, **inputs: torch.Tensor) -> Any:
         return self._shared.states(self._adapter, **inputs)

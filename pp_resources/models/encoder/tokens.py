@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# pad/special, lower, Title, UPPER, digit, punctuation, continuation inside a word
-SHAPES = 7
+# special or padding, punctuation, and of words: with a digit, lower, Title, UPPER, miXed; each as its first token and as a later one
+SHAPES = 12
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,23 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _shape(text: str, start: int, end: int) -> int:
-    piece = text[start:end]
-    if not piece:
+    if end <= start:
         return 0
-    if piece[0].isdigit():
-        return 4
-    if not piece[0].isalnum():
-        return 5
-    if start and text[start - 1].isalnum():
-        return 6
-    if piece[0].isupper():
-        after = text[start + 1] if start + 1 < len(text) else ""
-        return 3 if after.isupper() or (len(piece) == 1 and not after.isalpha()) else 2
-    return 1
+    if not text[start].isalnum():
+        return 1
+    first, last = start, end
+    while first and text[first - 1].isalnum():
+        first -= 1
+    while last < len(text) and text[last].isalnum():
+        last += 1
+    return 2 + _case(text[first:last]) + (5 if first < start else 0)
+
+
+def _case(word: str) -> int:
+    if any(letter.isdigit() for letter in word):
+        return 0
+    if word.islower():
+        return 1
+    if word[0].isupper() and (len(word) == 1 or word[1:].islower()):
+        return 2
+    return 3 if word.isupper() else 4

@@ -52,22 +52,18 @@ def windows(row: Encoded, max_tokens: int) -> list[Window]:
     return out
 
 
-def token_states(
-    forward: Callable[[Tensor, Tensor], Tensor], rows: Sequence[Encoded], batch: Batch, pad_id: int, max_tokens: int
-) -> Tensor:
-    """States (batch, tokens, hidden) of the texts in `batch`, the `rows` collated, by `forward` (ids, mask); one pass where they fit."""
+def token_states(forward: Callable[[Batch], Tensor], rows: Sequence[Encoded], batch: Batch, pad_id: int, max_tokens: int) -> Tensor:
+    """States (batch, tokens, hidden) of the texts in `batch`, the `rows` collated, by `forward`; one pass where they fit."""
     if batch.ids.shape[1] <= max_tokens:
-        return forward(batch.ids, batch.mask)
+        return forward(batch)
     parts = [(i, window) for i, row in enumerate(rows) for window in windows(row, max_tokens)]
     parts.sort(key=lambda part: len(part[1].row.ids))
     pieces: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
     for start in range(0, len(parts), _CHUNK):
         chunk = parts[start : start + _CHUNK]
         padded = collate([window.row for _, window in chunk], pad_id)
-        if len(parts) > _CHUNK and torch.is_grad_enabled():
-            found = checkpoint(forward, padded.ids, padded.mask, use_reentrant=False)
-        else:
-            found = forward(padded.ids, padded.mask)
+        recomputed = len(parts) > _CHUNK and torch.is_grad_enabled()
+        found = checkpoint(forward, padded, use_reentrant=False) if recomputed else forward(padded)
         for (i, window), states in zip(chunk, found):
             pieces[i].append((window.at, states[slice(*window.kept)]))
     whole = [torch.cat([states for _, states in sorted(found, key=lambda piece: piece[0])]) for found in pieces]
