@@ -36,6 +36,16 @@ from pp_resources.models.encoder.windows import encode_long, token_states
 
 MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
 CACHED_BYTES = 2 * 2**30  # of a frozen encoder's states
+# Shares of `hidden_dropout` by the names that configurations have. Masks of hidden states are 8 % of a step on the CPU, those of
+# attention, which is larger, a third.
+DROPOUTS = {
+    "hidden_dropout_prob": 1.0,
+    "dropout": 1.0,
+    "mlp_dropout": 1.0,
+    "embedding_dropout": 1.0,
+    "attention_probs_dropout_prob": 0.0,
+    "attention_dropout": 0.0,
+}
 FEW = 32  # rows a class: with fewer the classes are held together by a contrastive loss
 BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
 
@@ -52,7 +62,6 @@ class EncoderRun(Run):
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
         self.plan = learn(compile_schema(spec.io_schema.output), [(row.input_text, row.output) for row in rows])
         self.rows, self.targets = self._encode(rows)
-        self._groups = [row.group for row in rows]
         self.val = list(val)
         self.val_rows, self.val_targets = self._encode(self.val)
         self.labels = self._label_report()
@@ -63,10 +72,8 @@ class EncoderRun(Run):
         # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(self.base, attn_implementation="eager")
-        for name in ("attention_probs_dropout_prob", "hidden_dropout_prob"):
-            if hasattr(config, name):
-                # Random masks are 45 % of a step on the CPU; the heads have a dropout of their own.
-                setattr(config, name, 0.0)
+        for name in (name for name in DROPOUTS if hasattr(config, name)):
+            setattr(config, name, DROPOUTS[name] * self.params.hidden_dropout)
         encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
         self.encoder = self._with_lora(encoder)
         letters = 0 if self.frozen else encoder.get_input_embeddings().embedding_dim
@@ -103,7 +110,7 @@ class EncoderRun(Run):
 
     @property
     def identity(self) -> str:
-        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets, self._groups]
+        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
         how = [asdict(self.params), self.spec.primary_metric.name, self.seed, self.threads, self.bf16]
         return digest([*how, weights_sha256(self.base), [h.to_json() for h in self.plan], rows])
 
@@ -276,7 +283,7 @@ class EncoderRun(Run):
     def _start_heads(self) -> None:
         # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
         pooled = torch.stack([_mean(s) for s in self._cached] if self._cached else self._start_states(self.rows, _mean))
-        start_heads(self.heads, pooled.float(), self.targets, self._groups)
+        start_heads(self.heads, pooled.float(), self.targets)
 
     @torch.no_grad()
     def _effect(self) -> dict[str, float]:

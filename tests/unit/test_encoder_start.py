@@ -3,11 +3,10 @@
 import math
 from random import Random
 
-import numpy as np
 import pytest
 import torch
 
-from pp_assets.training.start import STRENGTHS, _strength, start_heads
+from pp_assets.training.start import start_heads
 from pp_assets.training.supcon import in_pairs, supcon_loss
 from pp_resources.models.encoder.compile import compile_schema
 from pp_resources.models.encoder.model import SCALE, HeadStack
@@ -41,7 +40,7 @@ def started() -> tuple[HeadStack, torch.Tensor, list[list]]:
             "done": i % 3 == 2,
         }
         targets.append([int(row[path]) if isinstance(row[path], bool) else row[path] for path in order])
-    start_heads(heads, means, targets, [str(i // 2) for i in range(60)])
+    start_heads(heads, means, targets)
     return heads, means, targets
 
 
@@ -59,20 +58,6 @@ def test_choices_and_flags_begin_as_classifiers_of_the_mean_state():
     assert ((signs[:, 0] > 0) == (classes == 0)).float().mean() > 0.9
     # What never or always is, is so whatever the text.
     assert (signs[:, 1] < -3).all() and (signs[:, 2] > 3).all()
-
-
-def test_the_start_is_as_strong_as_other_groups_bear_out():
-    """Rows that all groups agree on want a strong start; noise, even noise that each group repeats, a weak one."""
-    torch.manual_seed(1)
-    classes, groups = np.arange(90) % 3, np.array([str(i // 3) for i in range(90)])
-    clear = torch.nn.functional.normalize(torch.randn(90, WIDTH) * 0.1 + torch.eye(WIDTH)[classes], dim=-1).numpy()
-    noise = torch.nn.functional.normalize(torch.randn(30, WIDTH), dim=-1).repeat_interleave(3, 0).numpy()
-    repeated = np.repeat(np.arange(30) % 2, 3)
-    assert _strength(clear, [classes], groups) == max(STRENGTHS)
-    assert _strength(noise, [repeated], groups) == min(STRENGTHS)
-    assert _strength(noise, [repeated], np.arange(90).astype(str)) > min(STRENGTHS), "the repetitions tell each other"
-    assert _strength(clear, [classes], np.array(["one"] * 90)) == min(STRENGTHS), "nothing to tell by"
-    assert _strength(clear, [classes], classes.astype(str)) == min(STRENGTHS), "each class a group of its own"
 
 
 def test_a_choice_without_a_row_begins_below_the_others():
