@@ -15,26 +15,26 @@ from pp_assets.evaluation.outputs import right
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.calibrate import Judged, calibrate
+from pp_assets.training.encoder_rows import encode_rows, label_report, make_batches, span_width
 from pp_assets.training.hardware import has_bf16
 from pp_assets.training.lora_linear import fuse
 from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
 from pp_assets.training.start import start_heads
-from pp_assets.training.supcon import in_pairs, supcon_loss
+from pp_assets.training.supcon import supcon_loss
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
 from pp_resources.models.bases import find_base, weights_sha256
-from pp_resources.models.encoder.compile import Head, compile_schema
+from pp_resources.models.encoder.compile import compile_schema
 from pp_resources.models.encoder.conventions import learn
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
-from pp_resources.models.encoder.targets import head_loss, target_of
+from pp_resources.models.encoder.targets import head_loss
 from pp_resources.models.encoder.tokens import Batch, Encoded, collate
-from pp_resources.models.encoder.windows import encode_long, token_states
+from pp_resources.models.encoder.windows import token_states
 
-MIN_WIDTH, MAX_WIDTH = 4, 48  # tokens a span may have; the longest gold span decides in between
 CACHED_BYTES = 2 * 2**30  # of a frozen encoder's states
 # Shares of `hidden_dropout` by the names that configurations have. Masks of hidden states are 8 % of a step on the CPU, those of
 # attention, which is larger, a third.
@@ -47,7 +47,6 @@ DROPOUTS = {
     "attention_dropout": 0.0,
 }
 FEW = 32  # rows a class: with fewer the classes are held together by a contrastive loss
-BUCKET_BATCHES = 8  # batches sorted by length together: less padding, still shuffled
 
 
 class EncoderRun(Run):
@@ -61,13 +60,13 @@ class EncoderRun(Run):
         self.base = find_base(spec.encoder_model_id)
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
         self.plan = learn(compile_schema(spec.io_schema.output), [(row.input_text, row.output) for row in rows])
-        self.rows, self.targets = self._encode(rows)
+        self.rows, self.targets = encode_rows(self.tokenizer, self.plan, rows, self._max_tokens)
         self.val = list(val)
-        self.val_rows, self.val_targets = self._encode(self.val)
-        self.labels = self._label_report()
+        self.val_rows, self.val_targets = encode_rows(self.tokenizer, self.plan, self.val, self._max_tokens)
+        self.labels = label_report(self.plan, self.rows, self.targets)
         few = [k for k, head in enumerate(self.plan) if head.kind == "choice" and len(self.rows) < FEW * len(head.values)]
         self.contrasted = few if self.params.contrast and not self.frozen else []
-        width = min(max(MIN_WIDTH, self.labels["longest_span_tokens"] + 2), MAX_WIDTH)
+        width = span_width(self.labels["longest_span_tokens"])
         self.bf16 = has_bf16()
         # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
         torch.manual_seed(seed)
@@ -110,7 +109,7 @@ class EncoderRun(Run):
 
     @property
     def identity(self) -> str:
-        rows = [[row.ids for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
+        rows = [[(row.ids, row.shapes) for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
         how = [asdict(self.params), self.spec.primary_metric.name, self.seed, self.threads, self.bf16]
         return digest([*how, weights_sha256(self.base), [h.to_json() for h in self.plan], rows])
 
@@ -120,24 +119,10 @@ class EncoderRun(Run):
         return int(min(self.params.max_tokens, limit))
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Row indexes: shuffled by seed and epoch, sorted by length within buckets, batches shuffled again."""
         draw = random.Random(f"{self.seed}/{epoch}")
-        order = list(range(len(self.rows)))
-        draw.shuffle(order)
-        units, size = [[row] for row in order], self.batch_size
-        bucket = size * BUCKET_BATCHES
-        if self.contrasted:
-            # Fields take turns, so that the classes of each meet their like.
-            field = self.contrasted[epoch % len(self.contrasted)]
-            units, bucket = in_pairs(order, [target[field] for target in self.targets], draw), bucket // 2
-        rows = []
-        for start in range(0, len(units), bucket):
-            like = sorted(units[start : start + bucket], key=lambda unit: (max(len(self.rows[i].ids) for i in unit), unit))
-            rows += [row for unit in like for row in unit]
-        # As many in every epoch, however the rows pair up: the cosine counts on it.
-        out = [rows[i : i + size] for i in range(0, len(rows), size)]
-        draw.shuffle(out)
-        return out
+        # Contrasted fields take turns, so that the classes of each meet their like.
+        field = self.contrasted[epoch % len(self.contrasted)] if self.contrasted else None
+        return make_batches(self.rows, self.batch_size, draw, [target[field] for target in self.targets] if field is not None else None)
 
     def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
         self.encoder.train(not self.frozen)
@@ -208,33 +193,6 @@ class EncoderRun(Run):
             **summary,
         }
         save_record(out, record)
-
-    def _encode(self, rows: Sequence[Example]) -> tuple[list[Encoded], list[list[Any]]]:
-        texts = [row.input_text for row in rows]
-        encoded = encode_long(self.tokenizer, texts, self._max_tokens) if texts else []
-        return encoded, [[target_of(head, e, row.input_text, row.output) for head in self.plan] for e, row in zip(encoded, rows)]
-
-    def _label_report(self) -> dict[str, Any]:
-        """Share of rows that teach each field, and the longest span; a field that no row teaches is refused."""
-        taught = {head.path: sum(_teaches(head, t[k]) for t in self.targets) for k, head in enumerate(self.plan)}
-        for path, count in taught.items():
-            if not count:
-                raise UserError(
-                    "no training row has a value that can be learnt",
-                    where=f"field {path!r}",
-                    how="check that its values are copied from the input",
-                )
-        spans = [
-            last - first + 1
-            for t in self.targets
-            for head, value in zip(self.plan, t)
-            if head.kind == "span"
-            for first, last in value or []
-        ]
-        cut = sum(row.truncated for row in self.rows)
-        total = len(self.rows)
-        shares = {path: round(count / total, 6) for path, count in taught.items()}
-        return {"rows": total, "rows_cut": cut, "trained_share": shares, "longest_span_tokens": max(spans, default=0)}
 
     def _with_lora(self, encoder: Any) -> Any:
         if self.frozen:
@@ -308,8 +266,3 @@ class EncoderRun(Run):
 
 def _mean(states: Tensor) -> Tensor:
     return torch.nn.functional.normalize(states.mean(0), dim=0)
-
-
-def _teaches(head: Head, target: Any) -> bool:
-    """Whether a row's target moves the head: it has one, and no span head reaches further than MAX_WIDTH."""
-    return target is not None and (head.kind != "span" or not target or any(last - first < MAX_WIDTH for first, last in target))

@@ -141,6 +141,14 @@ def test_a_checkpoint_of_another_run_is_not_continued(tiny, trained, tmp_path, m
     assert files(tmp_path / "two") == files(trained[0])
 
 
+def test_a_run_is_another_where_rows_differ_in_their_letters_alone(tiny):  # noqa: F811
+    runs = [
+        EncoderRun(task(tiny), FAST, [replace(row, input_text=write(row.input_text)) for row in ROWS], [], 1, 1)
+        for write in (str, str.upper)
+    ]
+    assert runs[0].identity == EncoderRun(task(tiny), FAST, ROWS, [], 1, 1).identity != runs[1].identity
+
+
 def test_the_record_says_how_the_weights_came_about(trained, tiny):  # noqa: F811
     out, metadata, run = trained
     record = json.loads((out / "training.json").read_text())
