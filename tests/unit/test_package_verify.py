@@ -269,5 +269,5 @@ def test_what_is_no_package_is_told(tmp_path):
     write_manifest(tmp_path, kind="adapters", key="a/b", inputs={}, metadata={})
     assert failed(tmp_path)["package"] == "manifest.json: is not the manifest of a package"
     write_manifest(tmp_path, kind="packages", key="a/b", inputs={}, metadata={"package_version": 9})
-    with pytest.raises(UserError, match="reads packages of version 1, this one has 9"):
+    with pytest.raises(UserError, match=f"reads packages of version {layout.PACKAGE_VERSION}, this one has 9"):
         read_manifest(tmp_path)

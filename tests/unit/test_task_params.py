@@ -23,6 +23,9 @@ def task(tmp_path: Path, more: str = ""):
     return load_task("alpha", tmp_path)
 
 
+LR = RECIPES["encoder-lora"].params.lr
+
+
 def test_a_task_may_change_parameters_of_a_recipe(tmp_path):
     found = task(tmp_path, "params: {encoder-lora: {lr: 0.001, epochs: 3, weight_decay: 0}}")
     changed = recipe_of(found, "encoder-lora").params
@@ -35,7 +38,7 @@ def test_a_task_may_change_parameters_of_a_recipe(tmp_path):
     [
         ("{encoder-lora: {lrr: 0.1}}", "params.encoder-lora: unknown parameter 'lrr' of encoder-lora; did you mean 'lr'?"),
         ("{encoder-lore: {lr: 0.1}}", "params: unknown variant 'encoder-lore'; did you mean 'encoder-lora'?"),
-        ("{encoder-lora: {lr: 1e-3}}", "params.encoder-lora: lr is '1e-3': Input should be a valid number; the recipe has 0.0007"),
+        ("{encoder-lora: {lr: 1e-3}}", f"params.encoder-lora: lr is '1e-3': Input should be a valid number; the recipe has {LR}"),
         ("{encoder-lora: {r: 2.5}}", "params.encoder-lora: r is 2.5: Input should be a valid integer"),
         ("{encoder-lora: {epochs: true}}", "params.encoder-lora: epochs is True"),
         ("{encoder-lora: {epochs: 0}}", "params.encoder-lora: epochs cannot be 0; the recipe has 12"),
