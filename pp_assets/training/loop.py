@@ -40,10 +40,9 @@ class _State:
 def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, Any]], None] = lambda _values: None) -> dict[str, Any]:
     """Fill `out` with what `run` writes; returns metadata (seconds, epochs, scores of the best one).
 
-    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch that is best by the
-    task's primary metric on the validation rows are kept (ties: whole objects, then lower loss), the last ones when there is no
-    validation row; both are averages over the last steps where the recipe wants that. `on_metrics` hears of every tenth step and of
-    every epoch.
+    `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch that is best on the
+    validation rows are kept (`Run.goodness`), the last ones when there is no validation row; both are averages over the last steps where
+    the recipe wants that. `on_metrics` hears of every tenth step and of every epoch.
     """
     began = time.monotonic()
     state, best = _resume(run, work)

@@ -22,6 +22,10 @@ from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output, leaf_fields
 
+# Right answers of fewer rows do not tell epochs apart: of banking77 with 10 rows a class 43 rows preferred the second of six epochs by two
+# of them, 0.820 of the test rows right instead of 0.85 to 0.86 with other draws; the loss fell to the end.
+LEAST_JUDGED = 50
+
 
 class Run(ABC):
     """One training: model, rows, optimiser, and what a step is. `loop.train` drives it.
@@ -79,9 +83,11 @@ class Run(ABC):
         return {"val_object_exact_match": exact, "val_primary": exact if math.isnan(primary) else primary}
 
     def goodness(self, scores: dict[str, float]) -> tuple[float, ...]:
-        """By which the best epoch is chosen: the primary metric, then whole objects, then the loss; more is better."""
+        """By which the best epoch is chosen: the primary metric, then whole objects, then the loss; with fewer than LEAST_JUDGED validation
+        rows the loss before all. More is better."""
         sign = -1 if lower_is_better(of_answers(self.spec.primary_metric.name)) else 1
-        return sign * scores["val_primary"], scores["val_object_exact_match"], -scores["val_loss"]
+        told, loss = (sign * scores["val_primary"], scores["val_object_exact_match"]), -scores["val_loss"]
+        return (*told, loss) if len(self.val) >= LEAST_JUDGED else (loss, *told)
 
     @property
     def trainable(self) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
 from pp_assets.evaluation.tables import Table
 from pp_assets.training.recipes import Recipe
+from pp_assets.training.run import LEAST_JUDGED
 from pp_assets.training.space import Range, as_params, space_of, start_of
 from pp_resources.errors import UserError
 from pp_resources.progress import steps
@@ -161,12 +162,13 @@ class Search:
 
 @dataclass
 class _Watch:
-    """Hears of a trial's epochs and tells Optuna the best score so far at each tenth of the schedule."""
+    """Hears of a trial's epochs and tells Optuna, at each tenth of the schedule, the score of the epoch that would be kept."""
 
     trial: "optuna.Trial"
     rows: int
     sign: int
     best: float = -math.inf
+    kept: float = -math.inf
     value: float | None = None
     loss: float | None = None
     epochs: int = 0
@@ -175,8 +177,9 @@ class _Watch:
     def __call__(self, entry: Mapping[str, Any], of: int) -> None:
         value, loss, self.epochs = entry["val_primary"], entry["val_loss"], entry["epoch"]
         now = score(self.sign * value, loss, self.rows)
-        if now > self.best:
-            self.best, self.value, self.loss = now, value, loss if math.isfinite(loss) else None
+        good = now if self.rows >= LEAST_JUDGED else -loss  # as in `Run.goodness`
+        if good > self.kept:
+            self.kept, self.best, self.value, self.loss = good, now, value, loss if math.isfinite(loss) else None
         reached = TENTHS * self.epochs // of
         for tenth in range(self.told + 1, reached + 1):
             self.trial.report(self.best, tenth)

@@ -19,6 +19,7 @@ from pp_assets.training import loop
 from pp_assets.training.encoder import EncoderRun
 from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import RECIPES
+from pp_assets.training.run import LEAST_JUDGED
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output
 from pp_resources.models.bases import MINILM
@@ -161,8 +162,8 @@ def test_the_record_says_how_the_weights_came_about(trained, tiny):  # noqa: F81
     assert record["effect"]["max_state_change"] > 0
     assert [entry["epoch"] for entry in record["history"]] == [1, 2, 3]
     assert (record["steps"], record["stop_reason"]) == (15, "all epochs done")
-    scores = [(entry["val_object_exact_match"], -entry["val_loss"]) for entry in record["history"]]
-    assert record["best_epoch"] == 1 + scores.index(max(scores)) == metadata["epoch"]
+    losses = [entry["val_loss"] for entry in record["history"]]
+    assert record["best_epoch"] == 1 + losses.index(min(losses)) == metadata["epoch"]
     assert [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()] == record["history"]
 
 
@@ -263,17 +264,25 @@ def test_the_weights_of_the_best_epoch_are_kept_also_after_a_kill(tiny, tmp_path
     ("metric", "higher"), [("field_f1.things", True), ("field_exact_mean", True), ("not_in_input_rate", False), ("latency_ms_mean", False)]
 )
 def test_the_best_epoch_is_the_best_by_the_primary_metric_of_the_report(tiny, tmp_path, metric, higher):  # noqa: F811
-    spec = task(tiny, primary_metric={"name": metric, "higher_is_better": higher})
-    run = EncoderRun(spec, FAST, ROWS, VAL, 1, 1)
+    spec, val = task(tiny, primary_metric={"name": metric, "higher_is_better": higher}), [example(i) for i in range(40, 40 + LEAST_JUDGED)]
+    run = EncoderRun(spec, FAST, ROWS, val, 1, 1)
     loop.train(run, tmp_path / "out", work=tmp_path / "work")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     scores = [(e["val_primary"] if higher else -e["val_primary"], e["val_object_exact_match"], -e["val_loss"]) for e in record["history"]]
     assert record["best_epoch"] == 1 + scores.index(max(scores))
-    answers = load_predictor(tmp_path / "out", spec, 1).predict([row.input_text for row in VAL])
+    answers = load_predictor(tmp_path / "out", spec, 1).predict([row.input_text for row in val])
     if metric != "latency_ms_mean":  # of which a training knows nothing
-        rows = make_rows(VAL, answers, lambda output: dump_output(OUTPUT, output))
+        rows = make_rows(val, answers, lambda output: dump_output(OUTPUT, output))
         assert max(scores)[0] * (1 if higher else -1) == score_system(spec, rows)[metric].value
-    assert max(scores)[1] == score_system(spec, make_rows(VAL, answers, json.dumps))["object_exact_match"].value
+    assert max(scores)[1] == score_system(spec, make_rows(val, answers, json.dumps))["object_exact_match"].value
+
+
+def test_of_few_validation_rows_the_loss_tells_the_best_epoch(tiny):  # noqa: F811
+    more = [example(i) for i in range(40, 40 + LEAST_JUDGED)]
+    lucky, sure = ({"val_primary": p, "val_object_exact_match": p, "val_loss": loss} for p, loss in ((0.8, 1.5), (0.7, 1.0)))
+    for val, best in ((more[1:], sure), (more, lucky)):
+        run = EncoderRun(task(tiny), FAST, ROWS, val, 1, 1)
+        assert max((lucky, sure), key=run.goodness) == best
 
 
 def test_every_epoch_has_each_row_once_and_as_many_batches_however_the_rows_pair_up(tiny):  # noqa: F811
