@@ -241,7 +241,7 @@ class EncoderRun(Run):
     def _start_heads(self) -> None:
         # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
         pooled = torch.stack([_mean(s) for s in self._cached] if self._cached else self._start_states(self.rows, _mean))
-        start_heads(self.heads, pooled.float(), self.targets)
+        start_heads(self.heads, pooled.float(), self.targets, self.contrasted)
 
     @torch.no_grad()
     def _effect(self) -> dict[str, float]:

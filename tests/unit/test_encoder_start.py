@@ -25,7 +25,7 @@ OUTPUT = {
 WIDTH = 8
 
 
-def started() -> tuple[HeadStack, torch.Tensor, list[list]]:
+def started(few=()) -> tuple[HeadStack, torch.Tensor, list[list]]:
     torch.manual_seed(0)
     heads = HeadStack(compile_schema(OUTPUT), WIDTH, 4, 0.0)
     order = [head.path for head in heads.heads]
@@ -40,7 +40,7 @@ def started() -> tuple[HeadStack, torch.Tensor, list[list]]:
             "done": i % 3 == 2,
         }
         targets.append([int(row[path]) if isinstance(row[path], bool) else row[path] for path in order])
-    start_heads(heads, means, targets)
+    start_heads(heads, means, targets, few)
     return heads, means, targets
 
 
@@ -58,6 +58,13 @@ def test_choices_and_flags_begin_as_classifiers_of_the_mean_state():
     assert ((signs[:, 0] > 0) == (classes == 0)).float().mean() > 0.9
     # What never or always is, is so whatever the text.
     assert (signs[:, 1] < -3).all() and (signs[:, 2] > 3).all()
+
+
+def test_a_choice_with_few_rows_a_class_begins_more_certain():
+    (plain, means, _), (certain, _, _) = started(), started(range(1))
+    sure = [layer_of(heads, "topic")(means * SCALE).softmax(-1).max(-1).values.mean() for heads in (plain, certain)]
+    assert sure[1] > sure[0] + 0.1
+    assert torch.equal(layer_of(plain, "done").weight, layer_of(certain, "done").weight)
 
 
 def test_a_choice_without_a_row_begins_below_the_others():
