@@ -55,7 +55,7 @@ class Grammar:
         """For the answer to this input: strings under `x-verbatim` are pieces of it."""
         if self._copies.fit(text):
             matcher = LLMatcher(self.tokenizer, LLMatcher.grammar_from_lark(self._copies.lark(text)))
-            if not matcher.is_error():
+            if not matcher.is_error():  # a text beyond the compiler's limits is answered by the schema alone
                 return matcher
         return self._first.deep_copy()
 
