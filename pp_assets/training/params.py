@@ -11,10 +11,11 @@ class EncoderParams:
     what begins at nothing. Both are peaks of a cosine with warm-up over `epochs`, or over as many (but `least_epochs`) as `max_steps` and
     `max_trained_tokens` (ten minutes of one core) allow: small data needs many passes, large data few, in batches twice as large.
     `patience` counts epochs without a better validation score. `hidden_dropout` is that inside the encoder: with it, and twice the rate,
-    entities of wnut17 had F1 0.601 after four epochs (validation rows) instead of 0.575. `average`: judged and kept is the exponential average of the weights over so many epochs; after one epoch that
-    is worth 1 to 3 points of the validation rows, at the end of the cosine a few tenths. `contrast` weighs the contrastive loss of fields
-    with few rows a class; a task of such fields alone, which is soon learnt by heart, takes `few_share` of the rates and of the epochs
-    (banking77 with 10 rows a class, 2,310 other training rows: 0.857 right at the end instead of 0.842, where 0.854 was the best epoch).
+    entities of wnut17 had F1 0.601 after four epochs (validation rows) instead of 0.575. `average`: judged and kept is the exponential
+    average of the weights over so many epochs; after one epoch that is worth 1 to 3 points of the validation rows, at the end of the
+    cosine a few tenths. `contrast` weighs the contrastive loss of fields with few rows a class; a task of such fields alone, which is
+    soon learnt by heart, takes `few_share` of the rates and of the epochs (banking77 with 10 rows a class, 2,310 other training rows:
+    0.857 right at the end instead of 0.842, where 0.854 was the best epoch).
     """
 
     r: int = 16
