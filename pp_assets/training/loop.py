@@ -42,7 +42,7 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
 
     `work` holds checkpoints: after a kill the same call goes on and gives the same bytes. The weights of the epoch that is best on the
     validation rows are kept (`Run.goodness`), the last ones when there is no validation row; both are averages over the last steps where
-    the recipe wants that. `on_metrics` hears of every tenth step and of every epoch.
+    the recipe wants that. `on_metrics` hears of every tenth step, and of every epoch with the `best_epoch` so far.
     """
     began = time.monotonic()
     state, best = _resume(run, work)
@@ -68,7 +68,7 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
                     if (score := run.goodness(entry)) > state.best_score:
                         state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
             state.history.append(entry)
-            on_metrics(entry)
+            on_metrics(entry | {"best_epoch": state.best_epoch})
     run.load_tensors(best or run.average)
     stop = "patience" if state.epoch < run.epochs else "all epochs done"
     kept_epoch = state.best_epoch or state.epoch

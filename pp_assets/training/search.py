@@ -17,7 +17,6 @@ import numpy as np
 from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
 from pp_assets.evaluation.tables import Table
 from pp_assets.training.recipes import Recipe
-from pp_assets.training.run import LEAST_JUDGED
 from pp_assets.training.space import Range, as_params, space_of, start_of
 from pp_resources.errors import UserError
 from pp_resources.progress import steps
@@ -168,7 +167,6 @@ class _Watch:
     rows: int
     sign: int
     best: float = -math.inf
-    kept: float = -math.inf
     value: float | None = None
     loss: float | None = None
     epochs: int = 0
@@ -176,10 +174,8 @@ class _Watch:
 
     def __call__(self, entry: Mapping[str, Any], of: int) -> None:
         value, loss, self.epochs = entry["val_primary"], entry["val_loss"], entry["epoch"]
-        now = score(self.sign * value, loss, self.rows)
-        good = now if self.rows >= LEAST_JUDGED else -loss  # as in `Run.goodness`
-        if good > self.kept:
-            self.kept, self.best, self.value, self.loss = good, now, value, loss if math.isfinite(loss) else None
+        if entry["best_epoch"] == self.epochs:
+            self.best, self.value, self.loss = score(self.sign * value, loss, self.rows), value, loss if math.isfinite(loss) else None
         reached = TENTHS * self.epochs // of
         for tenth in range(self.told + 1, reached + 1):
             self.trial.report(self.best, tenth)

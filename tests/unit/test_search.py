@@ -24,7 +24,9 @@ def formula(number, params, report):
     """Exact match grows with each epoch and is best at a rate of 1e-3."""
     for epoch in range(1, params["epochs"] + 1):
         quality = math.exp(-abs(math.log(params["lr"] / 1e-3))) * epoch / params["epochs"]
-        report({"epoch": epoch, "val_primary": round(quality * ROWS) / ROWS, "val_loss": 1 - quality}, params["epochs"])
+        report(
+            {"epoch": epoch, "best_epoch": epoch, "val_primary": round(quality * ROWS) / ROWS, "val_loss": 1 - quality}, params["epochs"]
+        )
 
 
 def search(file: Path, seed: int = 1) -> Search:
@@ -77,7 +79,7 @@ def test_a_killed_search_goes_on_with_the_trials_of_one_that_was_not(whole, tmp_
 
     def dies(number, params, report):
         if number == 7:
-            report({"epoch": 1, "val_primary": 1.0, "val_loss": 0.0}, 1)
+            report({"epoch": 1, "best_epoch": 1, "val_primary": 1.0, "val_loss": 0.0}, 1)
             raise Killed
         formula(number, params, report)
 
@@ -123,7 +125,7 @@ def test_loss_breaks_ties_and_no_more():
 
 def test_with_no_more_rows_right_the_recipe_stays(tmp_path):
     def equal(number, params, report):
-        report({"epoch": 1, "val_primary": 0.9, "val_loss": 1.0 / (1 + number)}, 1)
+        report({"epoch": 1, "best_epoch": 1, "val_primary": 0.9, "val_loss": 1.0 / (1 + number)}, 1)
 
     made = search(tmp_path / "trials.db")
     made.run(Budget(3), equal, lambda _t: None)
@@ -151,7 +153,7 @@ def shares(hits):
 
 def test_where_less_is_better_the_least_is_found(tmp_path):
     def rising(number, params, report):
-        report({"epoch": 1, "val_primary": 0.5 - 0.1 * number, "val_loss": 1.0}, 1)
+        report({"epoch": 1, "best_epoch": 1, "val_primary": 0.5 - 0.1 * number, "val_loss": 1.0}, 1)
 
     made = Search(tmp_path / "trials.db", RECIPE, seed=1, rows=ROWS, sign=-1)
     made.run(Budget(3), rising, lambda _t: None)
