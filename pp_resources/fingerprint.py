@@ -39,11 +39,12 @@ def code_digest(*modules: str) -> str:
         base = PROJECT_ROOT.joinpath(*module.split("."))
         files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
         for file in files:
-            trees[file.relative_to(PROJECT_ROOT).as_posix()] = ast.dump(_without_docstrings(ast.parse(file.read_text("utf-8"))))
+            trees[file.relative_to(PROJECT_ROOT).as_posix()] = ast.dump(without_docstrings(ast.parse(file.read_text("utf-8"))))
     return digest(trees)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def without_docstrings(tree: ast.AST) -> ast.AST:
+    """The tree itself, in which no docstring is left."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

@@ -1,0 +1,214 @@
+"""Computes what is missing, step by step, with several workers; other processes may be doing the same."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pp_assets.experiment.calls import Pace, done, ended, patiently
+from pp_assets.experiment.grid import Grid, State, Step, missing
+from pp_assets.experiment.ops import Op, Price
+from pp_assets.experiment.store import FAILED, Cell
+from pp_assets.experiment.values import NotData
+from pp_resources.errors import UserError
+from pp_resources.progress import steps as progress
+
+ALIVE_EVERY = 30.0
+NOTED = 20_000  # different values of an argument of which the plan can say later whether they are new
+QUICK = 0.05  # seconds of scoring in one task: a scorer takes microseconds, handing it to a worker fifty
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one run. `stop` computes nothing."""
+
+    workers: int = 8
+    raise_errors: bool = False
+    budget_usd: float | None = None
+    budget_minutes: float | None = None
+    retry: bool = True
+    stop: bool = False
+
+
+class _Enough(Exception):
+    """The budget would be passed."""
+
+
+class Runner:
+    """One run of an experiment."""
+
+    def __init__(self, grid: Grid, prices: Mapping[str, Price], limits: Limits) -> None:
+        self.grid, self.store, self.prices, self.limits = grid, grid.store, prices, limits
+        self.began = time.monotonic()
+        self.spent = 0.0
+        self.calls: dict[str, int] = {}
+        self._paces: dict[str, Pace] = {}
+
+    def run(self, todo: Sequence[Step]) -> tuple[Grid, dict[str, State], dict[str, int], dict[str, int], float]:
+        """(grid, state by step, calls made, calls left, US dollars spent)."""
+        states: dict[str, State] = {}
+        left: dict[str, int] = {}
+        enough = self.limits.stop
+        try:
+            for step in todo:
+                state = self.grid.look(step)
+                self.calls[step.name] = 0
+                try:
+                    if not enough:
+                        self._compute(state)
+                except _Enough:
+                    enough = True
+                waiting = {promise for promise in state.promises.ravel().tolist() if promise is not None}
+                left[step.name] = sum(1 for _ in missing(state, False)) + len(waiting)
+                self.grid.add(state)
+                states[step.name] = state
+        finally:
+            self.store.release()
+        return self.grid, states, self.calls, left, self.spent
+
+    def _compute(self, state: State) -> None:
+        places = state.places()
+        pending = dict.fromkeys(missing(state, self.limits.retry))
+        if not pending:
+            return
+        self._note(state, places, pending)
+        size = max(1, state.step.op.batch[1] if state.step.op.batch else 1)
+        chunk = max(4 * self.limits.workers * size, 20_000 if state.step.kind == "score" else 0)
+        with progress(state.step.name, len(pending)) as advance, ThreadPoolExecutor(self.limits.workers) as pool:
+            while pending:
+                mine = self.store.claim(state.op, pending, chunk)
+                if mine:
+                    self._share(state, places, mine, pool, advance)
+                for key in mine:
+                    pending.pop(key)
+                if pending:
+                    # Those that another process has put meanwhile are done; those that it has in hand are worth waiting for.
+                    there = self.store.get(state.op, list(pending)) if not mine else {}
+                    known = {k: c for k, c in there.items() if c.status != FAILED}
+                    state.cells |= known
+                    for key in known:
+                        pending.pop(key)
+                        advance("")
+                    if not mine and not known:
+                        time.sleep(0.1)
+
+    def _share(self, state: State, places: Mapping[bytes, int], keys: Sequence[bytes], pool: ThreadPoolExecutor, advance: Any) -> None:
+        """Have the workers make these calls; every result is on the disk before more are handed out."""
+        tasks = self._tasks(state, places, keys)
+        running: set[Future[dict[bytes, Cell]]] = set()
+        alive = time.monotonic()
+        stopped: BaseException | None = None
+        while True:
+            while stopped is None and len(running) < 2 * self.limits.workers and (task := next(tasks, None)) is not None:
+                try:
+                    self._afford(state, len(running))
+                except _Enough as enough:
+                    stopped = enough
+                    break
+                running.add(pool.submit(task))
+                if self.limits.budget_usd is not None and not any(cell.cost_usd for cell in state.cells.values()):
+                    break  # until one call has ended nobody knows what a call costs
+            if not running:
+                break
+            try:
+                ended, running = wait(running, timeout=ALIVE_EVERY, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as interrupt:
+                stopped = interrupt
+                continue
+            cells: dict[bytes, Cell] = {}
+            for future in ended:
+                try:
+                    cells |= future.result()
+                except UserError as error:
+                    stopped = error
+            if cells:
+                self.store.put(state.op, cells)
+                state.cells |= cells
+            for cell in cells.values():
+                self.calls[state.step.name] += 1
+                self.spent += cell.cost_usd or 0.0
+                advance("")
+                if self.limits.raise_errors and cell.status == FAILED and stopped is None:
+                    stopped = UserError(
+                        cell.value.decode(), where=f"step {state.step.name!r}", how="run again to go on, or on_error='keep'"
+                    )
+            if time.monotonic() - alive > ALIVE_EVERY:
+                self.store.alive()
+                alive = time.monotonic()
+        if stopped is not None:
+            raise stopped
+
+    def _tasks(self, state: State, places: Mapping[bytes, int], keys: Sequence[bytes]) -> "Iterator[Callable[[], dict[bytes, Cell]]]":
+        op = state.step.op
+        pace = self._paces.setdefault(state.step.name, Pace(op.per_minute))
+        if op.batch is None:
+            took = [QUICK]  # seconds of a call; scorers that are quick are called many times in one task
+
+            def calls(part: Sequence[bytes]) -> dict[bytes, Cell]:
+                began = time.perf_counter()
+                cells = {key: self._call(op, state.call(places[key]), pace) for key in part}
+                took[0] = (time.perf_counter() - began) / len(part)
+                return cells
+
+            start = 0
+            while start < len(keys):
+                size = 1 if state.step.kind == "step" else min(5000, max(1, int(QUICK / took[0])))
+                yield partial(calls, keys[start : start + size])
+                start += size
+            return
+        many, most = op.batch
+        alike: dict[tuple[bytes, ...], list[bytes]] = {}
+        for key in keys:
+            others = tuple(digests.ravel()[places[key]] for name, (_, digests) in state.arguments.items() if name != many)
+            alike.setdefault(others, []).append(key)
+        for group in alike.values():
+            for start in range(0, len(group), most):
+                yield partial(self._call_many, op, state, places, group[start : start + most], pace)
+
+    def _call(self, op: Op, arguments: Mapping[str, Any], pace: "Pace") -> Cell:
+        began = time.perf_counter()
+        try:
+            given = patiently(op, arguments, pace)
+            return done(given, arguments, self.prices, time.perf_counter() - began)
+        except Exception as error:
+            return ended(error, time.perf_counter() - began)
+
+    def _call_many(self, op: Op, state: State, places: Mapping[bytes, int], keys: Sequence[bytes], pace: "Pace") -> dict[bytes, Cell]:
+        assert op.batch is not None
+        many = op.batch[0]
+        calls = [state.call(places[key]) for key in keys]
+        began = time.perf_counter()
+        try:
+            given = list(patiently(op, calls[0] | {many: [call[many] for call in calls]}, pace))
+            if len(given) != len(keys):
+                raise ValueError(f"gave {len(given)} answers to {len(keys)} inputs")
+        except Exception as error:
+            return {key: ended(error, (time.perf_counter() - began) / len(keys)) for key in keys}
+        each = (time.perf_counter() - began) / len(keys)
+        cells = {}
+        for key, call, value in zip(keys, calls, given):
+            try:
+                cells[key] = done(value, call, self.prices, each)
+            except NotData as error:
+                cells[key] = ended(error, each)
+        return cells
+
+    def _afford(self, state: State, running: int) -> None:
+        """Raises _Enough when the next call, with those that are running, would pass a budget."""
+        limits = self.limits
+        if limits.budget_minutes is not None and time.monotonic() - self.began >= 60 * limits.budget_minutes:
+            raise _Enough
+        if limits.budget_usd is not None:
+            costs = [cell.cost_usd for cell in state.cells.values() if cell.cost_usd is not None]
+            size = state.step.op.batch[1] if state.step.op.batch else 1
+            if self.spent + size * (running + 1) * max(costs, default=0.0) > limits.budget_usd:
+                raise _Enough
+
+    def _note(self, state: State, places: Mapping[bytes, int], keys: Iterable[bytes]) -> None:
+        for argument, (_, digests) in state.arguments.items():
+            flat = digests.ravel()
+            values = {flat[places[key]] for key in keys}
+            if len(values) <= NOTED:
+                self.store.note(state.op, [(argument, value) for value in values])
