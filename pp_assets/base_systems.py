@@ -93,7 +93,7 @@ def frozen_encoder(
 
 def base_model(task: Task, train: Sequence[Example], texts: Sequence[str]) -> dict[str, tuple[str, list[Prediction]]]:
     """The bare base: zero-shot and few-shot, each free and bound to the schema. The model is loaded once."""
-    from pp_assets.training.causal import prompt_of
+    from pp_assets.task.causal_prompt import prompt_of
     from pp_resources.models.bases import find_base
     from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
 

@@ -213,10 +213,14 @@ def rows_digest(rows: Sequence[Example]) -> str:
 
 
 def training_spec(task: Task) -> str:
-    """Digest of what a training and an answer depend on; of the metric the name, of the rubric how fields are compared."""
-    spec = task.spec
-    compare = {path: rule.compare for path, rule in spec.rubric.fields.items()}
-    return digest([spec.model_dump(mode="json", exclude=_WORDS), spec.primary_metric.name, compare], ordered=True)
+    """Digest of what a training depends on; of the metric the name, of the rubric how fields are compared."""
+    compare = {path: rule.compare for path, rule in task.spec.rubric.fields.items()}
+    return digest([answering_spec(task), task.spec.primary_metric.name, compare], ordered=True)
+
+
+def answering_spec(task: Task) -> str:
+    """Digest of what the answers of a model depend on."""
+    return digest(task.spec.model_dump(mode="json", exclude=_WORDS), ordered=True)
 
 
 def scoring_spec(task: Task) -> str:

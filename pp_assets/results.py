@@ -90,14 +90,14 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
     inputs |= {"code": source_digest(*REPORT_MODULES), "libraries": libraries()}
 
     def build(out: Path) -> Mapping[str, Any]:
+        from pp_assets.answers import answers
         from pp_assets.evaluation.plots import render_plots
         from pp_assets.evaluation.predictions import System, make_rows, read_systems, write_systems
         from pp_assets.evaluation.report import build_report, write_report
-        from pp_assets.training.predictors import load_predictor
         from pp_resources.json_schema import dump_output
 
         test = _test(p, dataset, name, f"evaluation of {variant}")
-        predictions = load_predictor(trained.path, task.spec, p.settings.threads).predict([e.input_text for e in test])
+        predictions, asked = answers(p, task, trained, [e.input_text for e in test])
         rows = make_rows(test, predictions, lambda output: dump_output(task.output_schema, output))
         described = get_recipe(variant).description
         systems = [System(name=variant, kind="candidate", description=described, rows=rows), *read_systems(base.file("predictions"))]
@@ -117,7 +117,7 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
             for file in sorted(out.glob("eval_report.*")):
                 run.file(file, "report")
             run.file(out / "plots", "plots")
-            return {**verdict_numbers(report), "metrics": numbers, "mlflow": run.where}
+            return {**verdict_numbers(report), "metrics": numbers, "asked": asked, "mlflow": run.where}
 
     return p.store.produce(stages.EVALUATIONS, f"{name}/{variant}", inputs, build)
 

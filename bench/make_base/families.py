@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.make_base.dialogues import Dialogues
 from pp_assets.evaluation.outputs import right
+from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec, parse_spec
-from pp_assets.training.causal import CausalRun, prompt_of
+from pp_assets.training.causal import CausalRun
 from pp_assets.training.loop import train
 from pp_assets.training.recipes import get_recipe
 from pp_resources.json_schema import dump_output

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pp_assets.experiment.grid import KEYS, TRIAL, Grid, State, Step
+from pp_assets.experiment.cells import State, Step
+from pp_assets.experiment.grid import KEYS, TRIAL, Grid
 from pp_assets.experiment.ops import Price, as_op
 from pp_assets.experiment.plan import Plan, make_plan
 from pp_assets.experiment.results import Results
@@ -99,9 +100,8 @@ class Experiment:
         """
         if on_error not in ("keep", "raise"):
             raise UserError(f"on_error={on_error!r}", where="run", how="'keep' or 'raise'")
-        plan = self.plan()
-        if budget_usd is not None and plan.unpriced and plan.calls:
-            raise UserError(f"no price is known of {', '.join(plan.unpriced)}", where="budget_usd", how="give prices, or budget_minutes")
+        if budget_usd is not None and (unpriced := self.plan().unpriced):
+            raise UserError(f"no price is known of {', '.join(unpriced)}", where="budget_usd", how="give prices, or budget_minutes")
         limits = Limits(workers, on_error == "raise", budget_usd, budget_minutes, retry)
         return self._results(Runner(self.grid(), self.prices, limits).run(list(self.steps.values())))
 

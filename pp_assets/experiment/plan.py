@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from pp_assets.experiment.grid import Grid, State, Step, missing
+from pp_assets.experiment.cells import State, Step
+from pp_assets.experiment.grid import Grid
 from pp_assets.experiment.ops import Price, label, price_of
-from pp_assets.experiment.store import DONE, FAILED, REFUSED
+from pp_assets.experiment.store import FAILED, REFUSED
 from pp_resources.errors import UserError, nearest
 
 Z = 1.96  # two-sided 95 %
@@ -93,9 +94,8 @@ class Plan:
         out = Path(path)
         with out.open("wb") as lines:
             for state in self.states:
-                places = state.places()
-                for key in missing(state, retry=True):
-                    call = {"step": state.step.name, "key": key.hex(), "arguments": state.call(places[key])}
+                for key in state.missing(retry=True):
+                    call = {"step": state.step.name, "key": key.hex(), "arguments": state.call(state.places[key])}
                     lines.write(orjson.dumps(call, default=lambda value: str(label(value))) + b"\n")
         return out
 
@@ -121,27 +121,25 @@ def make_plan(grid: Grid, steps: Sequence[Step], prices: Mapping[str, Price]) ->
     states = []
     for step in steps:
         states.append(grid.look(step))
-        grid.add(states[-1])
+        grid.add(states[-1], steps)
     return Plan(tuple(_step_plan(grid, state, prices) for state in states), tuple(states))
 
 
 def _step_plan(grid: Grid, state: State, prices: Mapping[str, Price]) -> StepPlan:
-    places = state.places()
-    todo = list(missing(state, retry=True))
-    waiting = {promise for promise in state.promises.ravel().tolist() if promise is not None}
-    statuses = Counter(cell.status for cell in state.cells.values())
+    todo, waiting = state.missing(retry=True), state.waiting
+    statuses = Counter(status for status, _ in state.ended.values())
     count = len(todo) + len(waiting)
     seconds, tokens, cost, unpriced = _takes(grid, state, todo, count, prices)
     return StepPlan(
         state.step.name,
         cells=state.keys.size,
-        duplicate=state.keys.size - sum(key is None for key in state.keys.ravel().tolist()) - len(places),
-        cached=statuses[DONE],
+        duplicate=state.keys.size - state.keys.ravel().tolist().count(None) - len(state.places),
+        cached=len(state.done),
         refused=statuses[REFUSED],
         failed=statuses[FAILED],
         compute=count,
         waiting=len(waiting),
-        reasons=tuple(_reasons(grid, state, places, todo)),
+        reasons=tuple(_reasons(grid, state, todo)),
         seconds=seconds,
         tokens=tokens,
         cost_usd=cost,
@@ -174,55 +172,55 @@ def _takes(
 
 def is_of_model(state: State) -> bool:
     """Whether a step calls a model: an argument is one (it has a `price`), or is called so."""
-    return "model" in state.arguments or any(
-        hasattr(value, "price") for values, _ in state.arguments.values() for value in values.ravel()[:1]
-    )
+    if "model" in state.columns:
+        return True
+    places = list(state.places.values())[:1]
+    return any(hasattr(value, "price") for place in places for value in state.call(place).values())
 
 
 def _models(state: State, todo: Sequence[bytes]) -> list[tuple[str, Price | None, int]]:
     """(name, price, calls) of each model to be called."""
     found: Counter[str] = Counter()
     price_by_name: dict[str, Price | None] = {}
-    places = state.places()
     promised = {promise: place for place, promise in enumerate(state.promises.ravel().tolist()) if promise is not None}
-    for place in [*(places[key] for key in todo), *promised.values()]:
-        name, price = price_of(state.call(place))
-        name = str(label(state.call(place).get("model", "model"))) if name is None else name
+    for place in [*(state.places[key] for key in todo), *promised.values()]:
+        call = state.known(place)
+        name, price = price_of(call)
+        name = str(label(call.get("model", "model"))) if name is None else name
         found[name] += 1
         price_by_name[name] = price
     return [(name, price_by_name[name], n) for name, n in found.items()]
 
 
-def _reasons(grid: Grid, state: State, places: Mapping[bytes, int], todo: Sequence[bytes]) -> list[str]:
+def _reasons(grid: Grid, state: State, todo: Sequence[bytes]) -> list[str]:
     """Why cells are to be computed: other code than when they were, or arguments that are new."""
     said, left = [], list(todo)
     versions = grid.store.versions(state.step.name)
     now = next(v for v in versions if v.id == state.op)
-    failed = sum(key in state.cells for key in left)
+    failed = sum(key in state.ended for key in left)
     if failed:
         said.append(f"{failed:,} failed before and are asked again")
-        left = [key for key in left if key not in state.cells]
+        left = [key for key in left if key not in state.ended]
     for before in sorted((v for v in versions if v.id != now.id), key=lambda v: -v.at):
         if not left:
             break
-        there = grid.store.statuses(before.id, left)
-        stale = {key for key, status in there.items() if status == DONE}
+        stale = grid.store.there(before.id, set(left))
         if stale:
             changed = state.step.op.fingerprint().changed(before.parts)
             said.append(f"{len(stale):,} were computed by other code: {'; '.join(changed)}")
             left = [key for key in left if key not in stale]
     if not left:
         return said
-    new: dict[str, set[Any]] = {}
-    for argument, (values, digests) in state.arguments.items():
+    new = False
+    for argument in state.columns:
         known = grid.store.noted(state.op, argument)
-        flat = digests.ravel()
-        fresh = {flat[places[key]]: places[key] for key in left if flat[places[key]] not in known}
+        fresh = {state.digest(argument, state.places[key]): key for key in left}
+        fresh = {value: key for value, key in fresh.items() if value not in known}
         if fresh:
-            new[argument] = {_short(values.ravel()[place]) for place in list(fresh.values())[:3]}
-            said.append(
-                f"{len(fresh):,} new {'value' if len(fresh) == 1 else 'values'} of {argument} ({', '.join(sorted(new[argument]))}…)"
-            )
+            new = True
+            shown = sorted({_short(state.call(state.places[key])[argument]) for key in list(fresh.values())[:3]})
+            more = ", …" if len(fresh) > len(shown) else ""
+            said.append(f"{len(fresh):,} new {'value' if len(fresh) == 1 else 'values'} of {argument} ({', '.join(shown)}{more})")
     if not new:
         said.append(f"{len(left):,} are further trials or combinations of known values")
     return said

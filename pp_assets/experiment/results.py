@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from pp_assets.experiment.grid import ROW, TRIAL, Grid, State
+from pp_assets.experiment.cells import State
+from pp_assets.experiment.grid import ROW, TRIAL, Grid
 from pp_assets.experiment.store import DONE, CellStore
 from pp_resources.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+TAKES = ("seconds", "tokens_in", "tokens_out", "cost_usd")
 
 
 class Results:
@@ -65,25 +69,22 @@ class Results:
         columns: dict[str, Any] = {n: np.array([*v, None], dtype=object)[:-1][places[ROW]] for n, v in self._rows.items() if n != self.key}
         status = np.full(len(kept), DONE, dtype=object)
         error = np.full(len(kept), None, dtype=object)
-        takes = {name: np.zeros(len(kept)) for name in ("seconds", "tokens_in", "tokens_out", "cost_usd")}
+        takes = np.zeros((len(kept), len(TAKES)))
         for name, state in self._states.items():
             keys = self._grid.spread(state.keys, state.axes, axes).ravel()[kept].tolist()
-            values, cells = self._values(state, keys)
-            for part, column in _columns(name, values, state.step.kind == "score"):
-                columns[part] = column
-            for i, cell in enumerate(cells):
-                if cell is None or cell.status != DONE:
-                    if status[i] == DONE:
-                        status[i], error[i] = ("missing", None) if cell is None else (cell.status, cell.value.decode())
-                    continue
-                takes["seconds"][i] += cell.seconds
-                takes["tokens_in"][i] += cell.tokens_in
-                takes["tokens_out"][i] += cell.tokens_out
-                if cell.cost_usd is not None or cell.tokens_in or cell.tokens_out:
-                    takes["cost_usd"][i] += np.nan if cell.cost_usd is None else cell.cost_usd
+            values = {key: orjson.loads(value) for key, value in state.done.items()}
+            columns |= _columns(name, [values.get(key) for key in keys], state.step.kind == "score")
+            facts = self._store.facts(state.op, state.done.keys())
+            nothing = (0.0, 0, 0, 0.0)
+            took = [facts.get(key, nothing) for key in keys]
+            # Without tokens nothing was paid for; with tokens and no price nobody knows how much.
+            takes += np.array([t if t[3] is not None else (*t[:3], 0.0 if not t[1] + t[2] else np.nan) for t in took])
+            for i, key in enumerate(keys):
+                if key not in values and status[i] == DONE:
+                    status[i], error[i] = state.ended.get(key, ("missing", None))
         names = [self.key, *self.dims, TRIAL]
         rows = pd.MultiIndex.from_arrays([*index.values(), places[TRIAL]], names=names)
-        return pd.DataFrame({**columns, "status": status, "error": error, **takes}, index=rows)
+        return pd.DataFrame({**columns, "status": status, "error": error, **dict(zip(TAKES, takes.T))}, index=rows)
 
     @property
     def errors(self) -> "pd.DataFrame":
@@ -106,9 +107,9 @@ class Results:
             raise UserError(f"{len(found)} versions begin with {old!r}", where=f"score {score!r}", how=nearest(old, self.versions(score)))
         axes = tuple(self._grid.sizes)
         keys = self._grid.spread(state.keys, state.axes, axes).ravel().tolist()
-        before = self._store.get(found[0].id, list(state.places()))
+        before = self._store.get(found[0].id, state.places.keys())[0]
         table = self.df[[score]].copy()
-        table.insert(0, f"{score} before", [_value(before.get(key)) for key in self._kept(keys)])
+        table.insert(0, f"{score} before", _numbers([orjson.loads(before.get(key, b"null")) for key in self._kept(keys)]))
         there = table[f"{score} before"].notna() & table[score].notna()
         return table[there & (table[f"{score} before"] != table[score])]
 
@@ -125,40 +126,16 @@ class Results:
             raise UserError(f"no step or score {step!r}", where="results", how=nearest(step, self._states))
         return step
 
-    @staticmethod
-    def _values(state: State, keys: Sequence[bytes | None]) -> tuple[list[Any], list[Any]]:
-        read: dict[bytes, Any] = {}
-        values: list[Any] = []
-        cells: list[Any] = []
-        for key in keys:
-            cell = None if key is None else state.cells.get(key)
-            cells.append(cell)
-            if cell is None or cell.status != DONE:
-                values.append(None)
-                continue
-            assert key is not None
-            if key not in read:
-                read[key] = orjson.loads(cell.value)
-            values.append(read[key])
-        return values, cells
 
-
-def _columns(name: str, values: list[Any], scores: bool) -> "list[tuple[str, Any]]":
+def _columns(name: str, values: list[Any], scores: bool) -> dict[str, np.ndarray]:
     """A step's column; of scores that are dicts one for each part; of bools and numbers as numbers."""
     if not scores:
-        return [(name, np.array([*values, None], dtype=object)[:-1])]
+        return {name: np.array([*values, None], dtype=object)[:-1]}
     parts = {part: None for value in values if isinstance(value, dict) for part in value}
     if parts:
-        return [(f"{name}.{p}", _numbers([v.get(p) if isinstance(v, dict) else None for v in values])) for p in parts]
-    return [(name, _numbers(values))]
+        return {f"{name}.{p}": _numbers([v.get(p) if isinstance(v, dict) else None for v in values]) for p in parts}
+    return {name: _numbers(values)}
 
 
 def _numbers(values: list[Any]) -> np.ndarray:
     return np.array([np.nan if not isinstance(v, bool | int | float) else float(v) for v in values])
-
-
-def _value(cell: Any) -> float | None:
-    if cell is None or cell.status != DONE:
-        return None
-    value = orjson.loads(cell.value)
-    return float(value) if isinstance(value, bool | int | float) else None

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from pp_assets.experiment.calls import Pace, done, ended, patiently
-from pp_assets.experiment.grid import Grid, State, Step, missing
+from pp_assets.experiment.cells import State, Step
+from pp_assets.experiment.grid import Grid
 from pp_assets.experiment.ops import Op, Price
-from pp_assets.experiment.store import FAILED, Cell
+from pp_assets.experiment.store import FAILED, REFUSED, Cell
 from pp_assets.experiment.values import NotData
 from pp_resources.errors import UserError
 from pp_resources.progress import steps as progress
@@ -42,7 +44,7 @@ class Runner:
     def __init__(self, grid: Grid, prices: Mapping[str, Price], limits: Limits) -> None:
         self.grid, self.store, self.prices, self.limits = grid, grid.store, prices, limits
         self.began = time.monotonic()
-        self.spent = 0.0
+        self.spent = self.dearest = 0.0
         self.calls: dict[str, int] = {}
         self._paces: dict[str, Pace] = {}
 
@@ -60,43 +62,41 @@ class Runner:
                         self._compute(state)
                 except _Enough:
                     enough = True
-                waiting = {promise for promise in state.promises.ravel().tolist() if promise is not None}
-                left[step.name] = sum(1 for _ in missing(state, False)) + len(waiting)
-                self.grid.add(state)
+                left[step.name] = len(state.missing(retry=False)) + len(state.waiting)
+                self.grid.add(state, todo)
                 states[step.name] = state
         finally:
             self.store.release()
         return self.grid, states, self.calls, left, self.spent
 
     def _compute(self, state: State) -> None:
-        places = state.places()
-        pending = dict.fromkeys(missing(state, self.limits.retry))
+        pending = dict.fromkeys(state.missing(self.limits.retry))
         if not pending:
             return
-        self._note(state, places, pending)
+        self._note(state, pending)
         size = max(1, state.step.op.batch[1] if state.step.op.batch else 1)
         chunk = max(4 * self.limits.workers * size, 20_000 if state.step.kind == "score" else 0)
         with progress(state.step.name, len(pending)) as advance, ThreadPoolExecutor(self.limits.workers) as pool:
             while pending:
                 mine = self.store.claim(state.op, pending, chunk)
                 if mine:
-                    self._share(state, places, mine, pool, advance)
+                    self._share(state, mine, pool, advance)
                 for key in mine:
                     pending.pop(key)
                 if pending:
                     # Those that another process has put meanwhile are done; those that it has in hand are worth waiting for.
-                    there = self.store.get(state.op, list(pending)) if not mine else {}
-                    known = {k: c for k, c in there.items() if c.status != FAILED}
-                    state.cells |= known
-                    for key in known:
+                    done, ended = self.store.get(state.op, set(pending)) if not mine else ({}, {})
+                    state.done |= done
+                    state.ended |= ended
+                    for key in done.keys() | {key for key, (status, _) in ended.items() if status == REFUSED}:
                         pending.pop(key)
                         advance("")
-                    if not mine and not known:
+                    if not mine and not done:
                         time.sleep(0.1)
 
-    def _share(self, state: State, places: Mapping[bytes, int], keys: Sequence[bytes], pool: ThreadPoolExecutor, advance: Any) -> None:
+    def _share(self, state: State, keys: Sequence[bytes], pool: ThreadPoolExecutor, advance: Any) -> None:
         """Have the workers make these calls; every result is on the disk before more are handed out."""
-        tasks = self._tasks(state, places, keys)
+        tasks = self._tasks(state, keys)
         running: set[Future[dict[bytes, Cell]]] = set()
         alive = time.monotonic()
         stopped: BaseException | None = None
@@ -107,8 +107,9 @@ class Runner:
                 except _Enough as enough:
                     stopped = enough
                     break
-                running.add(pool.submit(task))
-                if self.limits.budget_usd is not None and not any(cell.cost_usd for cell in state.cells.values()):
+                # The context goes with it, for whoever watches the progress of what is called.
+                running.add(pool.submit(copy_context().run, task))
+                if self.limits.budget_usd is not None and not self.dearest:
                     break  # until one call has ended nobody knows what a call costs
             if not running:
                 break
@@ -125,10 +126,11 @@ class Runner:
                     stopped = error
             if cells:
                 self.store.put(state.op, cells)
-                state.cells |= cells
-            for cell in cells.values():
+            for key, cell in cells.items():
+                state.take(key, cell)
                 self.calls[state.step.name] += 1
                 self.spent += cell.cost_usd or 0.0
+                self.dearest = max(self.dearest, cell.cost_usd or 0.0)
                 advance("")
                 if self.limits.raise_errors and cell.status == FAILED and stopped is None:
                     stopped = UserError(
@@ -140,7 +142,7 @@ class Runner:
         if stopped is not None:
             raise stopped
 
-    def _tasks(self, state: State, places: Mapping[bytes, int], keys: Sequence[bytes]) -> "Iterator[Callable[[], dict[bytes, Cell]]]":
+    def _tasks(self, state: State, keys: Sequence[bytes]) -> "Iterator[Callable[[], dict[bytes, Cell]]]":
         op = state.step.op
         pace = self._paces.setdefault(state.step.name, Pace(op.per_minute))
         if op.batch is None:
@@ -148,7 +150,7 @@ class Runner:
 
             def calls(part: Sequence[bytes]) -> dict[bytes, Cell]:
                 began = time.perf_counter()
-                cells = {key: self._call(op, state.call(places[key]), pace) for key in part}
+                cells = {key: self._call(op, state.call(state.places[key]), pace) for key in part}
                 took[0] = (time.perf_counter() - began) / len(part)
                 return cells
 
@@ -159,13 +161,13 @@ class Runner:
                 start += size
             return
         many, most = op.batch
-        alike: dict[tuple[bytes, ...], list[bytes]] = {}
+        alike: dict[tuple[bytes | None, ...], list[bytes]] = {}
         for key in keys:
-            others = tuple(digests.ravel()[places[key]] for name, (_, digests) in state.arguments.items() if name != many)
+            others = tuple(state.digest(name, state.places[key]) for name in state.columns if name != many)
             alike.setdefault(others, []).append(key)
         for group in alike.values():
             for start in range(0, len(group), most):
-                yield partial(self._call_many, op, state, places, group[start : start + most], pace)
+                yield partial(self._call_many, op, state, group[start : start + most], pace)
 
     def _call(self, op: Op, arguments: Mapping[str, Any], pace: "Pace") -> Cell:
         began = time.perf_counter()
@@ -175,10 +177,10 @@ class Runner:
         except Exception as error:
             return ended(error, time.perf_counter() - began)
 
-    def _call_many(self, op: Op, state: State, places: Mapping[bytes, int], keys: Sequence[bytes], pace: "Pace") -> dict[bytes, Cell]:
+    def _call_many(self, op: Op, state: State, keys: Sequence[bytes], pace: Pace) -> dict[bytes, Cell]:
         assert op.batch is not None
         many = op.batch[0]
-        calls = [state.call(places[key]) for key in keys]
+        calls = [state.call(state.places[key]) for key in keys]
         began = time.perf_counter()
         try:
             given = list(patiently(op, calls[0] | {many: [call[many] for call in calls]}, pace))
@@ -201,14 +203,12 @@ class Runner:
         if limits.budget_minutes is not None and time.monotonic() - self.began >= 60 * limits.budget_minutes:
             raise _Enough
         if limits.budget_usd is not None:
-            costs = [cell.cost_usd for cell in state.cells.values() if cell.cost_usd is not None]
             size = state.step.op.batch[1] if state.step.op.batch else 1
-            if self.spent + size * (running + 1) * max(costs, default=0.0) > limits.budget_usd:
+            if self.spent + size * (running + 1) * self.dearest > limits.budget_usd:
                 raise _Enough
 
-    def _note(self, state: State, places: Mapping[bytes, int], keys: Iterable[bytes]) -> None:
-        for argument, (_, digests) in state.arguments.items():
-            flat = digests.ravel()
-            values = {flat[places[key]] for key in keys}
+    def _note(self, state: State, keys: Iterable[bytes]) -> None:
+        for argument in state.columns:
+            values = {state.digest(argument, state.places[key]) for key in keys}
             if len(values) <= NOTED:
-                self.store.note(state.op, [(argument, value) for value in values])
+                self.store.note(state.op, [(argument, value) for value in values if value is not None])

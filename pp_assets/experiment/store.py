@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ CREATE TABLE ops (id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NU
     UNIQUE (name, digest));
 CREATE TABLE cells (op INTEGER NOT NULL, key BLOB NOT NULL, status TEXT NOT NULL, value BLOB, seconds REAL NOT NULL,
     tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, cost_usd REAL, PRIMARY KEY (op, key)) WITHOUT ROWID;
+CREATE INDEX ended ON cells (op) WHERE status != 'done';
 CREATE TABLE seen (op INTEGER NOT NULL, argument TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (op, argument, value)) WITHOUT ROWID;
 CREATE TABLE claims (op INTEGER NOT NULL, key BLOB NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (op, key)) WITHOUT ROWID;
 CREATE TABLE owners (owner TEXT PRIMARY KEY, alive REAL NOT NULL);
@@ -98,27 +100,40 @@ class CellStore:
         rows = self._read("SELECT id, digest, parts, at FROM ops WHERE name = ? ORDER BY at, id", (name,))
         return [Version(i, d, json.loads(parts), at) for i, d, parts, at in rows]
 
-    def get(self, op: int, keys: Sequence[bytes]) -> dict[bytes, Cell]:
-        """The cells that are there, by key."""
-        wanted = set(keys)
-        columns = "key, status, value, seconds, tokens_in, tokens_out, cost_usd FROM cells WHERE op = ?"
-        if len(wanted) * 100 >= _SCAN_FROM * self.count(op):
-            return {row[0]: Cell(*row[1:]) for row in self._stream(f"SELECT {columns}", (op,)) if row[0] in wanted}
-        found: dict[bytes, Cell] = {}
-        for part in _parts(list(wanted), _POINT):
-            marks = ",".join("?" * len(part))
-            found |= {row[0]: Cell(*row[1:]) for row in self._read(f"SELECT {columns} AND key IN ({marks})", (op, *part))}
-        return found
+    def get(self, op: int, keys: AbstractSet[bytes]) -> tuple[dict[bytes, bytes], dict[bytes, tuple[str, str]]]:
+        """Of the cells that are there, by key: the values of those that are done, as JSON text; status and message of the others."""
+        ended = {}
+        for key, status, message in self._read("SELECT key, status, value FROM cells WHERE op = ? AND status != 'done'", (op,)):
+            if key in keys:
+                ended[key] = (status, message.decode())
+        return dict(self._picked("key, value", op, keys)), ended
 
-    def statuses(self, op: int, keys: Sequence[bytes]) -> dict[bytes, str]:
-        """Like `get`, the statuses alone."""
-        wanted = set(keys)
-        if len(wanted) * 100 >= _SCAN_FROM * self.count(op):
-            return {k: s for k, s in self._stream("SELECT key, status FROM cells WHERE op = ?", (op,)) if k in wanted}
-        found: dict[bytes, str] = {}
-        for part in _parts(list(wanted), _POINT):
-            found |= dict(self._read(f"SELECT key, status FROM cells WHERE op = ? AND key IN ({','.join('?' * len(part))})", (op, *part)))
-        return found
+    def facts(self, op: int, keys: AbstractSet[bytes]) -> dict[bytes, tuple[float, int, int, float | None]]:
+        """(seconds, tokens in, tokens out, US dollars) of the cells that are done."""
+        return {row[0]: row[1:] for row in self._picked("key, seconds, tokens_in, tokens_out, cost_usd", op, keys)}
+
+    def there(self, op: int, keys: AbstractSet[bytes]) -> set[bytes]:
+        """Those of the keys whose cells are done."""
+        return {key for (key,) in self._picked("key", op, keys)}
+
+    def adopt(self, op: int, renamed: Mapping[bytes, bytes]) -> None:
+        """Copy cells from older keys to newer ones."""
+        with self._writing():
+            columns = "status, value, seconds, tokens_in, tokens_out, cost_usd"
+            copy = f"INSERT OR IGNORE INTO cells SELECT op, ?, {columns} FROM cells WHERE op = ? AND key = ?"
+            self._db.executemany(copy, [(new, op, old) for old, new in renamed.items()])
+
+    def _picked(self, columns: str, op: int, keys: AbstractSet[bytes]) -> Iterable[Any]:
+        """Rows of done cells with these keys, the key first."""
+        query, count = f"SELECT {columns} FROM cells WHERE op = ? AND status = 'done'", self.count(op)
+        if not keys or not count:
+            return []
+        if len(keys) * 100 >= _SCAN_FROM * count:
+            with self._lock:
+                rows = self._db.execute(query, (op,)).fetchall()
+            return rows if len(rows) == len(keys) and {row[0] for row in rows} == keys else [row for row in rows if row[0] in keys]
+        parts = _parts(list(keys), _POINT)
+        return (row for part in parts for row in self._read(f"{query} AND key IN ({','.join('?' * len(part))})", (op, *part)))
 
     def count(self, op: int) -> int:
         """Cells of this version of a step."""
@@ -184,6 +199,12 @@ class CellStore:
         self.release()
         self._db.close()
 
+    def __enter__(self) -> "CellStore":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
     def _bury(self) -> None:
         """Drop the claims of processes that have ended."""
         host = socket.gethostname()
@@ -208,10 +229,6 @@ class CellStore:
     def _read(self, query: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
             return self._db.execute(query, values).fetchall()
-
-    def _stream(self, query: str, values: Sequence[Any]) -> Iterator[Any]:
-        with self._lock:
-            yield from self._db.execute(query, values)
 
 
 def _parts(values: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:

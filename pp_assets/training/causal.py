@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pp_assets.task.causal_prompt import golden_prompt, prompt_of
 from pp_assets.task.examples import Example
-from pp_assets.task.prompt import Shot, split_prompt
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.causal_attention import NAME
 from pp_assets.training.causal_batches import SharedPrefix, answer_logits, epoch_batches, keep_prefix, loss_of
@@ -27,23 +27,10 @@ from pp_resources.errors import UserError
 from pp_resources.models.bases import find_base, weights_sha256
 from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
 from pp_resources.models.causal_plain import shares_prefix
-from pp_resources.models.causal_prompt import Prompt, PromptEncoder
 
 VAL_LIMIT = 200  # rows that are decoded after an epoch; more would cost more than the epoch
 PROBES = 4
-# Tokenised when an adapter is made and again when it is loaded: a template or tokenizer that has changed shows.
-PROMPT_PROBE = 'Größe 12: was "late"\n(order A-7)?'
 MERGED_SHARE = 0.9  # of an adapter's change of the logits, must survive in the 32-bit merge that predictions are made with
-
-
-def prompt_of(spec: TaskSpec, examples: Sequence[Shot] = ()) -> Prompt:
-    """The prompt of a task for a causal model, with few-shot examples where given."""
-    return Prompt(spec.system_prompt, *split_prompt(spec, examples))
-
-
-def golden_prompt(encoder: PromptEncoder) -> list[list[int]]:
-    """The token ids of a whole prompt, what all inputs share and the rest: what the model has learnt to answer to."""
-    return [encoder.prefix_ids, encoder.suffix_ids(PROMPT_PROBE)]
 
 
 class CausalRun(Run):

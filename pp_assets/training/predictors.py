@@ -26,7 +26,7 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
         from pp_resources.models.encoder.predictor import EncoderPredictor
 
         return EncoderPredictor.load(name, folder, base, spec.io_schema.output)
-    from pp_assets.training.causal import golden_prompt, prompt_of
+    from pp_assets.task.causal_prompt import golden_prompt, prompt_of
     from pp_resources.models.causal import CausalPredictor
 
     made = CausalPredictor.from_adapter(

@@ -5,9 +5,11 @@ import pytest
 from small_task import write_task
 
 from pp_assets import names
+from pp_assets.answers import answers
+from pp_assets.evaluation.predictions import read_predictions
 from pp_assets.execute import QUIET, Runner
 from pp_assets.partitions import register
-from pp_assets.pipeline import BASELINES, DATASETS, EVALUATIONS, INPUTS
+from pp_assets.pipeline import ADAPTERS, BASELINES, DATASETS, EVALUATIONS, INPUTS
 from pp_assets.task.examples import count_test_openings
 from pp_resources.errors import UserError
 from pp_resources.progress import watched_by
@@ -84,6 +86,25 @@ def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
 
     again = runner.everything("alpha")
     assert all(s.reused for s in again), [(s.asset, s.artifact.stale_because) for s in again if not s.reused]
+
+
+def test_a_changed_metric_asks_the_model_nothing_and_one_more_text_once(runner: Runner) -> None:
+    p = runner.pipeline
+    trained, first = p.current(ADAPTERS, "alpha/encoder-frozen"), p.current(EVALUATIONS, "alpha/encoder-frozen")
+    texts = [row.input_text for row in rows_of(first)]
+    assert first.metadata["asked"] == len(set(texts))
+    write_task(p.settings.tasks, "alpha", more="primary_metric: {name: field_exact.kind}")
+    again = p.eval_report("alpha", "encoder-frozen")
+    assert again.stale_because == ("spec",) and again.metadata["asked"] == 0
+    assert again.metadata["metric"] == "field_exact.kind" != first.metadata["metric"]
+    said, asked = answers(p, p.task("alpha"), trained, [*texts, "where is my bicycle?"])
+    assert asked == 1 and [a.text for a in said[:-1]] == [row.output for row in rows_of(again)]
+    write_task(p.settings.tasks, "alpha")
+    assert p.eval_report("alpha", "encoder-frozen").digest == first.digest
+
+
+def rows_of(report):
+    return read_predictions(report.file("predictions") / "encoder-frozen.jsonl.gz")
 
 
 def test_an_adapter_of_other_data_is_not_evaluated(runner: Runner) -> None:

@@ -9,9 +9,10 @@ from causal_tiny import CHAT, examples, spec_on, write_tiny_base
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
+from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.examples import Example
 from pp_assets.training import causal_attention, loop
-from pp_assets.training.causal import CausalRun, prompt_of
+from pp_assets.training.causal import CausalRun
 from pp_assets.training.causal_batches import SharedPrefix, epoch_batches, loss_of
 from pp_assets.training.labels import Row, encode_rows, label_report
 from pp_assets.training.params import CausalParams, EncoderParams

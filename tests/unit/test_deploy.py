@@ -74,8 +74,8 @@ def test_the_loader_of_an_encoder_can_be_imported():
 
 
 def test_a_causal_adapter_runs_on_plain_transformers_without_this_project(tmp_path):
+    from pp_assets.task.causal_prompt import prompt_of
     from pp_assets.task.prompt import render_prompt
-    from pp_assets.training.causal import prompt_of
     from pp_resources.models.causal import CausalPredictor
 
     folder = package("lora-r8").path

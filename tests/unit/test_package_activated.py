@@ -8,7 +8,7 @@ from test_deploy import golden, loader
 from test_package import package, parts
 
 from pp_assets.packaging.verify import verify_package
-from pp_assets.training.causal import prompt_of
+from pp_assets.task.causal_prompt import prompt_of
 from pp_resources.models.causal import CausalPredictor
 
 

@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, BloomConfig, MambaConfig
 from transformers.pytorch_utils import Conv1D
 
 from pp_assets.packaging.deploy import PromptText, write_deploy
+from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.training import causal_attention, loop
-from pp_assets.training.causal import CausalRun, prompt_of
+from pp_assets.training.causal import CausalRun
 from pp_assets.training.causal_batches import SharedPrefix, loss_of
 from pp_assets.training.labels import encode_rows
 from pp_assets.training.predictors import load_predictor
