@@ -5,23 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats as sps
 
-from pp_assets.evaluation.metrics import flat_interval
-from pp_assets.evaluation.power import WORST_DISCORDANCE, mean_detectable_effect, minimum_detectable_effect, required_items
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.scoring import Scored, score_rows
-from pp_assets.evaluation.stats import (
-    Interval,
-    bca_interval,
-    bonett_price,
-    effective_n,
-    generator,
-    holm,
-    mcnemar,
-    sign_flip_exact,
-    swap_test,
-)
+from pp_assets.evaluation.stats.effects import bonett_price, odds_ratio
+from pp_assets.evaluation.stats.groups import effective_n, generator
+from pp_assets.evaluation.stats.intervals import Interval
+from pp_assets.evaluation.stats.multiplicity import holm
+from pp_assets.evaluation.stats.paired import mcnemar, sign_flip_exact, swap_test
+from pp_assets.evaluation.stats.power import WORST_DISCORDANCE, mean_detectable_effect, minimum_detectable_effect, required_items
+from pp_assets.evaluation.stats.resampling import resampled_interval
 from pp_assets.evaluation.tables import Table, lower_is_better
 from pp_resources.errors import UserError, nearest
 
@@ -128,7 +121,7 @@ def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: floa
     shrink = size / found.n
     low, high = bonett_price(b * shrink, c * shrink, size, found.level)
     grouped = None if clusters.single else sign_flip_exact(clusters.sums(gain[:, None])[:, 0])
-    share_low, share_high = _beta(b, c, found.level)
+    ratio = odds_ratio(b, c, found.level)
     return replace(
         found,
         low=low if boot.low is None else min(low, boot.low),
@@ -142,9 +135,9 @@ def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: floa
         only_candidate=b,
         only_other=c,
         discordance=(b + c) / found.n,
-        odds_ratio=b / c if c else None,
-        odds_low=share_low / (1 - share_low) if b + c else None,
-        odds_high=share_high / (1 - share_high) if share_high < 1 and b + c else None,
+        odds_ratio=ratio.value,
+        odds_low=ratio.low,
+        odds_high=ratio.high,
         effective_n=size,
         detectable=minimum_detectable_effect(size, (b + c) / found.n, alpha),
         detectable_worst=minimum_detectable_effect(size, WORST_DISCORDANCE, alpha),
@@ -176,18 +169,7 @@ def _general(found: Comparison, a: Scored, table: Table, other: Table, sign: flo
 
 
 def _bootstrap(a: Scored, gap: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, found: Comparison) -> Interval:
-    total, boot = sums.sum(0), gap(a.weights @ sums)
-    finite = boot[np.isfinite(boot)]
-    if found.effect is not None and (len(finite) == 0 or np.ptp(finite) < 1e-12):
-        return flat_interval(found.effect, len(sums), found.level, -1.0 if a.tables[found.metric].bounded else None)
-    return bca_interval(boot, float(gap(total)), gap(total - sums), found.level)
-
-
-def _beta(b: int, c: int, level: float) -> tuple[float, float]:
-    """Clopper-Pearson interval of b of b + c."""
-    tail = (1 - level) / 2
-    low = float(sps.beta.ppf(tail, b, c + 1)) if b else 0.0
-    return low, float(sps.beta.ppf(1 - tail, b + 1, c)) if c else 1.0
+    return resampled_interval(gap, sums, a.weights, found.level, -1.0 if a.tables[found.metric].bounded else None)
 
 
 def _number(value: np.ndarray) -> float | None:
