@@ -11,6 +11,7 @@ from pp_assets.evaluation.scoring import Scored, score_rows
 from pp_assets.evaluation.stats.effects import bonett_price, odds_ratio
 from pp_assets.evaluation.stats.groups import effective_n, generator
 from pp_assets.evaluation.stats.intervals import Interval
+from pp_assets.evaluation.stats.margins import ONE_SIDED, non_inferiority
 from pp_assets.evaluation.stats.multiplicity import holm
 from pp_assets.evaluation.stats.paired import mcnemar, sign_flip_exact, swap_test
 from pp_assets.evaluation.stats.power import WORST_DISCORDANCE, mean_detectable_effect, minimum_detectable_effect, required_items
@@ -109,6 +110,35 @@ def items_needed(found: Comparison, effect: float, alpha: float) -> int | None:
         pairs = required_items(effect, found.discordance, alpha)
         return None if pairs is None else int(np.ceil(pairs * found.n / found.effective_n))
     return int(np.ceil(found.n * (found.detectable / effect) ** 2))
+
+
+@dataclass(frozen=True)
+class MarginTest:
+    """Whether a challenger is no worse than a champion by more than a margin: the verdict, why, and the `items_needed` for another."""
+
+    verdict: str
+    reason: str
+    items_needed: int | None
+    comparison: Comparison
+
+
+def within_margin(challenger: Scored, champion: Scored, margin: float, metric: str | None = None) -> MarginTest:
+    """The one-sided question of non-inferiority by `metric`, default the primary one.
+
+    PASS: the one-sided 95 % lower bound of challenger - champion is at least -margin. FAIL: the challenger is shown to be worse
+    (upper bound under 0) and not shown to be within the margin. INCONCLUSIVE: neither, with the `items_needed` that would decide.
+    """
+    if not margin > 0:
+        raise UserError(f"a margin of {margin} is not positive", where="margin", how="give the loss you can accept, such as 0.02")
+    found = compare_scored(challenger, champion, metric, level=1 - 2 * ONE_SIDED)
+    if found.effect is None or found.low is None or found.high is None:
+        return MarginTest("INCONCLUSIVE", f"{found.metric} cannot be compared: {found.reason or found.interval}", None, found)
+    verdict, reason = non_inferiority(found.effect, found.low, found.high, margin)
+    if verdict != "INCONCLUSIVE":
+        return MarginTest(verdict, reason, None, found)
+    room = margin + min(0.0, found.effect)
+    needed = items_needed(found, room if room > 0 else -found.effect, 2 * ONE_SIDED)
+    return MarginTest(verdict, reason + (f"; about {needed} test items would tell" if needed else ""), needed, found)
 
 
 def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: float) -> Comparison:

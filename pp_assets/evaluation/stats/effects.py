@@ -60,8 +60,13 @@ def cohens_dz(differences: np.ndarray, level: float = 0.95) -> Effect:
 
 def _noncentrality(t: float, df: int, q: float) -> float:
     """The noncentrality at which `t` is the q-quantile."""
-    reach = 6 + 6 * abs(t)
-    return float(optimize.brentq(lambda nc: sps.nct.cdf(t, df, nc) - q, t - reach, t + reach, xtol=1e-8))
+
+    def excess(nc: float) -> float:
+        found = float(sps.nct.cdf(t, df, nc))
+        return (float(nc < t) if np.isnan(found) else found) - q  # far from t it has no digits left
+
+    reach = 8 * np.sqrt(1 + t * t / (2 * df))
+    return float(optimize.brentq(excess, t - reach, t + reach, xtol=1e-8))
 
 
 def cliffs_delta(a: np.ndarray, b: np.ndarray, clusters: Clusters | None = None, *, seed: int = 0, level: float = 0.95) -> Effect:
