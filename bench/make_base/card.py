@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.make_base import dialogues, texts
 from bench.make_base.families import VARIANT
-from pp_assets.evaluation.stats import wilson
+from pp_assets.evaluation.stats.intervals import wilson
 
 SHIPPED = Path(__file__).resolve().parents[2] / "pp_resources" / "models" / "tiny_base"
 # Weights that the first stage gave before, by their digest: a run that starts from them says where they are described.

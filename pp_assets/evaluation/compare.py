@@ -5,23 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats as sps
 
-from pp_assets.evaluation.metrics import flat_interval
-from pp_assets.evaluation.power import WORST_DISCORDANCE, mean_detectable_effect, minimum_detectable_effect, required_items
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.scoring import Scored, score_rows
-from pp_assets.evaluation.stats import (
-    Interval,
-    bca_interval,
-    bonett_price,
-    effective_n,
-    generator,
-    holm,
-    mcnemar,
-    sign_flip_exact,
-    swap_test,
-)
+from pp_assets.evaluation.stats.effects import bonett_price, odds_ratio
+from pp_assets.evaluation.stats.groups import effective_n, generator
+from pp_assets.evaluation.stats.intervals import Interval
+from pp_assets.evaluation.stats.margins import ONE_SIDED, non_inferiority
+from pp_assets.evaluation.stats.multiplicity import holm
+from pp_assets.evaluation.stats.paired import mcnemar, sign_flip_exact, swap_test
+from pp_assets.evaluation.stats.power import WORST_DISCORDANCE, mean_detectable_effect, minimum_detectable_effect, required_items
+from pp_assets.evaluation.stats.resampling import resampled_interval
 from pp_assets.evaluation.tables import Table, lower_is_better
 from pp_resources.errors import UserError, nearest
 
@@ -118,6 +112,35 @@ def items_needed(found: Comparison, effect: float, alpha: float) -> int | None:
     return int(np.ceil(found.n * (found.detectable / effect) ** 2))
 
 
+@dataclass(frozen=True)
+class MarginTest:
+    """Whether a challenger is no worse than a champion by more than a margin: the verdict, why, and the `items_needed` for another."""
+
+    verdict: str
+    reason: str
+    items_needed: int | None
+    comparison: Comparison
+
+
+def within_margin(challenger: Scored, champion: Scored, margin: float, metric: str | None = None) -> MarginTest:
+    """The one-sided question of non-inferiority by `metric`, default the primary one.
+
+    PASS: the one-sided 95 % lower bound of challenger - champion is at least -margin. FAIL: the challenger is shown to be worse
+    (upper bound under 0) and not shown to be within the margin. INCONCLUSIVE: neither, with the `items_needed` that would decide.
+    """
+    if not margin > 0:
+        raise UserError(f"a margin of {margin} is not positive", where="margin", how="give the loss you can accept, such as 0.02")
+    found = compare_scored(challenger, champion, metric, level=1 - 2 * ONE_SIDED)
+    if found.effect is None or found.low is None or found.high is None:
+        return MarginTest("INCONCLUSIVE", f"{found.metric} cannot be compared: {found.reason or found.interval}", None, found)
+    verdict, reason = non_inferiority(found.effect, found.low, found.high, margin)
+    if verdict != "INCONCLUSIVE":
+        return MarginTest(verdict, reason, None, found)
+    room = margin + min(0.0, found.effect)
+    needed = items_needed(found, room if room > 0 else -found.effect, 2 * ONE_SIDED)
+    return MarginTest(verdict, reason + (f"; about {needed} test items would tell" if needed else ""), needed, found)
+
+
 def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: float) -> Comparison:
     gain = sign * (table.counts[:, 0] - other.counts[:, 0])
     b, c = int(np.sum(gain > 0)), int(np.sum(gain < 0))
@@ -128,7 +151,7 @@ def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: floa
     shrink = size / found.n
     low, high = bonett_price(b * shrink, c * shrink, size, found.level)
     grouped = None if clusters.single else sign_flip_exact(clusters.sums(gain[:, None])[:, 0])
-    share_low, share_high = _beta(b, c, found.level)
+    ratio = odds_ratio(b, c, found.level)
     return replace(
         found,
         low=low if boot.low is None else min(low, boot.low),
@@ -142,9 +165,9 @@ def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: floa
         only_candidate=b,
         only_other=c,
         discordance=(b + c) / found.n,
-        odds_ratio=b / c if c else None,
-        odds_low=share_low / (1 - share_low) if b + c else None,
-        odds_high=share_high / (1 - share_high) if share_high < 1 and b + c else None,
+        odds_ratio=ratio.value,
+        odds_low=ratio.low,
+        odds_high=ratio.high,
         effective_n=size,
         detectable=minimum_detectable_effect(size, (b + c) / found.n, alpha),
         detectable_worst=minimum_detectable_effect(size, WORST_DISCORDANCE, alpha),
@@ -176,18 +199,7 @@ def _general(found: Comparison, a: Scored, table: Table, other: Table, sign: flo
 
 
 def _bootstrap(a: Scored, gap: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, found: Comparison) -> Interval:
-    total, boot = sums.sum(0), gap(a.weights @ sums)
-    finite = boot[np.isfinite(boot)]
-    if found.effect is not None and (len(finite) == 0 or np.ptp(finite) < 1e-12):
-        return flat_interval(found.effect, len(sums), found.level, -1.0 if a.tables[found.metric].bounded else None)
-    return bca_interval(boot, float(gap(total)), gap(total - sums), found.level)
-
-
-def _beta(b: int, c: int, level: float) -> tuple[float, float]:
-    """Clopper-Pearson interval of b of b + c."""
-    tail = (1 - level) / 2
-    low = float(sps.beta.ppf(tail, b, c + 1)) if b else 0.0
-    return low, float(sps.beta.ppf(1 - tail, b + 1, c)) if c else 1.0
+    return resampled_interval(gap, sums, a.weights, found.level, -1.0 if a.tables[found.metric].bounded else None)
 
 
 def _number(value: np.ndarray) -> float | None:

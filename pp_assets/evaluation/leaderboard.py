@@ -5,15 +5,13 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from pp_assets.evaluation.compare import Comparison, compare_scored, items_needed, with_holm
+from pp_assets.evaluation.compare import Comparison, compare_scored, with_holm, within_margin
 from pp_assets.evaluation.metrics import score_metrics, table_metric
 from pp_assets.evaluation.outputs import OutputReader
 from pp_assets.evaluation.predictions import PredictionRow, System
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.scoring import Scored, Scoring, score_rows
 from pp_resources.errors import UserError
-
-ONE_SIDED = 0.05  # error rate of the regression check: its bounds are those of a two-sided 90 % interval
 
 
 def leaderboard(spec: Any, systems: Sequence[System]) -> list[dict[str, Any]]:
@@ -53,31 +51,18 @@ def leaderboard(spec: Any, systems: Sequence[System]) -> list[dict[str, Any]]:
 def regression_check(
     spec: Any, champion_rows: Sequence[PredictionRow], challenger_rows: Sequence[PredictionRow], margin: float = 0.02
 ) -> dict[str, Any]:
-    """Is the challenger no worse than the champion by more than `margin` on the primary metric?
-
-    PASS: the one-sided 95 % lower bound of challenger - champion is at least -margin. FAIL: the challenger is shown to be worse
-    (upper bound under 0) and not shown to be within the margin. INCONCLUSIVE: neither, with the `items_needed` that would decide.
-    """
+    """Is the challenger no worse than the champion by more than `margin` on the primary metric? See `within_margin`."""
     scoring = Scoring.of(spec)
-    if not margin > 0:
-        raise UserError(f"a margin of {margin} is not positive", where="margin", how="give the loss you can accept, such as 0.02")
     challenger, champion = score_rows(scoring, challenger_rows), score_rows(scoring, champion_rows)
-    found = compare_scored(challenger, champion, level=1 - 2 * ONE_SIDED)
-    needed = None
-    if found.effect is None or found.low is None or found.high is None:
-        verdict, reason = "INCONCLUSIVE", f"{found.metric} cannot be compared: {found.reason or found.interval}"
-    elif found.low >= -margin:
-        verdict, reason = "PASS", f"a loss of more than {margin:g} is ruled out: the lower bound is {found.low:+.4f}"
-    elif found.high < 0:
-        verdict = "FAIL"
-        reason = f"the challenger is worse by {-found.effect:.4f}, between {-found.high:.4f} and {-found.low:.4f}"
-    else:
-        room = margin + min(0.0, found.effect)
-        needed = items_needed(found, room if room > 0 else -found.effect, 2 * ONE_SIDED)
-        verdict = "INCONCLUSIVE"
-        reason = f"the difference lies between {found.low:+.4f} and {found.high:+.4f}: a loss of {margin:g} is neither shown nor ruled out"
-        reason += f"; about {needed} test items would tell" if needed else ""
-    values = {"verdict": verdict, "reason": reason, "margin": margin, "metric": found.metric, "items_needed": needed}
+    judged = within_margin(challenger, champion, margin)
+    found = judged.comparison
+    values = {
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+        "margin": margin,
+        "metric": found.metric,
+        "items_needed": judged.items_needed,
+    }
     primary = {name: asdict(table_metric(s, s.tables[found.metric])) for name, s in (("champion", champion), ("challenger", challenger))}
     return rounded({**values, **primary, "comparison": asdict(found)})
 

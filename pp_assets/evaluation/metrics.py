@@ -9,7 +9,8 @@ import numpy as np
 
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.scoring import Scored, metric_names, score_rows
-from pp_assets.evaluation.stats import Interval, bca_interval, flat_margin, proportion_interval, quantile_interval
+from pp_assets.evaluation.stats.intervals import proportion_interval, quantile_interval
+from pp_assets.evaluation.stats.resampling import resampled_interval
 from pp_assets.evaluation.tables import INVALID, Table, label
 
 MATRIX_UP_TO = 100  # classes; a larger confusion matrix is only told by its most frequent confusions
@@ -44,7 +45,7 @@ def score_metrics(scored: Scored) -> dict[str, Metric]:
 
 
 def table_metric(scored: Scored, table: Table) -> Metric:
-    """Value and interval of one table: Wilson for shares, BCa bootstrap over groups for the rest."""
+    """Value and interval of one table: exact with mid-p for shares, BCa bootstrap over groups for the rest."""
     value = float(table.value(table.counts.sum(0)))
     if np.isnan(value):
         return Metric(None, 0, reason=table.reason)
@@ -52,26 +53,9 @@ def table_metric(scored: Scored, table: Table) -> Metric:
         counted = table.counts[:, 1] > 0
         interval = proportion_interval(table.counts[counted, 0], scored.clusters.subset(counted), LEVEL)
     else:
-        interval = bootstrap_interval(table, scored.blocks.sums(table.counts), scored.weights, LEVEL)
+        sums = scored.blocks.sums(table.counts)
+        interval = resampled_interval(table.value, sums, scored.weights, LEVEL, 0.0 if table.bounded else None)
     return Metric(value, table.n, interval.low, interval.high, f"{table.what}; {interval.method}")
-
-
-def bootstrap_interval(table: Table, sums: np.ndarray, weights: np.ndarray, level: float) -> Interval:
-    """Interval of a table's metric by resampling groups; `sums` (groups, k), `weights` (resamples, groups)."""
-    total = sums.sum(0)
-    value = float(table.value(total))
-    boot = table.value(weights @ sums)
-    if np.ptp(boot[np.isfinite(boot)]) < 1e-12:
-        return flat_interval(value, len(sums), level, 0.0 if table.bounded else None)
-    return bca_interval(boot, value, table.value(total - sums), level)
-
-
-def flat_interval(value: float, groups: int, level: float, floor: float | None) -> Interval:
-    """Interval where resampling cannot vary because all groups show the same: `floor` is the smallest possible value, None without one."""
-    if floor is None:
-        return Interval(None, None, "no interval: all groups show the same value")
-    margin = flat_margin(groups, level)
-    return Interval(max(floor, value - margin), min(1.0, value + margin), f"exact bound for {groups} groups that all show the same value")
 
 
 def confusion(scored: Scored, path: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from pp_assets.evaluation.compare import Comparison, compare_scored, with_holm
 from pp_assets.evaluation.leaderboard import ranked, score_all
 from pp_assets.evaluation.metrics import LEVEL, Metric, confusions, score_metrics
 from pp_assets.evaluation.outputs import Answer
-from pp_assets.evaluation.power import POWER, WORST_DISCORDANCE
 from pp_assets.evaluation.predictions import System
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.scoring import Scored, Scoring
-from pp_assets.evaluation.stats import RESAMPLES
+from pp_assets.evaluation.stats.power import POWER, WORST_DISCORDANCE
+from pp_assets.evaluation.stats.resampling import RESAMPLES
 from pp_assets.evaluation.verdict import decide
 from pp_resources.errors import UserError, nearest
 from pp_resources.json_schema import get_path

@@ -10,7 +10,8 @@ import numpy as np
 
 from pp_assets.evaluation.outputs import Answer, OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
-from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
+from pp_assets.evaluation.stats.groups import Clusters, generator
+from pp_assets.evaluation.stats.resampling import bootstrap_weights
 from pp_assets.evaluation.tables import Table, lower_is_better, metric_tables
 from pp_assets.task.spec import default_compare
 from pp_resources.errors import UserError, nearest

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pp_assets.evaluation.compare import Comparison, items_needed
 from pp_assets.evaluation.metrics import Metric
-from pp_assets.evaluation.power import POWER
 from pp_assets.evaluation.scoring import Scoring
+from pp_assets.evaluation.stats.power import POWER
 from pp_resources.errors import UserError, nearest
 
 Label = Literal["SHIP", "DO NOT SHIP", "NOT ENOUGH DATA"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pp_assets.evaluation.stats import wilson
+from pp_assets.evaluation.stats.intervals import wilson
 from pp_resources.json_schema import get_path
 from pp_resources.models.encoder.calibration import (
     TEMPERATURES,

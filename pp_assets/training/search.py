@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pp_assets.evaluation.stats import Clusters, bootstrap_weights, generator
+from pp_assets.evaluation.stats.groups import Clusters, generator
+from pp_assets.evaluation.stats.resampling import bootstrap_weights
 from pp_assets.evaluation.tables import Table
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.space import Range, as_params, space_of, start_of

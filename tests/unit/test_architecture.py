@@ -90,3 +90,16 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
     code = "import sys, pp_assets.definitions; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
     assert not set(done.stdout.split()) & HEAVY
+
+
+def test_names_are_imported_from_the_module_that_defines_them() -> None:
+    """What a result depends on is read from imports; a name taken from a package's front would hide the module behind it."""
+    for file in sources():
+        if file.name == "__init__.py" or not name_of(file).startswith(("pp_assets/", "pp_resources/")):
+            continue
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pp_"):
+                folder = PROJECT_ROOT.joinpath(*node.module.split("."))
+                inside = {part.stem for part in folder.iterdir()} if folder.is_dir() else {alias.name for alias in node.names}
+                hidden = sorted({alias.name for alias in node.names} - inside)
+                assert not hidden, f"{name_of(file)} imports {hidden} from the package {node.module}"

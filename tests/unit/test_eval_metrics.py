@@ -119,7 +119,7 @@ def test_only_fields_that_are_quoted_can_be_found_missing_from_the_input():
 
 def test_groups_of_several_items_widen_the_interval_and_are_named_in_the_method():
     alone, grouped = score_system(spec(), answers(0.8, 1)), score_system(spec(), _copies(answers(0.8, 1, 40), 5))
-    assert alone["object_exact_match"].method.endswith("; Wilson")
+    assert alone["object_exact_match"].method.endswith("; exact with mid-p")
     assert "effective items (200 in 40 groups)" in grouped["object_exact_match"].method
     width = [m["object_exact_match"].high - m["object_exact_match"].low for m in (alone, grouped)]
     assert width[1] > 1.8 * width[0]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pp_assets.evaluation.power import mcnemar_power, mean_detectable_effect, minimum_detectable_effect, required_items
 from pp_assets.evaluation.stats import mcnemar
+from pp_assets.evaluation.stats.power import mcnemar_power, mean_detectable_effect, minimum_detectable_effect, required_items
 
 
 def simulated_power(n, discordance, effect, trials=2000):

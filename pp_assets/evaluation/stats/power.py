@@ -36,6 +36,7 @@ def mcnemar_power(n: int, discordance: float, effect: float, alpha: float = 0.05
     return float(np.sum(sps.binom.pmf(pairs, n, discordance) * np.where(k >= 0, rejected, 0.0)))
 
 
+@lru_cache(maxsize=4096)
 def minimum_detectable_effect(n: float, discordance: float, alpha: float = 0.05, power: float = POWER) -> float | None:
     """Smallest difference of two paired proportions that the exact McNemar test finds with `power` on `n` (effective) items.
 

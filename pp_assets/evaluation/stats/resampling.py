@@ -1,0 +1,51 @@
+"""Bootstrap over groups, of anything that is a function of sums.
+
+Arrays of counts hold whole numbers in float64, so that sums are exact whatever the order in which a machine adds them up.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats as sps
+
+from pp_assets.evaluation.stats.intervals import Interval, flat_interval
+
+RESAMPLES = 2000
+Statistic = Callable[[np.ndarray], np.ndarray]  # sums (..., k) -> values (...); nan where there is no value
+
+
+def bootstrap_weights(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> np.ndarray:
+    """How often each of `count` groups is drawn in each resample: (resamples, count), rows sum to `count`."""
+    drawn = rng.integers(0, count, size=(resamples, count))
+    drawn += np.arange(resamples)[:, None] * count
+    return np.bincount(drawn.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float64)
+
+
+def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level: float) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval. `jackknife` (groups,) holds the statistic with one group left out."""
+    boot = np.sort(boot[np.isfinite(boot)])
+    jackknife = jackknife[np.isfinite(jackknife)]
+    if len(boot) < 100:
+        return Interval(None, None, "no interval: too few resamples have a value")
+    share = (np.sum(boot < observed - 1e-12) + 0.5 * np.sum(np.abs(boot - observed) <= 1e-12)) / len(boot)
+    pull = jackknife.mean() - jackknife
+    spread = float((pull**2).sum())
+    bias, acceleration, name = 0.0, 0.0, "percentile"
+    if 0 < share < 1 and spread > 0:
+        bias, acceleration, name = float(sps.norm.ppf(share)), float((pull**3).sum() / (6 * spread**1.5)), "BCa"
+    z = bias + sps.norm.ppf([(1 - level) / 2, 0.5 + level / 2])
+    low, high = np.quantile(boot, sps.norm.cdf(bias + z / (1 - acceleration * z)))
+    return Interval(float(low), float(high), f"{name} bootstrap over groups")
+
+
+def resampled_interval(statistic: Statistic, sums: np.ndarray, weights: np.ndarray, level: float, floor: float | None) -> Interval:
+    """Interval of `statistic` by resampling groups: `sums` (groups, k) of each, `weights` (resamples, groups) of `bootstrap_weights`.
+
+    Where no resample differs from another it is an exact bound for a statistic that lies between `floor` and 1, none where that is None.
+    """
+    total = sums.sum(0)
+    value, boot = float(statistic(total)), statistic(weights @ sums)
+    finite = boot[np.isfinite(boot)]
+    if np.isfinite(value) and (len(finite) == 0 or np.ptp(finite) < 1e-12):
+        return flat_interval(value, len(sums), level, floor)
+    return bca_interval(boot, value, statistic(total - sums), level)

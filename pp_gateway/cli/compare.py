@@ -1,0 +1,95 @@
+"""`pp compare`: two systems on the same test items, from their stored answers; nothing is asked again."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pp_gateway.cli.output import JsonFlag, Output, interval, line, number, p_value, signed, table
+from pp_gateway.cli.tasks import settle
+from pp_resources.errors import UserError
+from pp_resources.settings import Settings
+
+_WHAT = "TASK/VARIANT, TASK/BASELINE, the folder of a package, or a *.jsonl.gz file of predictions"
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="SYSTEM", help=f"{_WHAT}.")],
+    b: Annotated[str, typer.Argument(metavar="OTHER", help="What it is compared with; the same kinds of names.")],
+    metric: Annotated[str | None, typer.Option(help="Compare by this metric. Default: the task's primary one.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Also judge whether SYSTEM loses no more than this against OTHER.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task, where two files of predictions do not tell it.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare two systems that answered the same test items: effect, interval, tests, and what these items could have shown.
+
+    Reads stored answers only: no model runs, no test split is opened.
+
+    Examples:
+
+        pp compare support-triage/encoder-lora support-triage/tfidf-logreg
+
+        pp compare support-triage/encoder-lora support-triage/encoder-frozen --metric field_f1.team --margin 0.02
+
+        pp compare old/predictions/encoder-lora.jsonl.gz support-triage/encoder-lora --json
+    """
+    from pp_assets.evaluation.head_to_head import head_to_head
+    from pp_assets.pipeline import Pipeline
+    from pp_assets.stored_answers import find_answers
+
+    out = Output(as_json)
+    settings = Settings.from_env()
+    if task is not None:
+        settings, task = settle(task)
+    pipeline = Pipeline(settings)
+    sides = [find_answers(pipeline, named) for named in (a, b)]
+    told = sorted({name for name in (task, *(side.task for side in sides)) if name})
+    if len(told) > 1:
+        raise UserError(f"answers to different tasks: {', '.join(told)}", where=f"{a}, {b}", how="compare two systems of one task")
+    if not told:
+        raise UserError("these files do not say which task they answer", where=f"{a}, {b}", how="add --task TASK")
+    spec = next((side.spec for side in sides if side.spec), None) or pipeline.task(told[0])
+    found = head_to_head(spec, (a, sides[0].rows), (b, sides[1].rows), metric, margin)
+    if not out.result(found):
+        show(found)
+
+
+def show(found: dict[str, Any]) -> None:
+    """The comparison as a person reads it."""
+    groups = "each its own group" if found["groups"] == found["n"] else f"in {found['groups']} groups"
+    line(f"{found['task']}: {found['metric']} on {found['n']} test items, {groups}")
+    line()
+    systems = [(key.upper(), found[key]["name"], _value(found[key]), str(found[key]["n"])) for key in ("a", "b")]
+    table(("", "system", "value [95 % interval]", "n"), systems, right=("n",))
+    line()
+    table(("", "value", "how"), [*_tests(found["comparison"]), *_sizes(found)])
+    line()
+    line(found["conclusion"])
+    if judged := found["non_inferiority"]:
+        line(f"No worse by more than {judged['margin']:g}: {judged['verdict']}: {judged['reason']}.")
+
+
+def _tests(c: dict[str, Any]) -> list[tuple[str, str, str]]:
+    effect = f"{signed(c['effect'], 4)} [{signed(c['low'], 4)}, {signed(c['high'], 4)}]"
+    rows = [("effect, A better than B", effect, f"{c['level']:.0%}, {c['interval']}"), ("p", p_value(c["p_value"]), c["test"])]
+    if c["mcnemar_p"] is not None:
+        rows.append(("mid-p", p_value(c["mcnemar_mid_p"]), f"McNemar with mid-p, groups not counted; exact {p_value(c['mcnemar_p'])}"))
+        rows.append(("odds ratio", _bounds(c["odds_ratio"], c["odds_low"], c["odds_high"]), "items that only A has right, for one of B"))
+    worst = f"; {number(c['detectable_worst'])} if they disagreed on half" if c["detectable_worst"] else ""
+    return [*rows, ("mde", number(c["detectable"]), f"the smallest effect that these items show with 80 % power{worst}")]
+
+
+def _sizes(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    wins = "–" if found["wins"] is None else f"{found['wins']} / {found['losses']} / {found['ties']}"
+    rows = [("wins / losses / ties", wins, found["reason"] or "of A, item by item")]
+    for name, title in (("cohens_dz", "Cohen's d_z"), ("cliffs_delta", "Cliff's delta")):
+        size = found["effects"][name]
+        rows.append((title, _bounds(size["value"], size["low"], size["high"]), size["reason"]))
+    return rows
+
+
+def _value(side: dict[str, Any]) -> str:
+    return interval(side["value"], side["low"], side["high"]) if side["value"] is not None else f"– ({side['reason']})"
+
+
+def _bounds(value: float | None, low: float | None, high: float | None) -> str:
+    return f"{number(value, 2)} [{number(low, 2)}, {number(high, 2)}]" if low is not None or high is not None else number(value, 2)

@@ -1,0 +1,130 @@
+"""`pp compare` and `pp power` on stored answers of a small task; no model runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import command_line
+from small_task import write_task
+
+from pp_assets.evaluation.predictions import PredictionRow, write_predictions, write_systems
+from pp_assets.pipeline import BASELINES, EVALUATIONS, Pipeline
+from pp_resources.settings import Settings
+
+ROWS = 96
+
+
+def rows(right: set[int], n: int = 60, per_group: int = 2) -> list[PredictionRow]:
+    """Answers to `n` items of which those in `right` are right; the others choose another kind."""
+    expected = json.dumps({"kind": "billing", "order": None})
+    wrong = json.dumps({"kind": "returns", "order": None})
+    return [
+        PredictionRow(f"{i:04d}", f"g{i // per_group}", f"text {i}", expected, expected if i in right else wrong, latency_ms=1.0 + i % 3)
+        for i in range(n)
+    ]
+
+
+GOOD, FAIR, POOR = rows(set(range(54))), rows(set(range(0, 60, 1)) - set(range(0, 60, 3))), rows(set(range(0, 60, 4)))
+
+
+def system(name: str, answers: list[PredictionRow], kind: str = "baseline"):
+    return {"name": name, "kind": kind, "description": name, "rows": answers}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation with the task `alpha`, two baselines and an evaluated variant."""
+    root = tmp_path_factory.mktemp("installation")
+    write_task(root / "tasks", "alpha", rows=ROWS)
+    write_task(root / "tasks", "beta", rows=ROWS)
+    store = Pipeline(Settings(home=root / "pp", tasks=root / "tasks", threads=1)).store
+    baselines = [system("majority", POOR), system("tfidf-logreg", FAIR)]
+    store.produce(BASELINES, "alpha", {"v": "1"}, lambda out: write_systems(out / "predictions", baselines))
+    systems = [system("encoder-lora", GOOD, "candidate"), *baselines]
+    store.produce(EVALUATIONS, "alpha/encoder-lora", {"v": "1"}, lambda out: write_systems(out / "predictions", systems))
+    store.produce(BASELINES, "beta", {"v": "1"}, lambda out: write_systems(out / "predictions", baselines))
+    return root
+
+
+@pytest.fixture
+def pp(home: Path, capfd: pytest.CaptureFixture[str]):
+    return command_line(home, capfd)
+
+
+def test_a_variant_is_compared_with_a_baseline(pp) -> None:
+    found = pp("compare", "alpha/encoder-lora", "alpha/majority", "--json").json
+    assert (found["task"], found["metric"], found["n"], found["groups"]) == ("alpha", "object_exact_match", 60, 30)
+    assert (found["a"]["value"], found["b"]["value"], found["winner"]) == (0.9, 0.25, "a")
+    c = found["comparison"]
+    assert found["wins"] == c["only_candidate"] and found["losses"] == c["only_other"] and found["wins"] - found["losses"] == 39
+    assert found["wins"] + found["losses"] + found["ties"] == 60
+    assert c["effect"] == 0.65 and 0 < c["low"] < 0.65 < c["high"] and c["p_value"] < 0.001 and c["mcnemar_mid_p"] <= c["mcnemar_p"]
+    assert found["effects"]["cohens_dz"]["low"] > 0 and 0.4 < found["effects"]["cliffs_delta"]["value"] < 0.7
+    assert found["conclusion"].startswith("alpha/encoder-lora is better than alpha/majority by 0.6500 of object_exact_match")
+    assert found["non_inferiority"] is None
+
+
+def test_the_table_names_the_test_and_ends_with_a_sentence(pp) -> None:
+    said = pp("compare", "alpha/majority", "alpha/encoder-lora", "--margin", "0.05")
+    assert said.code == 0 and said.err == ""
+    for words in ("60 test items, in 30 groups", "larger p of exact McNemar", "mid-p", "odds ratio", "wins / losses / ties", "mde"):
+        assert words in said.out
+    *_, sentence, judged = said.out.splitlines()
+    assert sentence.startswith("alpha/encoder-lora is better than alpha/majority")
+    assert judged.startswith("No worse by more than 0.05: FAIL: the challenger is worse by 0.6500")
+
+
+def test_what_is_not_decided_says_what_would_decide(pp) -> None:
+    found = pp("compare", "alpha/encoder-lora", "alpha/encoder-lora", "--margin", "0.2", "--json").json
+    assert found["winner"] is None and "they are equal" in found["conclusion"] and "80% power" in found["conclusion"]
+    assert found["non_inferiority"]["verdict"] == "PASS" and found["non_inferiority"]["level"] == 0.9
+
+
+def test_files_of_predictions_and_other_metrics(pp, tmp_path: Path) -> None:
+    write_predictions(tmp_path / "new.jsonl.gz", GOOD)
+    file = str(tmp_path / "new.jsonl.gz")
+    found = pp("compare", file, "alpha/tfidf-logreg", "--metric", "field_f1.kind", "--json").json
+    assert found["a"]["name"] == file and "paired permutation of whole groups" in found["comparison"]["test"]
+    assert found["wins"] is None and "whole corpus" in found["reason"]
+    assert "field_f1.kind is one of the whole corpus" in pp("compare", file, "alpha/tfidf-logreg", "--metric", "field_f1.kind").out
+    alone = pp("compare", file, file)
+    assert alone.code == 2 and "do not say which task they answer; add --task TASK" in alone.err
+    assert pp("compare", file, file, "--task", "alpha", "--metric", "latency_ms_mean").code == 0
+
+
+def test_a_stored_file_knows_its_task(pp, home: Path) -> None:
+    (file,) = (home / "pp" / "evaluations").rglob("encoder-lora.jsonl.gz")
+    found = pp("compare", str(file), str(file.with_name("majority.jsonl.gz")), "--json").json
+    assert (found["task"], found["winner"]) == ("alpha", "a")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("alpha/encoder-lroa", "alpha/majority"),
+            "no stored answers of 'encoder-lroa' to the test items of alpha; did you mean 'encoder-lora'",
+        ),
+        (("alpah/majority", "alpha/majority"), "unknown task 'alpah'; did you mean 'alpha'"),
+        (("alpha", "alpha/majority"), "'alpha' is no system; give TASK/VARIANT"),
+        (("none.jsonl.gz", "alpha/majority"), "none.jsonl.gz: no such file"),
+        (("alpha/majority", "beta/majority"), "answers to different tasks: alpha, beta"),
+        (("alpha/majority", "alpha/majority", "--metric", "object_exact"), "'object_exact' has no paired test; did you mean"),
+        (("alpha/majority", "alpha/majority", "--margin", "0"), "a margin of 0.0 is not positive"),
+    ],
+)
+def test_bad_input_is_one_line(pp, words: tuple[str, ...], message: str) -> None:
+    said = pp("compare", *words)
+    assert said.code == 2 and message in said.err and said.err.count("\n") == 1
+
+
+def test_systems_that_answered_other_items_are_not_compared(pp, tmp_path: Path) -> None:
+    write_predictions(tmp_path / "short.jsonl.gz", GOOD[:-3])
+    said = pp("compare", str(tmp_path / "short.jsonl.gz"), "alpha/majority")
+    assert said.code == 2
+    assert "the systems answered different items (3 differ, first '0057'); evaluate both on the same dataset version" in said.err
+
+
+def test_comparing_opens_no_test_split(pp, home: Path) -> None:
+    pp("compare", "alpha/encoder-lora", "alpha/majority")
+    assert not (home / "pp" / "ledger").exists()
