@@ -1,16 +1,15 @@
 """Paired comparison of two systems on the same items: effect, interval, p value, and what the comparison could have shown at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pp_assets.evaluation.predictions import PredictionRow
-from pp_assets.evaluation.scoring import Scored, score_rows
+from pp_assets.evaluation.scoring import BLOCKS, Scored, resampling_weights, score_rows
 from pp_assets.evaluation.stats.effects import bonett_price, odds_ratio
-from pp_assets.evaluation.stats.groups import effective_n, generator
-from pp_assets.evaluation.stats.intervals import Interval
+from pp_assets.evaluation.stats.groups import Clusters, effective_n, generator
 from pp_assets.evaluation.stats.margins import ONE_SIDED, non_inferiority
 from pp_assets.evaluation.stats.multiplicity import holm
 from pp_assets.evaluation.stats.paired import mcnemar, sign_flip_exact, swap_test
@@ -58,6 +57,25 @@ class Comparison:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Items:
+    """The items that two systems answered: which belong together, the error rate of tests on them, and the seed of what is drawn."""
+
+    clusters: Clusters
+    alpha: float = 0.05
+    seed: int = 0
+
+    @property
+    def blocks(self) -> Clusters:
+        """What is resampled."""
+        return self.clusters.pooled(BLOCKS)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Bootstrap weights (resamples, blocks)."""
+        return resampling_weights(self.blocks.count, self.seed)
+
+
 def compare_systems(spec: Any, rows_a: Sequence[PredictionRow], rows_b: Sequence[PredictionRow], metric: str | None = None) -> Comparison:
     """Compare system a (the candidate) with system b by `metric`, default the primary one. Both must have answered the same items."""
     return compare_scored(score_rows(spec, rows_a), score_rows(spec, rows_b), metric)
@@ -71,17 +89,25 @@ def compare_scored(a: Scored, b: Scored, metric: str | None = None, *, level: fl
     if metric not in a.tables:
         raise UserError(f"{metric!r} has no paired test", where=f"{scoring.task}: metric", how=nearest(metric, a.tables))
     level = 1 - scoring.alpha if level is None else level
-    table, other = a.tables[metric], b.tables[metric]
+    higher = scoring.higher_is_better if metric == scoring.primary else not lower_is_better(metric)
+    items = Items(a.clusters, scoring.alpha, scoring.seed)
+    return compare_tables(metric, a.tables[metric], b.tables[metric], items, higher_is_better=higher, level=level)
+
+
+def compare_tables(
+    metric: str, table: Table, other: Table, items: Items, *, higher_is_better: bool = True, level: float | None = None
+) -> Comparison:
+    """Like `compare_systems`, of counts of the same items in the same order."""
     value, other_value = (_number(t.value(t.counts.sum(0))) for t in (table, other))
-    found = Comparison(metric, len(a.rows), a.clusters.count, value, other_value, level)
+    level = 1 - items.alpha if level is None else level
+    found = Comparison(metric, len(table.counts), items.clusters.count, value, other_value, level)
     if value is None or other_value is None:
         return replace(found, reason=table.reason if value is None else other.reason)
-    higher = scoring.higher_is_better if metric == scoring.primary else not lower_is_better(metric)
-    sign = 1.0 if higher else -1.0
+    sign = 1.0 if higher_is_better else -1.0
     found = replace(found, effect=sign * (value - other_value))
     if table.binary and other.binary:
-        return _binary(found, a, table, other, sign)
-    return _general(found, a, table, other, sign)
+        return _binary(found, items, table, other, sign)
+    return _general(found, items, table, other, sign)
 
 
 def check_same_items(a: Scored, b: Scored) -> None:
@@ -141,13 +167,14 @@ def within_margin(challenger: Scored, champion: Scored, margin: float, metric: s
     return MarginTest(verdict, reason + (f"; about {needed} test items would tell" if needed else ""), needed, found)
 
 
-def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: float) -> Comparison:
+def _binary(found: Comparison, items: Items, table: Table, other: Table, sign: float) -> Comparison:
     gain = sign * (table.counts[:, 0] - other.counts[:, 0])
     b, c = int(np.sum(gain > 0)), int(np.sum(gain < 0))
-    alpha, clusters = a.scoring.alpha, a.clusters
+    alpha, clusters = items.alpha, items.clusters
     exact = mcnemar(b, c)
     size = effective_n(gain, clusters)
-    boot = _bootstrap(a, lambda s: s[..., 0] / s[..., 1], a.blocks.sums(np.stack([gain, np.ones(found.n)], axis=1)), found)
+    sums = items.blocks.sums(np.stack([gain, np.ones(found.n)], axis=1))
+    boot = resampled_interval(lambda s: s[..., 0] / s[..., 1], sums, items.weights, found.level, -1.0)
     shrink = size / found.n
     low, high = bonett_price(b * shrink, c * shrink, size, found.level)
     grouped = None if clusters.single else sign_flip_exact(clusters.sums(gain[:, None])[:, 0])
@@ -174,17 +201,17 @@ def _binary(found: Comparison, a: Scored, table: Table, other: Table, sign: floa
     )
 
 
-def _general(found: Comparison, a: Scored, table: Table, other: Table, sign: float) -> Comparison:
-    clusters, alpha, width = a.clusters, a.scoring.alpha, table.counts.shape[1]
-    ours, theirs = a.blocks.sums(table.counts), a.blocks.sums(other.counts)
+def _general(found: Comparison, items: Items, table: Table, other: Table, sign: float) -> Comparison:
+    clusters, alpha, width = items.clusters, items.alpha, table.counts.shape[1]
+    ours, theirs = items.blocks.sums(table.counts), items.blocks.sums(other.counts)
 
     def gap(sums: np.ndarray) -> np.ndarray:
         return sign * (table.value(sums[..., :width]) - other.value(sums[..., width:]))
 
     both = np.hstack([ours, theirs])
-    interval = _bootstrap(a, gap, both, found)
-    spread = float(np.nanstd(gap(a.weights @ both), ddof=1))
-    p, patterns = swap_test(table.value, ours, theirs, generator(a.scoring.seed, "swap", found.metric))
+    interval = resampled_interval(gap, both, items.weights, found.level, -1.0 if table.bounded else None)
+    spread = float(np.nanstd(gap(items.weights @ both), ddof=1))
+    p, patterns = swap_test(table.value, ours, theirs, generator(items.seed, "swap", found.metric))
     return replace(
         found,
         low=interval.low,
@@ -196,10 +223,6 @@ def _general(found: Comparison, a: Scored, table: Table, other: Table, sign: flo
         detectable=mean_detectable_effect(spread, alpha) if spread > 0 else None,
         detectable_worst=mean_detectable_effect((WORST_DISCORDANCE / clusters.count) ** 0.5, alpha) if table.bounded else None,
     )
-
-
-def _bootstrap(a: Scored, gap: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, found: Comparison) -> Interval:
-    return resampled_interval(gap, sums, a.weights, found.level, -1.0 if a.tables[found.metric].bounded else None)
 
 
 def _number(value: np.ndarray) -> float | None:

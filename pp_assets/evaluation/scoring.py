@@ -75,13 +75,12 @@ class Scored:
     @cached_property
     def blocks(self) -> Clusters:
         """What is resampled: the groups, pooled where they are more than BLOCKS, which bounds the memory and changes no expectation."""
-        groups = self.clusters
-        return groups if groups.count <= BLOCKS else Clusters(groups.codes % BLOCKS, BLOCKS)
+        return self.clusters.pooled(BLOCKS)
 
     @property
     def weights(self) -> np.ndarray:
-        """Bootstrap weights (resamples, blocks): the same draws for every system that answered the same items."""
-        return _weights(self.blocks.count, self.scoring.seed)
+        """Bootstrap weights (resamples, blocks)."""
+        return resampling_weights(self.blocks.count, self.scoring.seed)
 
     @cached_property
     def exact(self) -> np.ndarray:
@@ -110,7 +109,8 @@ def score_rows(spec: Any, rows: Sequence[PredictionRow], reader: OutputReader | 
 
 
 @lru_cache(maxsize=1)
-def _weights(blocks: int, seed: int) -> np.ndarray:
+def resampling_weights(blocks: int, seed: int) -> np.ndarray:
+    """Bootstrap weights (resamples, blocks): the same draws for every system that answered the same items."""
     weights = bootstrap_weights(blocks, generator(seed, "bootstrap"))
     weights.setflags(write=False)
     return weights

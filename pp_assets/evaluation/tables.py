@@ -55,7 +55,7 @@ class Table:
     @property
     def binary(self) -> bool:
         """Every item counts once, as right or wrong."""
-        return self.kind == "ratio" and self.bounded and bool(np.all(self.counts[:, 1] == 1) and np.all(self.counts[:, 0] <= 1))
+        return self.kind == "ratio" and self.bounded and bool(np.all(self.counts[:, 1] == 1) and np.isin(self.counts[:, 0], (0, 1)).all())
 
     @property
     def share(self) -> bool:

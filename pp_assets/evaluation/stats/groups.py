@@ -36,6 +36,10 @@ class Clusters:
         kept, codes = np.unique(self.codes[mask], return_inverse=True)
         return Clusters(codes.reshape(-1), len(kept))
 
+    def pooled(self, most: int) -> "Clusters":
+        """At most so many groups: more are pooled, which bounds the memory of a bootstrap and changes no expectation."""
+        return self if self.count <= most else Clusters(self.codes % most, most)
+
     def sums(self, table: np.ndarray) -> np.ndarray:
         """Sum the rows of `table` (n, k) in each group: (count, k)."""
         if self.single:
