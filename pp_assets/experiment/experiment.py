@@ -1,19 +1,50 @@
 """What to compute: rows × varied dimensions × trials, through steps and scorers. Nothing is computed twice, and nothing before `run`."""
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pp_assets.evaluation.stats.nested import nested_mean
 from pp_assets.experiment.cells import State, Step
+from pp_assets.experiment.data import read_rows
 from pp_assets.experiment.grid import KEYS, TRIAL, Grid
 from pp_assets.experiment.ops import Price, as_op
 from pp_assets.experiment.plan import Plan, make_plan
 from pp_assets.experiment.results import Results
 from pp_assets.experiment.runner import Limits, Runner
+from pp_assets.experiment.statistics import matrix
 from pp_assets.experiment.store import CellStore
-from pp_assets.experiment.values import encode
 from pp_resources.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class HalfWidth:
+    """See `half_width`."""
+
+    metric: str
+    width: float
+
+    def reached(self, results: Results, looks: int) -> bool:
+        """Whether the metric's mean over items is known so well under all dimensions, at the `looks`-th look.
+
+        A look may find a narrow interval by luck, and there are many: the k-th spends alpha / (k (k + 1)) of the 5 %, which add up to them.
+        """
+        for _, part in results.groups():
+            found = nested_mean(matrix(part, self.metric, results.key)[1], 1 - 0.05 / (looks * (looks + 1)))
+            if found.low is None or found.high is None or found.high - found.low > 2 * self.width:
+                return False
+        return True
+
+
+def half_width(metric: str, width: float) -> HalfWidth:
+    """A rule to stop by: the mean of a score in 0..1 is known to ± `width`. Items that trials cannot make surer need more items, which
+    `Results.needed` tells."""
+    if not width > 0:
+        raise UserError(f"a half-width of {width}", where="half_width", how="give a number above 0")
+    return HalfWidth(metric, width)
 
 
 class Experiment:
@@ -37,7 +68,7 @@ class Experiment:
     """
 
     def __init__(self, data: Any, *, store: Path | str | CellStore, key: str = "id", prices: Mapping[str, Price] | None = None) -> None:
-        self.rows = _rows(data, key)
+        self.rows = read_rows(data, key)
         self.key = key
         self.store = store if isinstance(store, CellStore) else CellStore(Path(store), len(KEYS))
         self.prices = dict(prices or {})
@@ -91,19 +122,42 @@ class Experiment:
         budget_usd: float | None = None,
         budget_minutes: float | None = None,
         retry: bool = True,
+        until: "HalfWidth | None" = None,
+        max_trials: int = 30,
     ) -> Results:
         """Compute what is missing; each cell is on the disk when it is done, so that a run that was killed goes on.
 
         `on_error` "raise" stops at the first failed call, "keep" leaves it in the table with its message. A budget ends the run before it
         is passed, with everything that was done kept and `Results.left` saying what was not. `retry` asks again where a call failed in an
-        earlier run. Raises UserError for a budget in US dollars when a model has no price.
+        earlier run. `until` = `half_width(metric, .02)` adds trials, at most `max_trials`, until the metric is known as well as
+        that, by intervals which hold at all looks together. Raises UserError for a budget in US dollars when
+        a model has no price.
         """
         if on_error not in ("keep", "raise"):
             raise UserError(f"on_error={on_error!r}", where="run", how="'keep' or 'raise'")
         if budget_usd is not None and (unpriced := self.plan().unpriced):
             raise UserError(f"no price is known of {', '.join(unpriced)}", where="budget_usd", how="give prices, or budget_minutes")
         limits = Limits(workers, on_error == "raise", budget_usd, budget_minutes, retry)
-        return self._results(Runner(self.grid(), self.prices, limits).run(list(self.steps.values())))
+        results = self._results(Runner(self.grid(), self.prices, limits).run(list(self.steps.values())))
+        if until is None:
+            return results
+        return self._until(until, max_trials, limits, results)
+
+    def _until(self, until: "HalfWidth", most: int, limits: Limits, results: Results) -> Results:
+        began, looks = time.monotonic(), 1
+        while not until.reached(results, looks) and self.trial_count < most and not any(results.left.values()):
+            self.trials(self.trial_count + 1)
+            looks += 1
+            minutes = None if limits.budget_minutes is None else limits.budget_minutes - (time.monotonic() - began) / 60
+            money = None if limits.budget_usd is None else limits.budget_usd - results.spent_usd
+            runner = Runner(self.grid(), self.prices, replace(limits, budget_minutes=minutes, budget_usd=money))
+            more = self._results(runner.run(list(self.steps.values())))
+            more.spent_usd += results.spent_usd
+            more.computed = {name: count + results.computed[name] for name, count in more.computed.items()}
+            if not sum(more.computed.values()) > sum(results.computed.values()):
+                return more  # nothing is sampled: another trial says nothing new
+            results = more
+        return results
 
     def results(self) -> Results:
         """What the store has, without computing anything."""
@@ -152,56 +206,3 @@ class Experiment:
     def _results(self, ended: tuple[Grid, dict[str, State], dict[str, int], dict[str, int], float]) -> Results:
         grid, states, computed, left, spent = ended
         return Results(grid, states, self.rows, self.key, computed, left, spent, self.store)
-
-
-def _rows(data: Any, key: str) -> dict[str, list[Any]]:
-    import pandas as pd
-
-    table = _read(data) if isinstance(data, str | Path) else data
-    if isinstance(table, pd.DataFrame):
-        columns = {str(name): [None if _nothing(v) else v for v in table[name].tolist()] for name in table.columns}
-    else:
-        rows = list(table)
-        names = {name: None for row in rows for name in row}
-        columns = {name: [row.get(name) for row in rows] for name in names}
-    count = len(next(iter(columns.values()), []))
-    if not count:
-        raise UserError("has no rows", where="data", how="give a table with at least one row")
-    if key not in columns:
-        columns = {key: list(range(count)), **columns}
-    # The same row twice is no second item; two rows of one id would be one item with two truths.
-    first: dict[bytes, int] = {}
-    kept = []
-    for place, name in enumerate(columns[key]):
-        before = first.setdefault(encode(name), place)
-        if before == place:
-            kept.append(place)
-        elif any(encode(values[before]) != encode(values[place]) for values in columns.values()):
-            raise UserError(
-                f"{name!r} stands there twice, with other values", where=f"data: column {key!r}", how="give each row an id of its own"
-            )
-    return columns if len(kept) == count else {name: [values[i] for i in kept] for name, values in columns.items()}
-
-
-def _read(file: Path | str) -> Any:
-    import pandas as pd
-
-    path = Path(file)
-    readers: dict[str, Callable[..., Any]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    if path.suffix in (".jsonl", ".json", ".ndjson"):
-        import orjson
-
-        try:
-            return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise UserError(f"cannot be read ({error})", where=str(path), how="one JSON object a line") from error
-    if path.suffix not in readers:
-        raise UserError(f"a file of kind {path.suffix!r}", where=str(path), how="use .jsonl, .csv or .parquet")
-    try:
-        return readers[path.suffix](path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot be read ({error})", where=str(path), how="check the path and the content") from error
-
-
-def _nothing(value: Any) -> bool:
-    return isinstance(value, float) and value != value
