@@ -22,7 +22,7 @@ MAY_IMPORT_DAGSTER = {
     "pp_resources/dagster_resources.py",
     "pp_resources/instance.py",
 }
-HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "numba", "matplotlib", "datasets", "optuna"}
+HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "numba", "matplotlib", "datasets", "optuna", "fairlearn", "sacrebleu"}
 
 
 def sources() -> list[Path]:
