@@ -22,7 +22,8 @@ MAY_IMPORT_DAGSTER = {
     "pp_resources/dagster_resources.py",
     "pp_resources/instance.py",
 }
-HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "numba", "matplotlib", "datasets", "optuna", "fairlearn", "sacrebleu"}
+HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "numba", "matplotlib", "datasets", "optuna"}
+HEAVY |= {"fairlearn", "sacrebleu", "rouge_score"}
 
 
 def sources() -> list[Path]:

@@ -138,6 +138,8 @@ def irrelevant(text: str, keep: Sequence[bool], severity: int, rng: random.Rando
 
 def _put_in(text: str, keep: Sequence[bool], pieces: Sequence[str], rng: random.Random) -> str:
     places = gaps(text, keep)
+    if not places:
+        return text
     put: dict[int, str] = {}
     for piece in pieces:
         place = rng.choice(places)

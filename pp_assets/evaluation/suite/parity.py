@@ -30,10 +30,11 @@ def parity(judge: Judge, rows: Mapping[str, Sequence[PredictionRow]]) -> list[di
             classes = [name for name, _ in sorted(Counter(said.ravel().tolist()).items(), key=lambda p: (-p[1], p[0]))[:CLASSES]]
             entry: dict[str, Any] = {"field": leaf.path, "classes": len(classes), "n": truth.shape[1]}
             for name, measure in (("demographic_parity", _parity_gap), ("equalised_odds", _odds_gap)):
-                gaps = {c: fair(name, truth == c, said == c, list(scored)) for c in classes}
+                gaps = {c: float(measure(_counts(truth == c, said == c).sum(1))) for c in classes}
                 worst = max(gaps, key=lambda c: (gaps[c], c))
                 low, high = _interval(measure, truth == worst, said == worst, first.blocks, first.weights)
-                entry[name] = {"difference": gaps[worst], "low": low, "high": high, "class": worst}
+                value = fair(name, truth == worst, said == worst, list(scored))
+                entry[name] = {"difference": value, "low": low, "high": high, "class": worst}
             found.append(entry)
     return found
 
@@ -53,14 +54,18 @@ def fair(measure: str, truth: np.ndarray, said: np.ndarray, groups: Sequence[str
 
 def _interval(measure: Any, truth: np.ndarray, said: np.ndarray, clusters: Clusters, weights: np.ndarray) -> tuple[float, float]:
     """Percentile bootstrap over groups of items. A difference is never negative, so an interval that begins at 0 shows nothing."""
-    counts = [np.stack([s, t & s, ~t & s, t, ~t], axis=1).astype(float) for t, s in zip(truth, said)]
-    sums = np.stack([weights @ clusters.sums(c) for c in counts])
+    sums = np.stack([weights @ clusters.sums(counts) for counts in _counts(truth, said)])
     low, high = np.quantile(measure(sums), [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
     return float(low), float(high)
 
 
+def _counts(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """Per item (groups, items, 5): given the class, rightly, wrongly; has the class, has it not."""
+    return np.stack([said, truth & said, ~truth & said, truth, ~truth], axis=2).astype(float)
+
+
 def _parity_gap(sums: np.ndarray) -> np.ndarray:
-    """From sums (groups, resamples, 5) the largest less the smallest share of items that get the class."""
+    """From sums (groups, …, 5) the largest less the smallest share of items that get the class."""
     return np.ptp(sums[..., 0] / (sums[..., 3] + sums[..., 4]), axis=0)
 
 

@@ -1,7 +1,7 @@
 """Which characters of an input carry its answer, and what the answer becomes when they are edited too."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pp_assets.data.noise import spans_of
@@ -17,24 +17,21 @@ _WORDS_OF_DATES = re.compile(
 
 def map_copied(schema: Schema, output: Any, change: Change) -> Any:
     """The output with `change` applied to each string under x-verbatim, which is what the same edit of the input does to it."""
-    return _map(schema, schema, output, change, marked=False)
+    return _walk(schema, schema, output, lambda value, verbatim: change(value) if verbatim else value)
 
 
 def copied(schema: Schema, output: Any) -> list[str]:
     """The strings under x-verbatim in an output."""
-    found: list[str] = []
-    map_copied(schema, output, lambda value: found.append(value) or value)  # type: ignore[func-returns-value]
-    return found
+    return [value for value, verbatim in _strings(schema, output) if verbatim]
 
 
 def kept_characters(schema: Schema, output: Any, text: str, *, free: bool = False) -> list[bool]:
     """For each character of `text`, whether an edit must leave it alone because the expected output is read off it.
 
-    Those of every string of the output; digits and the words of dates where the schema has numbers or dates. With `free`, strings under
-    x-verbatim are not kept: the edit changes them in the text and in the output alike.
+    Those of every string of the output that is not from a list; digits and the words of dates where the schema has numbers or dates.
+    With `free`, strings under x-verbatim are not kept: the edit changes them in the text and in the output alike.
     """
-    strings = set(_strings(output))
-    keep = spans_of(text, sorted(strings - set(copied(schema, output)) if free else strings))
+    keep = spans_of(text, sorted({value for value, verbatim in _strings(schema, output) if not (free and verbatim)}))
     if any(
         leaf.kind in ("number", "integer") or str(leaf.schema.get("format", "")).startswith(("date", "time"))
         for leaf in leaf_fields(schema)
@@ -49,40 +46,43 @@ def sound(schema: Schema, before: str, after: str, expected: Any, edited: Any) -
     """Whether an edited input still carries its expected output: what could be copied before can be copied now."""
     if not_verbatim(schema, edited, after):
         return False
-    return all(new in after for old, new in zip(_strings(expected), _strings(edited)) if old in before)
+    pairs = zip(_strings(schema, expected), _strings(schema, edited))
+    return all(new in after for (old, _), (new, _) in pairs if old in before)
 
 
 def gaps(text: str, keep: Sequence[bool]) -> list[int]:
-    """Places (index of the character behind) beside white space where something may be put in without cutting a kept piece."""
-    inside = [i for i in range(1, len(text)) if text[i - 1].isspace() and not (keep[i - 1] and keep[i])]
-    return [0, *inside, len(text)]
+    """Places (index of the character behind) where something may be put in: before a word, at the end, never right beside a kept piece,
+    which would then begin or end elsewhere."""
+    ends = [i for i in range(len(text)) if (i == 0 or text[i - 1].isspace()) and not keep[i]]
+    return ends + ([len(text)] if not text or not keep[-1] else [])
 
 
-def _map(root: Schema, node: Any, value: Any, change: Change, *, marked: bool) -> Any:
+def _strings(schema: Schema, output: Any) -> list[tuple[str, bool]]:
+    """The strings of an output that are not from a list, each with whether it stands under x-verbatim."""
+    found: list[tuple[str, bool]] = []
+
+    def note(value: str, verbatim: bool) -> str:
+        found.append((value, verbatim))
+        return value
+
+    _walk(schema, schema, output, note)
+    return found
+
+
+def _walk(root: Schema, node: Any, value: Any, visit: Callable[[str, bool], str], marked: bool = False) -> Any:
+    """The value with each string in it that is no choice from a list as `visit(string, under x-verbatim)` makes it."""
     node, _ = resolve(root, node)
-    branches = node.get("anyOf", node.get("oneOf", []))
-    marked = bool(node.get("x-verbatim")) or marked
+    branches = [resolve(root, branch)[0] for branch in node.get("anyOf", node.get("oneOf", []))]
+    # On an array, the mark speaks for its strings.
+    marked = marked or any(n.get("x-verbatim") for n in (node, *branches))
     if isinstance(value, str):
-        return change(value) if marked or any(resolve(root, b)[0].get("x-verbatim") for b in branches) else value
+        return value if "enum" in node or "const" in node else visit(value, marked)
     if isinstance(value, list):
-        return [_map(root, node.get("items", {}), item, change, marked=marked) for item in value]
+        return [_walk(root, node.get("items", {}), item, visit, marked) for item in value]
     if isinstance(value, dict):
-        known: dict[str, Any] = dict(node.get("properties", {}))
-        for branch in branches:
-            known |= resolve(root, branch)[0].get("properties", {})
-        return {name: _map(root, known.get(name, {}), inner, change, marked=False) for name, inner in value.items()}
+        known: dict[str, Any] = {name: child for n in (node, *branches) for name, child in n.get("properties", {}).items()}
+        return {name: _walk(root, known.get(name, {}), inner, visit) for name, inner in value.items()}
     return value
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _strings(inner)
 
 
 def _joins(text: str, i: int) -> bool:

@@ -1,6 +1,6 @@
 """String fields: BLEU, chrF, ROUGE, semantic similarity, BERTScore."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,14 +13,14 @@ from pp_assets.evaluation.suite.similarity import TextSimilarity
 from pp_assets.evaluation.tables import Table
 from pp_resources.json_schema import get_path
 
-RESAMPLES = 200  # of corpus scores, each of which reads all pairs again
 NAMES = ("bleu", "chrf", "rouge1", "rougeL", "semantic_similarity", "bertscore")
 
 
 def text_metrics(scored: Scored, similarity: TextSimilarity | None, why_none: str = "") -> list[dict[str, Any]]:
     """One entry for each string field, over the items where a text is expected or answered; a missing one counts as the empty text.
 
-    BLEU and chrF are scores of the whole set (0..100), the others means over items (0..1).
+    BLEU (0..100) is a score of the whole set. The others are means over items: chrF (0..100) of the sentence score, since the pieces of a
+    corpus chrF cannot be had to resample them; ROUGE, semantic similarity and BERTScore 0..1.
     """
     return [_field(scored, leaf.path, similarity, why_none) for leaf in scored.fields if leaf.kind == "string"]
 
@@ -32,8 +32,8 @@ def _field(scored: Scored, path: str, similarity: TextSimilarity | None, why_non
     if not counted.any():
         empty = asdict(Metric(None, 0, reason="no text is expected or answered"))
         return {"field": path, **dict.fromkeys(NAMES, empty)}
-    found = {name: _corpus(scored, counted, pairs, name) for name in ("bleu", "chrf")}
-    by_item = _rouge(answered, expected)
+    found = {"bleu": _bleu(scored, counted, pairs)}
+    by_item = _rouge(answered, expected) | {"chrf": _chrf(answered, expected)}
     if similarity is not None:
         both = np.array([bool(a and e) for a, e in zip(answered, expected)])
         for name, measure in (("semantic_similarity", similarity.cosine), ("bertscore", similarity.bertscore)):
@@ -55,20 +55,34 @@ def _rouge(answered: Sequence[str], expected: Sequence[str]) -> dict[str, np.nda
     return {name: np.array([s[name].fmeasure for s in scores]) for name in ("rouge1", "rougeL")}
 
 
-def _corpus(scored: Scored, counted: np.ndarray, pairs: Sequence[tuple[str, str]], name: str) -> Metric:
-    """A corpus score and its percentile interval over groups. BLEU stops at the order that a text is long enough for."""
-    from sacrebleu.metrics import BLEU, CHRF
+def _chrf(answered: Sequence[str], expected: Sequence[str]) -> np.ndarray:
+    from sacrebleu.metrics import CHRF
 
-    metric = BLEU(effective_order=True) if name == "bleu" else CHRF()
-    measure: Callable[[Sequence[int]], float] = lambda items: float(  # noqa: E731
-        metric.corpus_score([pairs[i][0] for i in items], [[pairs[i][1] for i in items]]).score
-    )
-    kept = np.flatnonzero(counted)
-    value = measure(kept.tolist())
-    weights = scored.weights[:RESAMPLES, scored.blocks.codes][:, kept].astype(int)
-    boot = [measure(np.repeat(kept, some).tolist()) for some in weights if some.any()]
-    low, high = np.quantile(boot, [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
+    metric = CHRF()
+    return np.array([metric.sentence_score(a, [e]).score for a, e in zip(answered, expected)])
+
+
+def _bleu(scored: Scored, counted: np.ndarray, pairs: Sequence[tuple[str, str]]) -> Metric:
+    """Corpus BLEU and its percentile interval over groups, from the counts of each pair. It stops at the order that a text has."""
+    from sacrebleu.metrics import BLEU
+
+    metric = BLEU(effective_order=True)
+    kept = [pair for pair, counts in zip(pairs, counted) if counts]
+    value = metric.corpus_score([said for said, _ in kept], [[expected for _, expected in kept]]).score
+    scores = [metric.sentence_score(said, [expected]) for said, expected in kept]
+    counts = np.array([[s.sys_len, s.ref_len, *s.counts, *s.totals] for s in scores], dtype=int)
+    sums = scored.weights[:, scored.blocks.codes][:, counted].astype(int) @ counts
+    low, high = np.quantile([bleu_of(some) for some in sums], [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
     return Metric(value, len(kept), float(low), float(high), f"sacrebleu {metric.get_signature()}; percentile bootstrap over groups")
+
+
+def bleu_of(sums: np.ndarray) -> float:
+    """BLEU from summed lengths (answered, expected), n-grams that are right, and all of them."""
+    from sacrebleu.metrics import BLEU
+
+    orders = (len(sums) - 2) // 2
+    right, total = sums[2 : 2 + orders].tolist(), sums[2 + orders :].tolist()
+    return float(BLEU.compute_bleu(right, total, int(sums[0]), int(sums[1]), smooth_method="exp", effective_order=True).score)
 
 
 def _text(value: Any) -> str:
