@@ -120,9 +120,10 @@ def evaluate(task: TaskArgument, variant: VariantOption, suite: SuiteOption = No
     with running(settings) as (runner, log):
         runner.evaluate(name, variant)
         if suite:
-            log.terminal.now(f"suite {name}/{variant}")
+            began = time.monotonic()
+            log.terminal.now("suite")
             made = runner.pipeline.suite(name, variant)
-            log.terminal.say(f"  suite             {made.path}")
+            log.add("suite", made, time.monotonic() - began)
         results = [result_of(runner.pipeline, name, variant)]
     if suite:
         show_suite(out, log, made)

@@ -9,7 +9,7 @@ from suite_models import Rule, examples, task, truth
 from pp_assets.evaluation.predictions import make_rows
 from pp_assets.evaluation.suite.asking import Asked, Subject
 from pp_assets.evaluation.suite.bias import bias
-from pp_assets.evaluation.suite.build import ITEMS, build_suite, chosen, suite_json
+from pp_assets.evaluation.suite.build import ITEMS, build_suite, chosen, longest_input, suite_json
 from pp_assets.evaluation.suite.consistency import consistency
 from pp_assets.evaluation.suite.page import suite_html, suite_markdown, write_suite
 from pp_assets.evaluation.suite.paired import Judge
@@ -158,6 +158,13 @@ def test_a_large_test_split_is_edited_in_part_in_whole_groups():
     assert ITEMS - 7 < len(some) <= ITEMS and chosen(many[::-1], 3)[::-1] == some
     kept = {e.group for e in some}
     assert [e for e in many if e.group in kept] == some
+
+
+def test_edits_stay_within_the_length_that_the_task_allows():
+    raw = task().model_dump(mode="json")
+    assert longest_input(task()) == 20000
+    assert longest_input(task(io_schema={**raw["io_schema"], "input": {"type": "string", "maxLength": 90}})) == 90
+    assert longest_input(task(limits={"max_input_chars": 50})) == 50
 
 
 def test_the_page_is_one_file_that_shows_hostile_texts_as_text(clean_suite, tmp_path):

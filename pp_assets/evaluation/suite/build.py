@@ -55,7 +55,7 @@ def build_suite(
     scored = judge.scored(rows)
     clean: dict[str, PredictionRow] = {row.item_id: row for row in rows}
     some = chosen(test, judge.scoring.seed)
-    robust, cases = robustness(judge, some, clean, asked, limit=spec.limits.max_input_chars)
+    robust, cases = robustness(judge, some, clean, asked, limit=longest_input(spec))
     metrics = score_metrics(scored)
     document = {
         "suite_version": SUITE_VERSION,
@@ -84,6 +84,11 @@ def build_suite(
 def suite_json(document: Mapping[str, Any]) -> str:
     """The text of `suite.json`."""
     return json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def longest_input(spec: TaskSpec) -> int:
+    """The most characters that the task lets an input have."""
+    return min(spec.limits.max_input_chars, spec.io_schema.input.get("maxLength", spec.limits.max_input_chars))
 
 
 def chosen(test: Sequence[Example], seed: int) -> list[Example]:
