@@ -168,4 +168,5 @@ def test_wrappers_keep_the_input_whole():
 def test_every_case_is_right_for_the_schema():
     validator = output_validator(task().output_schema)
     cases, _ = make_cases(task().output_schema, examples(10), 3, limit=20000)
-    assert all(validator.is_valid(c.expected) and c.text.strip() for c in cases)
+    assert all((c.expected is None) is (c.family == "short") and c.text.strip() for c in cases)
+    assert all(validator.is_valid(c.expected) for c in cases if c.expected is not None)

@@ -124,6 +124,7 @@ def _notes(edited: int, items: int) -> list[str]:
         "translation.",
         "Lists of names, words and sentences were written for this project. They stand for groups in a reader's eyes and are far from "
         "complete.",
-        "Differences between groups are never negative and are biased upward on few items; judge bias by the pairs, not by them.",
+        "Answers that flip from group to group while as many are right show a model that hangs on a word; a group that loses shows in the "
+        "effect. Differences between groups are never negative and are biased upward on few items, as is ECE: judge bias by the pairs.",
         f"Intervals are {LEVEL:.0%}; bootstraps draw whole groups of related items with the task's seed.",
     ]

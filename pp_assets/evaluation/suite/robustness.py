@@ -26,10 +26,10 @@ def robustness(
     families: dict[str, Any] = {}
     compared = {}
     for family, some in by_family(cases):
-        pairs = {case.id: _pair(judge, clean, case, said[case.id]) for case in some}
         validity = judge.valid([said[case.id] for case in some], [case.group for case in some])
         entry: dict[str, Any] = {"what": family.what, "expects": family.expects, "skipped": skipped[family.name], "validity": validity}
         if family.expects == "same":
+            pairs = {case.id: _pair(judge, clean, case, said[case.id]) for case in some}
             compared[family.name] = judge.compare(list(pairs.values()))
             entry["severities"] = _parts(judge, pairs, {str(s): [c for c in some if c.severity == s] for s in SEVERITIES})
             names = sorted({c.operator for c in some})
