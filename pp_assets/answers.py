@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pp_assets.experiment import CellStore, Experiment, op
+from pp_assets.experiment.experiment import Experiment
+from pp_assets.experiment.ops import op
+from pp_assets.experiment.store import CellStore
 from pp_assets.pipeline import answering_spec
 from pp_assets.result_facts import libraries
 from pp_assets.sources import source_digest

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
-TUNINGS = "tunings"
+TUNINGS, SUITES = "tunings", "suites"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
 
@@ -185,6 +185,12 @@ class Pipeline:
         from pp_assets.champion import regression
 
         return regression(self, name, variant)
+
+    def suite(self, name: str, variant: str) -> Artifact:
+        """Try the current adapter in every way: robustness, consistency, bias, the field's metrics, confidences."""
+        from pp_assets.suites import suite
+
+        return suite(self, name, variant)
 
     def tuning(self, name: str, variant: str, budget: "Budget", on_trial: "Callable[[Trial], None]" = lambda _trial: None) -> Artifact:
         """Search the hyper-parameters of a variant on training and validation rows."""

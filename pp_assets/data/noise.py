@@ -25,7 +25,7 @@ def typos(text: str, keep: Sequence[bool], rng: random.Random) -> str:
     chosen = sorted(rng.sample(places, min(len(places), MAX_TYPOS, 1 + len(places) // LETTERS_PER_TYPO)), reverse=True)
     for i in chosen:
         kind = rng.choice(("neighbour", "drop", "double"))
-        new = {"neighbour": _neighbour(text[i], rng), "drop": "", "double": text[i] * 2}[kind]
+        new = {"neighbour": neighbour(text[i], rng), "drop": "", "double": text[i] * 2}[kind]
         text = text[:i] + new + text[i + 1 :]
     return text
 
@@ -48,7 +48,8 @@ KINDS: dict[str, Callable[[str, Sequence[bool], random.Random], str]] = {
 }
 
 
-def _neighbour(letter: str, rng: random.Random) -> str:
+def neighbour(letter: str, rng: random.Random) -> str:
+    """A letter beside this one on the keyboard, in the same case; the letter itself where it has none."""
     row = next((r for r in KEYBOARD if letter.lower() in r), None)
     if row is None:
         return letter

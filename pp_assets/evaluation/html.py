@@ -9,7 +9,7 @@ from pp_assets.evaluation.markdown import COMPARISON_HEAD, FIELD_HEAD, compariso
 from pp_assets.evaluation.plots import CELLS_UP_TO, render_plots
 
 _COLOURS = {"SHIP": "ship", "DO NOT SHIP": "stop", "NOT ENOUGH DATA": "wait"}
-_CSS = """
+CSS = """
 :root{--ink:#1e293b;--soft:#64748b;--line:#e2e8f0;--back:#f8fafc}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1180px;padding:24px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:#fff}
@@ -35,17 +35,17 @@ def report_html(report: Mapping[str, Any]) -> str:
         _banner(report),
         "<h2>Systems</h2>",
         _systems(report),
-        _picture(plots, "metrics", "Metrics with 95 % intervals"),
+        picture(plots, "metrics", "Metrics with 95 % intervals"),
         "<h2>Comparisons</h2>",
         _comparisons(report),
-        _picture(plots, "effects", "Gain over each other system, with intervals"),
+        picture(plots, "effects", "Gain over each other system, with intervals"),
         "<h2>Fields</h2>",
-        _table(FIELD_HEAD, list(map(field_cells, report["fields"]))),
-        _picture(plots, "fields", "Exact match by field"),
+        table(FIELD_HEAD, list(map(field_cells, report["fields"]))),
+        picture(plots, "fields", "Exact match by field"),
         "<h2>Confusion</h2>",
         _confusions(report, plots),
         "<h2>Latency</h2>",
-        _picture(plots, "latency", "Latency by system") or "<p class=soft>No time was stored.</p>",
+        picture(plots, "latency", "Latency by system") or "<p class=soft>No time was stored.</p>",
         "<h2>Worst examples</h2>",
         *[_example(e) for e in report["worst"]],
         "" if report["worst"] else "<p>None: every item is right.</p>",
@@ -53,13 +53,18 @@ def report_html(report: Mapping[str, Any]) -> str:
         "<h2>All metrics</h2>",
         _all_metrics(report),
         "<h2>Notes</h2>",
-        _items(report["notes"]),
+        items(report["notes"]),
         _provenance(report),
     ]
+    return page(title, sections)
+
+
+def page(title: str, sections: Sequence[str]) -> str:
+    """A whole page from pieces of HTML, empty ones left out."""
     # The policy lets nothing load or run, whatever a model may have written.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-    head += f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_CSS}</style>'
+    head += f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{CSS}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(filter(None, sections)) + "\n</body></html>\n"
 
 
@@ -69,30 +74,30 @@ def _banner(report: Mapping[str, Any]) -> str:
     return (
         f'<h1>{escape(report["task"])} <span class="soft">/ {escape(report["candidate"])}</span></h1>'
         f'<div class="banner {_COLOURS[verdict["label"]]}"><b>{escape(verdict["label"])}</b> <span class="soft">{counts}</span>'
-        f"{_items(verdict['reasons'])}</div>"
+        f"{items(verdict['reasons'])}</div>"
     )
 
 
 def _systems(report: Mapping[str, Any]) -> str:
     shown = main_metrics(report)
     rows = [[s["name"], s["kind"], s["description"], *(number(s["metrics"][m]) for m in shown)] for s in report["systems"]]
-    return _table(["system", "kind", "what it is", *shown], rows, mark=0)
+    return table(["system", "kind", "what it is", *shown], rows, mark=0)
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:
     rows = [[name, *comparison_cells(found)] for name, found in report["comparisons"].items()]
-    return _table([f"{report['candidate']} against", *COMPARISON_HEAD], rows) if rows else "<p>There is no other system.</p>"
+    return table([f"{report['candidate']} against", *COMPARISON_HEAD], rows) if rows else "<p>There is no other system.</p>"
 
 
 def _confusions(report: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
     parts = []
     for path, found in report["confusion"][report["candidate"]].items():
-        picture = _picture(plots, f"confusion.{path}", f"Confusion matrix of {path}")
+        shown = picture(plots, f"confusion.{path}", f"Confusion matrix of {path}")
         rows = [[top["expected"], top["answered"], str(top["count"])] for top in found["top"][:10]]
         large = f" ({found['classes']} classes)" if found["classes"] > CELLS_UP_TO else ""
-        listed = _table(["expected", "answered", "count"], rows) if rows else "<p>No confusion.</p>"
-        opened = "" if picture else " open"
-        parts.append(f"{picture}<details{opened}><summary>{escape(path)}{large}: most frequent</summary>{listed}</details>")
+        listed = table(["expected", "answered", "count"], rows) if rows else "<p>No confusion.</p>"
+        opened = "" if shown else " open"
+        parts.append(f"{shown}<details{opened}><summary>{escape(path)}{large}: most frequent</summary>{listed}</details>")
     return "\n".join(parts) or "<p class=soft>No enum or boolean field.</p>"
 
 
@@ -122,7 +127,7 @@ def _example(example: Mapping[str, Any]) -> str:
 
 def _invalid(report: Mapping[str, Any]) -> str:
     rows = [[name, p["problem"], str(p["count"])] for name, found in report["problems"].items() for p in found]
-    return f"<h2>Invalid outputs</h2>{_table(['system', 'problem', 'count'], rows)}" if rows else ""
+    return f"<h2>Invalid outputs</h2>{table(['system', 'problem', 'count'], rows)}" if rows else ""
 
 
 def _all_metrics(report: Mapping[str, Any]) -> str:
@@ -130,28 +135,31 @@ def _all_metrics(report: Mapping[str, Any]) -> str:
     for system in report["systems"]:
         for name, m in system["metrics"].items():
             rows.append([system["name"], name, number(m), str(m["n"]), m["method"]])
-    return f"<details><summary>every metric of every system</summary>{_table(['system', 'metric', 'value', 'n', 'method'], rows)}</details>"
+    return f"<details><summary>every metric of every system</summary>{table(['system', 'metric', 'value', 'n', 'method'], rows)}</details>"
 
 
 def _provenance(report: Mapping[str, Any]) -> str:
     rows = [[str(key), str(value)] for key, value in (report.get("provenance") or {}).items()]
-    return f"<h2>Provenance</h2>{_table(['what', 'value'], rows)}" if rows else ""
+    return f"<h2>Provenance</h2>{table(['what', 'value'], rows)}" if rows else ""
 
 
-def _picture(plots: Mapping[str, bytes], name: str, alt: str) -> str:
+def picture(plots: Mapping[str, bytes], name: str, alt: str) -> str:
+    """A plot inline, nothing where there is none of that name."""
     if name not in plots:
         return ""
     return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(plots[name]).decode()}"></figure>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], mark: int | None = None) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], mark: int | None = None) -> str:
+    """A table of escaped cells; row `mark` stands out."""
     lines = [f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>"]
     for i, row in enumerate(rows):
         lines.append(f"<tr{' class=candidate' if i == mark else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
 
 
-def _items(lines: Sequence[str]) -> str:
+def items(lines: Sequence[str]) -> str:
+    """A list of escaped lines."""
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 

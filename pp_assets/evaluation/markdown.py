@@ -14,30 +14,30 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 def report_markdown(report: Mapping[str, Any]) -> str:
     """Verdict first, then systems, comparisons, fields, confusions, worst examples and notes."""
     verdict = report["verdict"]
-    lines = [f"# {_md(report['task'])}: {_md(report['candidate'])}", "", f"**{verdict['label']}**", ""]
-    lines += [f"- {_md(reason)}" for reason in verdict["reasons"]]
+    lines = [f"# {md(report['task'])}: {md(report['candidate'])}", "", f"**{verdict['label']}**", ""]
+    lines += [f"- {md(reason)}" for reason in verdict["reasons"]]
     lines += ["", f"{report['items']} test items in {report['groups']} groups. Intervals are 95 % unless another level is given.", ""]
     lines += ["## Systems", ""]
     shown = main_metrics(report)
     rows = [[s["name"], s["kind"], *(number(s["metrics"][m]) for m in shown)] for s in report["systems"]]
-    lines += _table(["system", "kind", *shown], rows)
+    lines += table(["system", "kind", *shown], rows)
     lines += ["## Comparisons", ""]
     rows = [[name, *comparison_cells(found)] for name, found in report["comparisons"].items()]
-    lines += _table([f"{report['candidate']} against", *COMPARISON_HEAD], rows) if rows else ["There is no other system.", ""]
+    lines += table([f"{report['candidate']} against", *COMPARISON_HEAD], rows) if rows else ["There is no other system.", ""]
     lines += ["## Fields", ""]
-    lines += _table(FIELD_HEAD, [field_cells(field) for field in report["fields"]])
+    lines += table(FIELD_HEAD, [field_cells(field) for field in report["fields"]])
     lines += ["## Most frequent confusions", ""]
     found = [(path, top) for path, c in report["confusion"][report["candidate"]].items() for top in c["top"][:5]]
     rows = [[path, top["expected"], top["answered"], str(top["count"])] for path, top in found]
-    lines += _table(["field", "expected", "answered", "count"], rows) if rows else ["None.", ""]
+    lines += table(["field", "expected", "answered", "count"], rows) if rows else ["None.", ""]
     lines += ["## Worst examples", ""]
     for example in report["worst"][:5]:
-        lines += [f"- {_md(example['input_text'])}"]
-        lines += [f"  - expected {_md(example['expected'])}", f"  - candidate {_md(example['candidate'])}"]
-        lines += [f"  - baseline {_md(example['baseline'])}"] if example["baseline"] is not None else []
-    lines += ["" if report["worst"] else "None: every item is right.", "## Notes", "", *(f"- {_md(note)}" for note in report["notes"]), ""]
+        lines += [f"- {md(example['input_text'])}"]
+        lines += [f"  - expected {md(example['expected'])}", f"  - candidate {md(example['candidate'])}"]
+        lines += [f"  - baseline {md(example['baseline'])}"] if example["baseline"] is not None else []
+    lines += ["" if report["worst"] else "None: every item is right.", "## Notes", "", *(f"- {md(note)}" for note in report["notes"]), ""]
     if report.get("provenance"):
-        lines += ["## Provenance", "", *(f"- {_md(key)}: {_md(value)}" for key, value in report["provenance"].items()), ""]
+        lines += ["## Provenance", "", *(f"- {md(key)}: {md(value)}" for key, value in report["provenance"].items()), ""]
     return "\n".join(lines)
 
 
@@ -86,11 +86,12 @@ def _span(found: Mapping[str, Any]) -> str:
     return f"{found['low']:+.4f} to {found['high']:+.4f}" + ("" if found["level"] == 0.95 else f" ({found['level']:.0%})")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(map(_md, head))} |", "|" + " --- |" * len(head)]
-    return [*lines, *(f"| {' | '.join(map(_md, row))} |" for row in rows), ""]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, an empty one last."""
+    lines = [f"| {' | '.join(map(md, head))} |", "|" + " --- |" * len(head)]
+    return [*lines, *(f"| {' | '.join(map(md, row))} |" for row in rows), ""]
 
 
-def _md(value: Any) -> str:
+def md(value: Any) -> str:
     """Text that Markdown shows as it is, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))

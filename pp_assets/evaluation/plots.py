@@ -51,10 +51,11 @@ def search_plot(trials: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -
             grid[1].barh(names, [importances[name] for name in names], color=BLUE)
             grid[1].set_title("share of the score's variance explained", fontsize=9)
 
-    return _draw((8.4 if importances else 4.6, 3.0), paint)
+    return draw((8.4 if importances else 4.6, 3.0), paint)
 
 
-def _draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
+def draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
+    """PNG bytes of a figure of `size` inches that `paint` fills."""
     # Labels are user data: `$` must not start a formula, and a letter that the font lacks is no reason for noise.
     look: Any = {"text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with rc_context(look), warnings.catch_warnings():
@@ -92,7 +93,7 @@ def _metrics(report: Mapping[str, Any]) -> bytes:
             if not name.startswith(("latency", "tokens")):
                 axes.set_xlim(0, 1)
 
-    return _draw((2.6 * len(shown) + 1.2, 0.34 * len(report["systems"]) + 0.9), paint)
+    return draw((2.6 * len(shown) + 1.2, 0.34 * len(report["systems"]) + 0.9), paint)
 
 
 def _effects(report: Mapping[str, Any]) -> bytes | None:
@@ -113,7 +114,7 @@ def _effects(report: Mapping[str, Any]) -> bytes | None:
         axes.set_ylim(0.4, len(found) + 0.6)
         axes.set_title(f"gain in {report['primary_metric']['name']}", fontsize=9)
 
-    return _draw((6.4, 0.34 * len(found) + 0.9), paint)
+    return draw((6.4, 0.34 * len(found) + 0.9), paint)
 
 
 def _fields(report: Mapping[str, Any]) -> bytes | None:
@@ -129,7 +130,7 @@ def _fields(report: Mapping[str, Any]) -> bytes | None:
         axes.set_xlim(0, 1)
         axes.set_title("exact match by field: candidate, best baseline below it", fontsize=9)
 
-    return _draw((6.4, 0.42 * len(fields) + 0.8), paint)
+    return draw((6.4, 0.42 * len(fields) + 0.8), paint)
 
 
 def _latency(report: Mapping[str, Any]) -> bytes | None:
@@ -145,7 +146,7 @@ def _latency(report: Mapping[str, Any]) -> bytes | None:
             _bars(axes, [s["name"] for s in timed], [s["metrics"][name] for s in timed], colours)
             axes.set_title(f"{name} (ms an item)", fontsize=9)
 
-    return _draw((6.4, 0.34 * len(timed) + 0.9), paint)
+    return draw((6.4, 0.34 * len(timed) + 0.9), paint)
 
 
 def _confusion(path: str, found: Mapping[str, Any]) -> bytes:
@@ -166,7 +167,7 @@ def _confusion(path: str, found: Mapping[str, Any]) -> bytes:
         axes.set_ylabel("expected")
         axes.set_title(path, fontsize=9)
 
-    return _draw((side, side), paint)
+    return draw((side, side), paint)
 
 
 def _colours(report: Mapping[str, Any]) -> list[str]:

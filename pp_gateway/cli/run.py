@@ -9,6 +9,7 @@ from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.results import result_of, show_results
 from pp_gateway.cli.side_by_side import side_by_side
 from pp_gateway.cli.stages import StageLog, running, summary
+from pp_gateway.cli.suite import SuiteOption, check_suite, show_suite
 from pp_gateway.cli.tasks import TaskArgument, VariantOption, check_variants, settle
 from pp_resources.settings import Settings
 
@@ -101,20 +102,33 @@ def train(task: TaskArgument, variant: VariantOption, seed: Seed = None, as_json
     _show(out, log, results)
 
 
-def evaluate(task: TaskArgument, variant: VariantOption, as_json: JsonFlag = False) -> None:
+def evaluate(task: TaskArgument, variant: VariantOption, suite: SuiteOption = None, as_json: JsonFlag = False) -> None:
     """Evaluate the adapter that is there, and package it. Fails when the data has changed since its training.
 
-    Example:
+    --suite comprehensive goes on to damaged, hostile and reworded inputs, other names and nationalities, and more metrics.
+
+    Examples:
 
         pp eval support-triage --variant encoder-lora
+
+        pp eval support-triage --variant encoder-lora --suite comprehensive
     """
     check_variants([variant])
+    check_suite(suite)
     out = Output(as_json)
     settings, name = settle(task)
     with running(settings) as (runner, log):
         runner.evaluate(name, variant)
+        if suite:
+            began = time.monotonic()
+            log.terminal.now("suite")
+            made = runner.pipeline.suite(name, variant)
+            log.add("suite", made, time.monotonic() - began)
         results = [result_of(runner.pipeline, name, variant)]
-    _show(out, log, results)
+    if suite:
+        show_suite(out, log, made)
+    else:
+        _show(out, log, results)
 
 
 def _everything(settings: Settings, names: list[str], variants: list[str], out: Output) -> None:

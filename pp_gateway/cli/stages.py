@@ -16,6 +16,7 @@ from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
     from pp_assets.execute import Runner
+    from pp_resources.artifacts import Artifact
 
 LOG = logging.getLogger("pp.stages")
 
@@ -58,6 +59,12 @@ class StageLog:
         elif happened.event_type_value == "STEP_SUCCESS" and self.stages and self.stages[-1].stage == event.step_key:
             self.stages[-1].seconds = round(happened.step_success_data.duration_ms / 1000, 2)
             self.terminal.say(self.stages[-1].line)
+
+    def add(self, stage: str, made: "Artifact", seconds: float) -> None:
+        """A stage that was done here, beside Dagster's."""
+        reason = f"changed: {', '.join(made.stale_because)}" if made.stale_because else "first version"
+        self.stages.append(Stage(stage, made.key, made.reused, reason, str(made.path), round(seconds, 2)))
+        self.terminal.say(self.stages[-1].line)
 
     def said(self) -> str:
         """One sentence on all of it."""

@@ -90,6 +90,16 @@ class CausalPredictor:
         made.model = load_adapter(model, adapter).merge_and_unload().eval()
         return made
 
+    def behind(self, prompt: Prompt) -> "CausalPredictor":
+        """The same model and rules behind another prompt. Raises UserError for an activated adapter, which belongs to one prompt."""
+        if self._activated:
+            how = "train again with the other prompt"
+            raise UserError("an activated adapter works behind the prompt that it was trained with alone", where=self.name, how=how)
+        options: dict[str, Any] = {"max_new_tokens": self.max_new_tokens, "batch_size": self.batch_size}
+        made = CausalPredictor(self.name, self.model, self.tokenizer, self.schema, prompt, constrained=False, **options)
+        made.grammar = self.grammar
+        return made
+
     def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
         """One Prediction per input, in order; at most `batch_size` are decoded at a time. With `distributions` each has the `choices` of
         its fields with listed values (behind the earlier fields as answered), at the cost of reading answers and values once."""

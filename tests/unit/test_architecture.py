@@ -23,6 +23,7 @@ MAY_IMPORT_DAGSTER = {
     "pp_resources/instance.py",
 }
 HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan", "numba", "matplotlib", "datasets", "optuna"}
+HEAVY |= {"fairlearn", "sacrebleu", "rouge_score"}
 
 
 def sources() -> list[Path]:

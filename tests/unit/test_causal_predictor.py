@@ -220,3 +220,14 @@ def test_a_field_is_as_sure_as_the_tokens_that_touch_its_value():
 def test_the_token_budget_is_half_as_much_again_as_nearly_all_answers_need():
     assert token_budget([10] * 100) == 16
     assert token_budget([]) == 256
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_the_same_model_behind_another_prompt_says_what_a_predictor_of_that_prompt_says(base, constrained):
+    first, other = predictor(base, constrained=constrained), Prompt("Reply.", "Text: ", "\n\nJSON:")
+    first.predict(INPUTS[:1])
+    own = CausalPredictor.from_base("tiny", base, OUTPUT, other, constrained=constrained, max_new_tokens=60, batch_size=3)
+    behind = first.behind(other)
+    assert behind.model is first.model and behind.encoder.prefix_ids != first.encoder.prefix_ids
+    assert [p.text for p in behind.predict(INPUTS)] == [p.text for p in own.predict(INPUTS)]
+    assert [p.text for p in first.predict(INPUTS)] == [p.text for p in predictor(base, constrained=constrained).predict(INPUTS)]

@@ -17,6 +17,7 @@ from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import RECIPES, Recipe
 from pp_resources.errors import UserError
 from pp_resources.models.causal import load_model
+from pp_resources.models.causal_prompt import Prompt
 
 CAUSAL = [name for name, recipe in RECIPES.items() if recipe.family == "causal"]
 
@@ -151,3 +152,8 @@ def test_an_activated_adapter_that_has_lost_its_beginning_is_refused(base, train
 def test_an_activated_adapter_needs_text_before_the_input(base):
     with pytest.raises(UserError, match="nothing can stay with the base: the prompt has no text before its input"):
         new_run(base, "alora-r16", system_prompt="", instruction_template="{{ input_text }}\n\nKeys: order, topic, urgent.")
+
+
+def test_an_activated_adapter_is_not_asked_behind_another_prompt(base):
+    with pytest.raises(UserError, match="the prompt that it was trained with alone"):
+        new_run(base, "alora-r16").predictor.behind(Prompt("", "Other: ", ""))

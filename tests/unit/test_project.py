@@ -25,6 +25,7 @@ NAMES = {  # modules whose distribution is called otherwise
     "umap": "umap-learn",
     "jinja2": "jinja2",
     "huggingface_hub": "huggingface-hub",
+    "rouge_score": "rouge-score",
 }
 
 

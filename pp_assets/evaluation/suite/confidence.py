@@ -1,0 +1,86 @@
+"""Confidences: are they true (calibration), and what is gained by leaving out the least sure answers (selective prediction)?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pp_assets.evaluation.metrics import Metric
+from pp_assets.evaluation.scoring import Scored
+from pp_assets.evaluation.suite.paired import LEVEL
+from pp_resources.models.encoder.calibration import ECE_BINS, abstain_threshold, coverage_curve
+
+WHOLE = "(whole object)"
+MIN_ITEMS = 20
+TARGETS = (0.9, 0.95, 0.99)
+CURVE_POINTS = 20
+
+
+def calibration(scored: Scored) -> list[dict[str, Any]]:
+    """One entry for the whole object and one for each field: ECE over bins of equal size with its table, risk-coverage curve and AURC."""
+    entries = [(WHOLE, [row.confidence for row in scored.rows], scored.exact)]
+    for leaf in scored.fields:
+        right = np.array([a.keys.get(leaf.path) == e.keys[leaf.path] for a, e in zip(scored.answers, scored.expected)])
+        entries.append((leaf.path, [row.fields.get(leaf.path) for row in scored.rows], right))
+    return [_entry(scored, path, confidences, right) for path, confidences, right in entries]
+
+
+def _entry(scored: Scored, path: str, confidences: Sequence[float | None], right: np.ndarray) -> dict[str, Any]:
+    given = np.array([c is not None for c in confidences])
+    n = int(given.sum())
+    if n < MIN_ITEMS:
+        none = asdict(Metric(None, n, reason=f"{n} answers have a confidence; {MIN_ITEMS} are needed"))
+        return {"field": path, "ece": none, "aurc": none, "reliability": [], "curve": [], "thresholds": []}
+    sure = np.array([c for c in confidences if c is not None], dtype=float)
+    hits = right[given].astype(float)
+    weights = scored.weights[:, scored.blocks.codes[given]]
+    bins = equal_mass(sure)
+    curve = coverage_curve(sure.tolist(), (hits > 0).tolist())
+    kept = [curve[i] for i in sorted({round(j * (len(curve) - 1) / (CURVE_POINTS - 1)) for j in range(CURVE_POINTS)})]
+    thresholds = [(target, abstain_threshold(curve, target)) for target in TARGETS]
+    return {
+        "field": path,
+        "ece": asdict(_metric(lambda w: ece(sure, hits, bins, w), weights, n, f"ECE over {ECE_BINS} bins of equal size")),
+        "aurc": asdict(_metric(lambda w: aurc(sure, hits, w), weights, n, "area under the risk-coverage curve")),
+        "reliability": [
+            {"n": int((bins == b).sum()), "confidence": float(sure[bins == b].mean()), "right": float(hits[bins == b].mean())}
+            for b in np.unique(bins)
+        ],
+        "curve": [{"threshold": p.threshold, "coverage": p.coverage, "risk": 1 - p.accuracy} for p in kept],
+        "thresholds": [{"target": target, **(asdict(point) if point else {"threshold": None})} for target, point in thresholds],
+    }
+
+
+def equal_mass(confidences: np.ndarray) -> np.ndarray:
+    """The bin of each answer, 0..ECE_BINS-1, the least sure first; equal numbers in each."""
+    n = len(confidences)
+    bins = np.empty(n, dtype=int)
+    edges = [n * i // ECE_BINS for i in range(ECE_BINS + 1)]
+    bins[np.argsort(confidences, kind="stable")] = np.repeat(np.arange(ECE_BINS), np.diff(edges))
+    return bins
+
+
+def ece(confidences: np.ndarray, hits: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Expected calibration error for each row of `weights` (resamples, answers): mean distance of confidence and accuracy over the bins."""
+    gaps = np.stack([weights[:, bins == b] @ (confidences - hits)[bins == b] for b in np.unique(bins)])
+    return np.abs(gaps).sum(0) / weights.sum(1)
+
+
+def aurc(confidences: np.ndarray, hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Area under the risk-coverage curve (Geifman and El-Yaniv 2017) for each row of `weights` (resamples, answers).
+
+    The risk when everything down to an answer is kept, mean over the answers; those of equal confidence are kept together.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    ranked, errors, w = confidences[order], 1 - hits[order], weights[:, order]
+    last = np.searchsorted(-ranked, -ranked, side="right") - 1
+    kept, wrong = np.cumsum(w, axis=1)[:, last], np.cumsum(w * errors, axis=1)[:, last]
+    risk = np.divide(wrong, kept, out=np.zeros_like(wrong), where=kept > 0)
+    return (w * risk).sum(1) / w.sum(1)
+
+
+def _metric(measure: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, n: int, what: str) -> Metric:
+    boot = measure(weights[weights.sum(1) > 0])
+    low, high = np.quantile(boot, [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
+    return Metric(float(measure(np.ones((1, n)))[0]), n, float(low), float(high), f"{what}; percentile bootstrap over groups")
