@@ -10,7 +10,7 @@ from typing import Any
 from pp_assets.evaluation.metrics import score_metrics
 from pp_assets.evaluation.predictions import PredictionRow, make_rows
 from pp_assets.evaluation.rounding import rounded
-from pp_assets.evaluation.stats import RESAMPLES
+from pp_assets.evaluation.stats.resampling import RESAMPLES
 from pp_assets.evaluation.suite.asking import Asked, Subject
 from pp_assets.evaluation.suite.bias import bias
 from pp_assets.evaluation.suite.cases import Case

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pp_assets.evaluation.stats import generator
+from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.suite import edits
 from pp_assets.evaluation.suite.edits import Edit
 from pp_assets.evaluation.suite.lists import read_list

@@ -10,7 +10,9 @@ from pp_assets.evaluation.compare import compare_scored
 from pp_assets.evaluation.outputs import Answer, OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.scoring import Scored, Scoring, score_rows
-from pp_assets.evaluation.stats import Clusters, holm, proportion_interval
+from pp_assets.evaluation.stats.groups import Clusters
+from pp_assets.evaluation.stats.intervals import proportion_interval
+from pp_assets.evaluation.stats.multiplicity import holm
 from pp_assets.evaluation.suite.spans import Change, map_copied
 from pp_resources.json_schema import dump_output
 

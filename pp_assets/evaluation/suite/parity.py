@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pp_assets.evaluation.predictions import PredictionRow
-from pp_assets.evaluation.stats import Clusters
+from pp_assets.evaluation.stats.groups import Clusters
 from pp_assets.evaluation.suite.paired import LEVEL, Judge
 from pp_assets.evaluation.tables import label
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pp_assets.evaluation.stats import generator
+from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.suite.lists import read_list
 from pp_assets.evaluation.suite.spans import Change, map_copied, sound
 from pp_assets.task.examples import Example
