@@ -157,11 +157,11 @@ class Results:
         """Whether more trials or more items give an interval no wider than ± `half_width`, and how many: `trials` None, where none do."""
         return self._lines(metric, by, lambda part: needed(part, metric, self.key, half_width, level)._asdict())
 
-    def report(self, path: Path | str, *, title: str = "Experiment") -> Path:
-        """One self-contained page: what was varied, every metric with its interval, all comparisons, the rows behind them."""
+    def report(self, path: Path | str, *, title: str = "Experiment", margin: float = 0.0) -> Path:
+        """One self-contained page: what is decided, every metric with its interval, all comparisons, the rows behind them."""
         from pp_assets.experiment.page import write_page
 
-        return write_page(self, Path(path), title)
+        return write_page(self, Path(path), title, margin=margin)
 
     def trials_used(self) -> "pd.Series":
         """Answers by input and dimensions."""

@@ -147,6 +147,13 @@ def test_pictures_come_out(results, tmp_path):
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("s.png", "c.png"))
 
 
+def test_a_report_is_one_page_that_says_what_is_decided_first(results, tmp_path):
+    text = results.report(tmp_path / "out" / "page.html", title="a < b").read_text()
+    assert text.index("a &lt; b") < text.index("better:") < text.index("<h2>Metrics</h2>") < text.index("wins of b")
+    assert "<script" not in text and "http" not in text.replace("http-equiv", "")
+    assert text.count("data:image/png;base64,") == 2
+
+
 def test_precision_says_whether_trials_or_items_help(results, sampled):
     one, several = results.precision("right.hit"), sampled.precision("right.hit")
     assert list(one.index) == ["a", "b"] and one["share_between_items"].isna().all(), "one trial of each tells nothing of trials"
