@@ -50,7 +50,10 @@ def library(top: str) -> Library | None:
 
 
 def library_of(value: Any) -> Library | None:
+    """The library that a module, or what is defined in one, comes from."""
     name = value.__name__ if isinstance(value, types.ModuleType) else _module_of(value)
+    if name == "builtins" and isinstance(value, types.FunctionType):
+        return None  # made by hand, outside of any module; Python's own are not of this type
     return library(name.partition(".")[0])
 
 

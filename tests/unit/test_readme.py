@@ -200,3 +200,14 @@ def test_the_splits_of_a_task_are_as_told_and_its_sample_line_is_sound(task: str
         assert (found[split], len({row["source_id"] for row in table if row["split"] == split})) == (int(count), int(situations))
     sample = fenced(text, "json").splitlines()[-1]
     assert isinstance(LineChecker(loaded.spec).check("README.md", 1, sample.encode()), Row)
+
+
+def test_the_worked_example_of_an_experiment_runs(tmp_path, monkeypatch, capsys):
+    code = (
+        fenced(TOP.read_text("utf-8"), "python").replace('".pp/', f'"{tmp_path}/').replace('Path("tasks/', f'Path("{PROJECT_ROOT}/tasks/')
+    )
+    for _ in range(2):
+        exec(compile(code, str(tmp_path / "example.py"), "exec"), {"__name__": "example"})
+    said = capsys.readouterr().out
+    assert "right: most against first:" in said and "exact McNemar" in said
+    assert (tmp_path / "experiment.html").stat().st_size > 10_000
