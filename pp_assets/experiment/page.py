@@ -22,9 +22,10 @@ def write_page(results: "Results", path: Path, title: str, *, margin: float = 0.
     """Self-contained: pictures inline, no script, every value escaped. `margin` makes two values "equivalent" within it."""
     varied = [dim for dim, values in results.dims.items() if len(values) > 1]
     compared = {dim: results.compare_all(dim, results.metrics) for dim in varied} if results.metrics else {}
-    parts = [f"<h1>{escape(title)}</h1>", _facts(results)]
+    parts = [f"<h1>{escape(title)}</h1>"]
     for dim, found in compared.items():
         parts += [_banner(dim, list(found.each), margin), _comparisons(found.df)]
+    parts += ["<h2>What was compared</h2>", _facts(results)]
     parts += ["<h2>Metrics</h2>", _metrics(results)]
     for found in compared.values():
         parts += [_behind(each, results) for each in found.each]
@@ -47,7 +48,7 @@ def _banner(dim: str, each: "list[Compared]", margin: float) -> str:
     verdicts = [found.verdict(margin) for found in each]
     lines = [f"{verdict}: {found}" for verdict, found in zip(verdicts, each)]
     colour = _BANNER[verdicts[0]] if len(set(verdicts)) == 1 else "wait"
-    head = verdicts[0] if len(verdicts) == 1 else f"{len(verdicts)} comparisons"
+    head = verdicts[0] if len(set(verdicts)) == 1 else f"{len(verdicts)} comparisons"
     return f'<div class="banner {colour}"><b>{escape(head)}</b> <span class="soft">{escape(dim)}, paired by item</span>{items(lines)}</div>'
 
 
