@@ -7,7 +7,7 @@ import numpy as np
 from scipy import optimize, special
 from scipy import stats as sps
 
-from pp_assets.evaluation.stats.groups import Clusters, effective_n
+from pp_assets.evaluation.stats.groups import Clusters, effective_n_of_share
 
 EXACT = "exact with mid-p"
 
@@ -72,8 +72,11 @@ def proportion_interval(hits: np.ndarray, clusters: Clusters, level: float = 0.9
     n = len(hits)
     if clusters.single:
         return Interval(*mid_p(float(hits.sum()), float(n), level), EXACT)
-    size = effective_n(hits, clusters)
+    sizes = clusters.sizes.astype(float)
+    copies = float(n * n / (sizes**2).sum())  # what they count for when items of a group are copies of each other
+    size = copies
     if clusters.count > 1:
+        size = float(np.clip(effective_n_of_share(clusters.sums(hits[:, None])[:, 0], sizes), copies, n))
         size *= freedom(n, clusters.count, level)
     method = f"{EXACT} on {size:.1f} effective items ({n} in {clusters.count} groups)"
     return Interval(*mid_p(float(hits.mean()) * size, size, level), method)

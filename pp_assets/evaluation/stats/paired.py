@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
+from scipy import signal, special
 from scipy import stats as sps
 
 from pp_assets.evaluation.stats.resampling import Statistic
@@ -23,7 +23,7 @@ def mcnemar(b: int, c: int) -> McNemar:
     """Exact McNemar test for `b` and `c` discordant pairs. Without any, p is 1."""
     if b + c == 0:
         return McNemar(1.0, 1.0)
-    p = float(sps.binomtest(min(b, c), b + c, 0.5).pvalue)
+    p = min(1.0, float(2 * special.bdtr(min(b, c), b + c, 0.5)))
     return McNemar(p, min(1.0, p - float(sps.binom.pmf(min(b, c), b + c, 0.5))) if b != c else 1.0)
 
 
