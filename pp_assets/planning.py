@@ -2,19 +2,19 @@
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
-from pp_assets.evaluation.plan import DISCORDANCE, EFFECTS, Known, Sampling, assumed, observed, plan
+from pp_assets.evaluation.plan import DISCORDANCE, EFFECTS, Basis, Known, Sampling, assumed, observed, plan
+from pp_assets.evaluation.tables import TIMED
 from pp_resources.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pp_assets.pipeline import Pipeline
-
-_SPEED = ("latency_ms", "tokens_per_s")
 
 
 def plan_test(
@@ -30,17 +30,19 @@ def plan_test(
     task = p.task(name)
     primary = task.spec.primary_metric
     sizes = group_sizes(p, name)
-    seen = _seen(p, name) if discordance is None or icc is None else None
-    if primary.name.startswith(_SPEED) and not seen:
+    basis = _seen(p, name) if discordance is None or icc is None else None
+    if primary.name.startswith(TIMED) and not basis:
         how = f"run 'pp data {name}' first, which makes baselines"
         raise UserError(f"nothing is known yet of how {primary.name} varies", where=name, how=how)
-    usual = Known(DISCORDANCE, "assumed", "no answers are stored yet; say otherwise with --discordance")
-    differ, design = seen or (usual, assumed(sizes, None))
+    if basis is None:
+        usual = Known(DISCORDANCE, "assumed", "no answers are stored yet; say otherwise with --discordance")
+        basis = Basis(usual, assumed(sizes, icc))
     if discordance is not None:
-        differ = Known(discordance, "given", "--discordance")
+        design = assumed(sizes, None) if basis.variance else basis.design
+        basis = Basis(Known(discordance, "given", "--discordance"), design)
     if icc is not None:
-        design = assumed(sizes, icc)
-    return {"task": name, **plan(primary.name, sizes, differ, design, effects, sampling, primary.alpha)}
+        basis = replace(basis, design=assumed(sizes, icc))
+    return {"task": name, **plan(primary.name, sizes, basis, effects, sampling, primary.alpha)}
 
 
 def group_sizes(p: "Pipeline", name: str) -> list[int]:
@@ -71,7 +73,7 @@ def _sizes(dataset: Path) -> list[int]:
     return found
 
 
-def _seen(p: "Pipeline", name: str) -> tuple[Known, Known] | None:
+def _seen(p: "Pipeline", name: str) -> Basis | None:
     """From the newest evaluation its variant against the best baseline; without one the two best baselines."""
     from pp_assets.evaluation.compare import compare_scored
     from pp_assets.evaluation.leaderboard import ranked, score_all

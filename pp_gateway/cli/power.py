@@ -45,16 +45,15 @@ def power(
 
 def show(found: dict[str, Any]) -> None:
     """The plan as a person reads it."""
-    differ, design = found["discordance"], found["design_effect"]
+    worst = f"; {number(found['detectable_worst'])} if systems disagree on half" if found["detectable_worst"] else ""
+    shows = f"the smallest effect that this split shows with {found['target_power']:.0%} power{worst}"
+    known = {"variance": found["variance"]}
+    if not found["variance"]:
+        known = {"discordance": found["discordance"], "design effect": found["design"]}
+    rows = [(name, number(one["value"]), f"{one['source']}: {one['how']}") for name, one in known.items()]
+    rows += [("effective items", number(found["effective_n"], 1), "items over the design effect")] if not found["variance"] else []
+    rows += [("mde", number(found["detectable"]), shows)]
     line(f"{found['task']}: {found['metric']}, test split of {found['items']} items in {found['groups']} groups")
-    worst = f"{number(found['detectable_worst'])} if systems disagree on half"
-    shows = f"the smallest effect that this split shows with {found['target_power']:.0%} power; {worst}"
-    rows = [
-        ("discordance", number(differ["value"]), f"{differ['source']}: {differ['how']}"),
-        ("design effect", number(design["value"], 2), f"{design['source']}: {design['how']}"),
-        ("effective items", number(found["effective_n"], 1), "items over the design effect"),
-        ("mde", number(found["detectable"]), shows),
-    ]
     table(("", "value", "how"), rows)
     line()
     head = ("effect", "items needed", "if half differ", "power now", "advice")
@@ -62,4 +61,4 @@ def show(found: dict[str, Any]) -> None:
 
 
 def _row(e: dict[str, Any]) -> tuple[str, ...]:
-    return f"{e['effect']:g}", str(e["items_needed"]), str(e["items_needed_worst"]), f"{e['power']:.2f}", e["advice"]
+    return f"{e['effect']:g}", str(e["items_needed"]), str(e["items_needed_worst"] or "–"), f"{e['power']:.2f}", e["advice"]

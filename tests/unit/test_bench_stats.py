@@ -27,7 +27,7 @@ def test_a_cell_of_each_kind_measures_rates(kind: str) -> None:
 
 
 def test_the_truth_of_f1_is_what_the_draws_tend_to() -> None:
-    counts = f1_counts(np.random.default_rng(0), (200_000, 1)).reshape(-1, 3)
+    counts = f1_counts(np.random.default_rng(0), (100_000, 1)).reshape(-1, 3)
     assert float(f1(counts.sum(0))) == pytest.approx(f1_truth(), abs=0.01)
 
 

@@ -151,7 +151,7 @@ def test_power_without_an_evaluation_uses_the_baselines(pp) -> None:
 
 def test_what_is_given_counts_more_than_what_was_observed(pp) -> None:
     found = pp("power", "alpha", "--effect", "0.3", "--discordance", "0.3", "--icc", "0", "--json").json
-    assert (found["discordance"]["source"], found["design_effect"]) == ("given", found["design_effect"] | {"value": 1.0, "source": "given"})
+    assert (found["discordance"]["source"], found["design"]) == ("given", found["design"] | {"value": 1.0, "source": "given"})
     (row,) = found["effects"]
     assert row["items_needed"] == required_items(0.3, 0.3) and row["power"] == pytest.approx(mcnemar_power(24, 0.3, 0.3), abs=1e-6)
     assert pp("power", "alpha", "--effect", "0.3", "--icc", "1", "--json").json["effects"][0]["items_needed"] > 3 * row["items_needed"]
@@ -176,8 +176,8 @@ def test_the_power_table_names_its_assumptions(pp) -> None:
 def test_a_task_without_answers_is_planned_by_assumption_and_keeps_no_data_set(pp, home: Path) -> None:
     write_task(home / "tasks", "gamma", rows=ROWS)
     found = pp("power", "gamma", "--json").json
-    assert found["discordance"]["source"] == found["design_effect"]["source"] == "assumed"
-    assert 2.5 <= found["design_effect"]["value"] <= 12, "groups of four or more, alike at one half"
+    assert found["discordance"]["source"] == found["design"]["source"] == "assumed"
+    assert 2.5 <= found["design"]["value"] <= 12, "groups of four or more, alike at one half"
     assert not (home / "pp" / "datasets").exists()
 
 
@@ -185,6 +185,18 @@ def test_a_metric_of_speed_cannot_be_planned_without_answers(pp, home: Path) -> 
     write_task(home / "tasks", "fast", rows=ROWS, more="primary_metric: {name: latency_ms_mean, higher_is_better: false}")
     said = pp("power", "fast")
     assert said.code == 2 and "nothing is known yet of how latency_ms_mean varies; run 'pp data fast' first" in said.err
+
+
+def test_a_metric_that_is_not_right_or_wrong_is_planned_by_the_variance_of_its_differences(pp, home: Path) -> None:
+    file = write_task(home / "tasks", "beta", rows=ROWS, more="primary_metric: {name: field_f1.kind}") / "task.yaml"
+    try:
+        found = pp("power", "beta", "--effect", "0.1", "--json").json
+        detectable = pp("compare", "beta/tfidf-logreg", "beta/majority", "--json").json["comparison"]["detectable"]
+    finally:
+        write_task(file.parent.parent, "beta", rows=ROWS)
+    assert found["variance"]["source"] == "observed" and found["detectable_worst"] is None
+    assert found["detectable"] == pytest.approx(detectable * (60 / 24) ** 0.5, rel=1e-3), "the same on 24 items instead of 60"
+    assert found["effects"][0]["items_needed"] == pytest.approx(24 * (found["detectable"] / 0.1) ** 2, abs=1)
 
 
 @pytest.mark.parametrize(

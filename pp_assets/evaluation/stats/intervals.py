@@ -34,8 +34,8 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Exact interval of a proportion: it covers every rate at `level` or more, and is wider for it. `n` may be an effective sample size."""
     tail = (1 - level) / 2
-    low = float(sps.beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
-    return low, float(sps.beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
+    low = float(special.betaincinv(successes, n - successes + 1, tail)) if successes > 0 else 0.0
+    return low, float(special.betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
 
 
 @lru_cache(maxsize=4096)
