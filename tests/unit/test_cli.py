@@ -14,7 +14,7 @@ from pp_resources.settings import PROJECT_ROOT
 HEAVY = {"torch", "dagster", "mlflow", "transformers", "numpy", "pandas", "sklearn", "pyarrow", "pydantic"}
 COMMANDS = [
     *(["task", name] for name in ("init", "check", "list", "import", "schema")),
-    *([name] for name in ("run", "demo", "data", "train", "eval", "predict", "status", "ui")),
+    *([name] for name in ("run", "demo", "data", "train", "eval", "predict", "compare", "power", "status", "ui")),
     *(["package", name] for name in ("build", "verify", "list")),
     *(["feedback", name] for name in ("add", "list")),
 ]

@@ -8,6 +8,7 @@ from command_line import command_line
 from small_task import write_task
 
 from pp_assets.evaluation.predictions import PredictionRow, write_predictions, write_systems
+from pp_assets.evaluation.stats import mcnemar_power, required_items
 from pp_assets.pipeline import BASELINES, EVALUATIONS, Pipeline
 from pp_resources.settings import Settings
 
@@ -128,3 +129,85 @@ def test_systems_that_answered_other_items_are_not_compared(pp, tmp_path: Path) 
 def test_comparing_opens_no_test_split(pp, home: Path) -> None:
     pp("compare", "alpha/encoder-lora", "alpha/majority")
     assert not (home / "pp" / "ledger").exists()
+
+
+def test_power_reads_how_systems_have_disagreed_from_the_newest_evaluation(pp, home: Path) -> None:
+    found = pp("power", "alpha", "--json").json
+    assert found["items"] == 24 and found["groups"] == 6, "as the splits of the small task are"
+    differ = found["discordance"]
+    assert differ["source"] == "observed" and "encoder-lora against tfidf-logreg on 60 items" in differ["how"]
+    compared = pp("compare", "alpha/encoder-lora", "alpha/tfidf-logreg", "--json").json["comparison"]
+    assert differ["value"] == compared["discordance"]
+    assert [row["effect"] for row in found["effects"]] == [0.02, 0.05, 0.1, 0.15, 0.2]
+    needed = [row["items_needed"] for row in found["effects"]]
+    assert needed == sorted(needed, reverse=True) and needed[-1] > 24
+    assert f"add {needed[0] - 24} items" in found["effects"][0]["advice"]
+    assert found["detectable"] > 0.2 and not (home / "pp" / "ledger").exists()
+
+
+def test_power_without_an_evaluation_uses_the_baselines(pp) -> None:
+    assert "tfidf-logreg against majority" in pp("power", "beta", "--json").json["discordance"]["how"]
+
+
+def test_what_is_given_counts_more_than_what_was_observed(pp) -> None:
+    found = pp("power", "alpha", "--effect", "0.3", "--discordance", "0.3", "--icc", "0", "--json").json
+    assert (found["discordance"]["source"], found["design"]) == ("given", found["design"] | {"value": 1.0, "source": "given"})
+    (row,) = found["effects"]
+    assert row["items_needed"] == required_items(0.3, 0.3) and row["power"] == pytest.approx(mcnemar_power(24, 0.3, 0.3), abs=1e-6)
+    assert pp("power", "alpha", "--effect", "0.3", "--icc", "1", "--json").json["effects"][0]["items_needed"] > 3 * row["items_needed"]
+
+
+def test_sampling_models_are_told_whether_trials_can_reach_it(pp) -> None:
+    given = ("--discordance", "0.4", "--icc", "0", "--effect", "0.2", "--json")
+    (few,) = pp("power", "alpha", "--trials", "1", "--between", "0.05", *given).json["effects"]
+    assert "trials of each item instead of 1, or add" in few["advice"]
+    (none,) = pp("power", "alpha", "--trials", "1", "--between", "0.9", *given).json["effects"]
+    assert "trials cannot reach it" in none["advice"]
+    (more,) = pp("power", "alpha", "--trials", "8", "--between", "0.05", *given).json["effects"]
+    assert more["items_needed"] < few["items_needed"] and more["power"] > few["power"]
+
+
+def test_the_power_table_names_its_assumptions(pp) -> None:
+    said = pp("power", "alpha", "--effect", "0.1")
+    assert said.code == 0 and "observed: encoder-lora against tfidf-logreg" in said.out
+    assert "items needed" in said.out and "24 items in 6 groups" in said.out
+
+
+def test_a_task_without_answers_is_planned_by_assumption_and_keeps_no_data_set(pp, home: Path) -> None:
+    write_task(home / "tasks", "gamma", rows=ROWS)
+    found = pp("power", "gamma", "--json").json
+    assert found["discordance"]["source"] == found["design"]["source"] == "assumed"
+    assert 2.5 <= found["design"]["value"] <= 12, "groups of four or more, alike at one half"
+    assert not (home / "pp" / "datasets").exists()
+
+
+def test_a_metric_of_speed_cannot_be_planned_without_answers(pp, home: Path) -> None:
+    write_task(home / "tasks", "fast", rows=ROWS, more="primary_metric: {name: latency_ms_mean, higher_is_better: false}")
+    said = pp("power", "fast")
+    assert said.code == 2 and "nothing is known yet of how latency_ms_mean varies; run 'pp data fast' first" in said.err
+
+
+def test_a_metric_that_is_not_right_or_wrong_is_planned_by_the_variance_of_its_differences(pp, home: Path) -> None:
+    file = write_task(home / "tasks", "beta", rows=ROWS, more="primary_metric: {name: field_f1.kind}") / "task.yaml"
+    try:
+        found = pp("power", "beta", "--effect", "0.1", "--json").json
+        detectable = pp("compare", "beta/tfidf-logreg", "beta/majority", "--json").json["comparison"]["detectable"]
+    finally:
+        write_task(file.parent.parent, "beta", rows=ROWS)
+    assert found["variance"]["source"] == "observed" and found["detectable_worst"] is None
+    assert found["detectable"] == pytest.approx(detectable * (60 / 24) ** 0.5, rel=1e-3), "the same on 24 items instead of 60"
+    assert found["effects"][0]["items_needed"] == pytest.approx(24 * (found["detectable"] / 0.1) ** 2, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("alpha", "--effect", "0"), "an effect of 0 is not between 0 and 1"),
+        (("alpha", "--effect", "1.5"), "an effect of 1.5 is not between 0 and 1"),
+        (("alpha", "--discordance", "2"), "Invalid value for '--discordance'"),
+        (("alpah",), "unknown task 'alpah'"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_line(pp, words: tuple[str, ...], message: str) -> None:
+    said = pp("power", *words)
+    assert said.code == 2 and message in said.err and said.err.count("\n") == 1

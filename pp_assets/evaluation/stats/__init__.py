@@ -16,7 +16,7 @@ from pp_assets.evaluation.stats.design import (
     power_with,
 )
 from pp_assets.evaluation.stats.effects import Effect, bonett_price, cliffs_delta, cohens_dz, odds_ratio, risk_difference
-from pp_assets.evaluation.stats.groups import Clusters, effective_n, generator
+from pp_assets.evaluation.stats.groups import Clusters, effective_n, effective_n_of_share, generator
 from pp_assets.evaluation.stats.intervals import (
     Interval,
     clopper_pearson,
@@ -34,13 +34,16 @@ from pp_assets.evaluation.stats.paired import McNemar, mcnemar, sign_flip_exact,
 from pp_assets.evaluation.stats.power import (
     POWER,
     WORST_DISCORDANCE,
+    grouped_detectable,
+    grouped_items,
+    grouped_power,
     mcnemar_power,
     mean_detectable_effect,
     minimum_detectable_effect,
     required_items,
 )
 from pp_assets.evaluation.stats.resampling import RESAMPLES, Statistic, bca_interval, bootstrap_weights, resampled_interval
-from pp_assets.evaluation.stats.sequential import Look, look
+from pp_assets.evaluation.stats.sequential import Look, always_valid_p, look
 from pp_assets.evaluation.stats.unpaired import Welch, welch
 
 __all__ = [
@@ -60,6 +63,7 @@ __all__ = [
     "Spread",
     "Statistic",
     "Welch",
+    "always_valid_p",
     "bca_interval",
     "benjamini_hochberg",
     "bleu",
@@ -74,10 +78,14 @@ __all__ = [
     "design_effect",
     "detectable_with",
     "effective_n",
+    "effective_n_of_share",
     "f1",
     "flat_interval",
     "flat_margin",
     "generator",
+    "grouped_detectable",
+    "grouped_items",
+    "grouped_power",
     "half_width_advice",
     "holm",
     "items_for",

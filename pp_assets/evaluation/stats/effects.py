@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 from scipy import stats as sps
 
 from pp_assets.evaluation.stats.groups import Clusters, generator
@@ -25,7 +25,7 @@ class Effect(NamedTuple):
 def bonett_price(b: float, c: float, n: float, level: float) -> tuple[float, float]:
     """Adjusted Wald interval of a difference of paired proportions, (b - c) / n (Bonett and Price 2012); sound when b = c = 0 too."""
     p, q = (b + 1) / (n + 2), (c + 1) / (n + 2)
-    half = float(sps.norm.ppf(0.5 + level / 2)) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    half = float(special.ndtri(0.5 + level / 2)) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
     return max(-1.0, float(p - q - half)), min(1.0, float(p - q + half))
 
 

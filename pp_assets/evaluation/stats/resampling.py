@@ -6,7 +6,7 @@ Arrays of counts hold whole numbers in float64, so that sums are exact whatever 
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats as sps
+from scipy import special
 
 from pp_assets.evaluation.stats.intervals import Interval, flat_interval
 
@@ -32,9 +32,9 @@ def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level
     spread = float((pull**2).sum())
     bias, acceleration, name = 0.0, 0.0, "percentile"
     if 0 < share < 1 and spread > 0:
-        bias, acceleration, name = float(sps.norm.ppf(share)), float((pull**3).sum() / (6 * spread**1.5)), "BCa"
-    z = bias + sps.norm.ppf([(1 - level) / 2, 0.5 + level / 2])
-    low, high = np.quantile(boot, sps.norm.cdf(bias + z / (1 - acceleration * z)))
+        bias, acceleration, name = float(special.ndtri(share)), float((pull**3).sum() / (6 * spread**1.5)), "BCa"
+    z = bias + special.ndtri([(1 - level) / 2, 0.5 + level / 2])
+    low, high = np.quantile(boot, special.ndtr(bias + z / (1 - acceleration * z)))
     return Interval(float(low), float(high), f"{name} bootstrap over groups")
 
 

@@ -50,22 +50,43 @@ def look(
     """
     low, high = bounds
     values = np.asarray(values, dtype=float)
-    if len(values) and not (values.min() >= low and values.max() <= high):
-        raise ValueError(f"a value lies outside of {low:g} to {high:g}")
     if not len(values):
         return Look(None, low, high, 1.0, 0, 0)
-    clusters = clusters or Clusters(np.arange(len(values)), len(values))
-    y = (values - low) / (high - low)
-    sums, sizes = clusters.sums(np.stack([y, np.ones(len(y))], axis=1)).T
-    size = float(max(sizes.max(), largest or 0))
-    up, down = _Wealth(sums / size, sizes / size), _Wealth((sizes - sums) / size, sizes / size)
+    up, down = _gamblers(values, clusters, bounds, largest)
     alpha = 1 - level
     bottom, top = up.bound(alpha / 2), 1 - down.bound(alpha / 2)
-    at = float(np.clip((null - low) / (high - low), 0.0, 1.0))
-    # The p value is that of the interval: it is under alpha exactly when the interval leaves the null out.
-    wealth = max(up.log(at), down.log(1 - at))
-    p = float(min(1.0, 2 * np.exp(-wealth)))
-    return Look(float(values.mean()), low + bottom * (high - low), low + top * (high - low), p, len(values), clusters.count)
+    groups = len(values) if clusters is None else clusters.count
+    p = always_valid_p(values, clusters, bounds=bounds, null=null, largest=largest)
+    return Look(float(values.mean()), low + bottom * (high - low), low + top * (high - low), p, len(values), groups)
+
+
+def always_valid_p(
+    values: np.ndarray,
+    clusters: Clusters | None = None,
+    *,
+    bounds: tuple[float, float] = (-1.0, 1.0),
+    null: float = 0.0,
+    largest: int | None = None,
+) -> float:
+    """The p value of `look` alone, which is quick: under alpha exactly when the interval at 1 - alpha leaves out `null`."""
+    if not len(values):
+        return 1.0
+    up, down = _gamblers(np.asarray(values, dtype=float), clusters, bounds, largest)
+    at = float(np.clip((null - bounds[0]) / (bounds[1] - bounds[0]), 0.0, 1.0))
+    return float(min(1.0, 2 * np.exp(-max(up.log(at), down.log(1 - at)))))
+
+
+def _gamblers(
+    values: np.ndarray, clusters: Clusters | None, bounds: tuple[float, float], largest: int | None
+) -> tuple["_Wealth", "_Wealth"]:
+    """Who bets that the mean is higher, and who bets that it is lower."""
+    low, high = bounds
+    if not (values.min() >= low and values.max() <= high):
+        raise ValueError(f"a value lies outside of {low:g} to {high:g}")
+    y = (values - low) / (high - low)
+    sums, sizes = (y, np.ones(len(y))) if clusters is None else clusters.sums(np.stack([y, np.ones(len(y))], axis=1)).T
+    size = float(max(sizes.max(), largest or 0))
+    return _Wealth(sums / size, sizes / size), _Wealth((sizes - sums) / size, sizes / size)
 
 
 class _Wealth:
