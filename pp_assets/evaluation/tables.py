@@ -59,8 +59,9 @@ class Table:
 
     @property
     def share(self) -> bool:
-        """Every item counts once or not at all."""
-        return self.kind == "ratio" and self.bounded and bool(np.all(self.counts[:, 1] <= 1) and np.all(self.counts[:, 0] <= 1))
+        """Every item counts once or not at all, as right or wrong; a mean of fractions is no share."""
+        hits = self.counts[:, 0]
+        return self.kind == "ratio" and self.bounded and bool(np.all(self.counts[:, 1] <= 1) and np.all((hits == 0) | (hits == 1)))
 
 
 def lower_is_better(metric: str) -> bool:

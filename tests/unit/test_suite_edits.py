@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from suite_models import examples, task
 
 from pp_assets.evaluation.suite.cases import EDITS, FAMILIES, SEVERITIES, make_cases, wrong_value
+from pp_assets.evaluation.suite.edits import title
 from pp_assets.evaluation.suite.lists import read_list
 from pp_assets.evaluation.suite.slots import dimensions, mentions
 from pp_assets.evaluation.suite.spans import copied, kept_characters, map_copied, sound
@@ -79,8 +80,18 @@ def test_casing_changes_copied_values_in_text_and_output_alike():
     for case in casing:
         order = case.expected["order"]
         assert order in case.text
-        assert {1: True, 2: order.islower(), 3: order.isupper()}[case.severity]
-        assert (case.change is None) is (case.severity == 1)
+        assert {1: order.isupper(), 2: order.islower(), 3: order.isupper()}[case.severity] and case.change is not None
+        assert case.text == {1: title(case.text), 2: case.text.lower(), 3: case.text.upper()}[case.severity]
+
+
+def test_a_capital_for_each_word_is_given_to_copied_values_too():
+    item = Example("1", "paid o'Hara last tuesday, see xx-tuesday", {"shop": "last tuesday", "team": "a"}, group="g")
+    (case,) = [c for c in make_cases(SCHEMA, [item], 1, limit=999)[0] if c.operator == "title_case"]
+    assert (case.text, case.expected["shop"]) == ("Paid O'Hara Last Tuesday, See Xx-Tuesday", "Last Tuesday")
+    inside = Example("2", "an unlikely word", {"shop": "likely", "team": "a"}, group="g")
+    assert "title_case" not in {c.operator for c in make_cases(SCHEMA, [inside], 1, limit=999)[0]}, (
+        "it would begin with a capital by itself"
+    )
 
 
 def test_cases_depend_on_the_item_alone_and_respect_the_limit():

@@ -126,5 +126,6 @@ def _notes(edited: int, items: int) -> list[str]:
         "complete.",
         "Answers that flip from group to group while as many are right show a model that hangs on a word; a group that loses shows in the "
         "effect. Differences between groups are never negative and are biased upward on few items, as is ECE: judge bias by the pairs.",
+        "BLEU of values of few words hangs on the longest run of words that any of them has; chrF says more there.",
         f"Intervals are {LEVEL:.0%}; bootstraps draw whole groups of related items with the task's seed.",
     ]

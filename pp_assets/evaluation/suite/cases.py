@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.suite import edits
-from pp_assets.evaluation.suite.edits import Edit
+from pp_assets.evaluation.suite.edits import Edit, title
 from pp_assets.evaluation.suite.lists import read_list
 from pp_assets.evaluation.suite.spans import Change, kept_characters, map_copied, sound
 from pp_assets.task.examples import Example
@@ -76,8 +76,9 @@ FAMILIES = (
 EDITS: Mapping[str, Edit] = {
     name: getattr(edits, name) for family in FAMILIES for operators in family.operators.values() for name in operators if name != "injected"
 }
-# Edits of the whole text, letter by letter: a value that is copied from the text changes as the text does.
+# Edits of the whole text: a value that is copied from the text changes as the text does; where it does not, the case is left out.
 WHOLE: Mapping[str, Change] = {
+    "title_case": title,
     "lower_case": lambda text: "".join(c.lower() for c in text),
     "upper_case": lambda text: "".join(c.upper() for c in text),
 }

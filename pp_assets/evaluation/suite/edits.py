@@ -93,7 +93,12 @@ def mistyped(text: str, keep: Sequence[bool], severity: int, rng: random.Random)
 
 def title_case(text: str, keep: Sequence[bool], severity: int, rng: random.Random) -> str:  # noqa: ARG001
     """Every word with a capital."""
-    return "".join(c if keep[i] else (c.lower() if i and text[i - 1].isalnum() else c.upper()) for i, c in enumerate(text))
+    return "".join(c if kept else new for c, kept, new in zip(text, keep, title(text)))
+
+
+def title(text: str) -> str:
+    """The same for a whole text, as long as before."""
+    return "".join(_one(c, c.lower() if i and text[i - 1].isalnum() else c.upper()) for i, c in enumerate(text))
 
 
 def lower_case(text: str, keep: Sequence[bool], severity: int, rng: random.Random) -> str:  # noqa: ARG001
@@ -134,6 +139,10 @@ def irrelevant(text: str, keep: Sequence[bool], severity: int, rng: random.Rando
     """1, 3 or 6 sentences that say nothing about the task, before or behind the text."""
     said = " ".join(rng.sample(read_list("texts.yaml")["irrelevant"], {1: 1, 2: 3, 3: 6}[severity]))
     return f"{text}\n\n{said}" if rng.random() < 0.5 else f"{said}\n\n{text}"
+
+
+def _one(old: str, new: str) -> str:
+    return new if len(new) == 1 else old
 
 
 def _put_in(text: str, keep: Sequence[bool], pieces: Sequence[str], rng: random.Random) -> str:

@@ -35,7 +35,8 @@ def _line(section: str, name: str, verdict: str, text: str) -> dict[str, str]:
 
 def _cost(found: Mapping[str, Any]) -> str:
     gap = f"{found['clean']:.3f} → {found['changed']:.3f} of whole objects right, effect {found['effect']:+.3f}"
-    return f"{gap} ({_span(found['low'], found['high'])}), {_flips(found)}"
+    fields = "" if found["fields_clean"] is None else f", of fields {found['fields_clean']:.3f} → {found['fields_changed']:.3f}"
+    return f"{gap} ({_span(found['low'], found['high'])}){fields}, {_flips(found)}"
 
 
 def _flips(found: Mapping[str, Any]) -> str:
