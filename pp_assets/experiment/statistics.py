@@ -16,7 +16,7 @@ from pp_resources.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-RESAMPLES = 1000  # of a statistic of the user's own, which is called as often
+RESAMPLES, BLOCKS = 1000, 200  # of a statistic of the user's own, which is called for each
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ def _own(frame: "pd.DataFrame", key: str, stat: Callable[["pd.DataFrame"], float
         return float(stat(frame.iloc[np.concatenate([np.tile(rows, int(w)) for rows, w in zip(places, weights) if w])]))
 
     boot = np.array([of(weights) for weights in bootstrap_weights(n, generator(seed, name), RESAMPLES)])
-    without = np.array([of((np.arange(n) != i).astype(float)) for i in range(n)]) if n <= RESAMPLES else np.array([value])
+    blocks = np.arange(n) % BLOCKS
+    without = np.array([of((blocks != block).astype(float)) for block in range(min(n, BLOCKS))])
     found = bca_interval(boot, value, without, level)
     return {name: value, "low": found.low, "high": found.high, **known, "method": found.method}

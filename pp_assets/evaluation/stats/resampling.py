@@ -22,7 +22,12 @@ def bootstrap_weights(count: int, rng: np.random.Generator, resamples: int = RES
 
 
 def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level: float) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval. `jackknife` (groups,) holds the statistic with one group left out."""
+    """Bias-corrected and accelerated bootstrap interval. `jackknife` (groups,) holds the statistic with one group left out.
+
+    Its quantiles are those of Student's t, and wider by the root of n / (n - 1): resamples of few groups vary too little (Hesterberg 2015,
+    "What teachers should know about the bootstrap", section 5.3.2).
+    """
+    groups = len(jackknife)
     boot = np.sort(boot[np.isfinite(boot)])
     jackknife = jackknife[np.isfinite(jackknife)]
     if len(boot) < 100:
@@ -36,6 +41,11 @@ def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level
     z = bias + special.ndtri([(1 - level) / 2, 0.5 + level / 2])
     low, high = np.quantile(boot, special.ndtr(bias + z / (1 - acceleration * z)))
     return Interval(float(low), float(high), f"{name} bootstrap over groups")
+
+
+def expanded(groups: int, level: float) -> float:
+    """Half-width of an interval at `level` in standard deviations of resamples of so many groups."""
+    return float(sps.t.ppf(0.5 + level / 2, groups - 1) * (groups / (groups - 1)) ** 0.5) if groups > 1 else float("inf")
 
 
 def resampled_interval(statistic: Statistic, sums: np.ndarray, weights: np.ndarray, level: float, floor: float | None) -> Interval:
