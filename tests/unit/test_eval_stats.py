@@ -124,9 +124,17 @@ def test_bca_agrees_with_scipy():
     sums = np.stack([data, np.ones(80)], axis=1)
     boot = mean(bootstrap_weights(80, generator(1), 6000) @ sums)
     low, high, method = bca_interval(boot, float(data.mean()), mean(sums.sum(0) - sums), 0.95)
-    reference = sps.bootstrap((data,), np.mean, method="BCa", n_resamples=6000, rng=1).confidence_interval
+    wider = 2 * sps.norm.cdf(sps.t.ppf(0.975, 79) * (80 / 79) ** 0.5) - 1
+    reference = sps.bootstrap((data,), np.mean, method="BCa", n_resamples=6000, rng=1, confidence_level=wider).confidence_interval
     assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.35)
     assert method == "BCa bootstrap over groups"
+
+
+def test_few_groups_give_wide_intervals_within_what_was_resampled():
+    sums = np.array([[1.0, 1], [0, 1], [5, 1]])
+    boot = mean(bootstrap_weights(3, generator(1)) @ sums)
+    low, high, _ = bca_interval(boot, 2.0, mean(sums.sum(0) - sums), 0.95)
+    assert low == boot.min() and high == boot.max()
 
 
 def test_bootstrap_draws_as_many_groups_as_there_are():

@@ -27,7 +27,7 @@ def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level
     Its quantiles are those of Student's t, and wider by the root of n / (n - 1): resamples of few groups vary too little (Hesterberg 2015,
     "What teachers should know about the bootstrap", section 5.3.2).
     """
-    groups = len(jackknife)
+    half = expanded(len(jackknife), level)
     boot = np.sort(boot[np.isfinite(boot)])
     jackknife = jackknife[np.isfinite(jackknife)]
     if len(boot) < 100:
@@ -38,14 +38,17 @@ def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level
     bias, acceleration, name = 0.0, 0.0, "percentile"
     if 0 < share < 1 and spread > 0:
         bias, acceleration, name = float(special.ndtri(share)), float((pull**3).sum() / (6 * spread**1.5)), "BCa"
-    z = bias + special.ndtri([(1 - level) / 2, 0.5 + level / 2])
-    low, high = np.quantile(boot, special.ndtr(bias + z / (1 - acceleration * z)))
+    z = bias + half * np.array([-1.0, 1.0])
+    with np.errstate(divide="ignore"):
+        # Where the acceleration overtakes the quantile there is nothing beyond: the end of the resamples.
+        moved = np.where(acceleration * z < 1, bias + z / (1 - acceleration * z), np.sign(z) * np.inf)
+    low, high = np.quantile(boot, special.ndtr(moved))
     return Interval(float(low), float(high), f"{name} bootstrap over groups")
 
 
 def expanded(groups: int, level: float) -> float:
-    """Half-width of an interval at `level` in standard deviations of resamples of so many groups."""
-    return float(sps.t.ppf(0.5 + level / 2, groups - 1) * (groups / (groups - 1)) ** 0.5) if groups > 1 else float("inf")
+    """Half-width of an interval at `level` in standard deviations of resamples of so many groups (at least 2)."""
+    return float(special.stdtrit(groups - 1, 0.5 + level / 2) * (groups / (groups - 1)) ** 0.5)
 
 
 def resampled_interval(statistic: Statistic, sums: np.ndarray, weights: np.ndarray, level: float, floor: float | None) -> Interval:
