@@ -3,12 +3,16 @@
 import gc
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import absl.logging
 import pytest
 
+# Its handler closes whatever stream it holds when logging is configured anew, unless that is the process's own: pytest's would be lost.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 # Set before any library that reads it is imported. One thread: tests run beside each other, and sums come out the same.
 os.environ |= {
     "OMP_NUM_THREADS": "1",

@@ -157,6 +157,8 @@ def f1_table(leaf: Field, answers: Sequence[Answer], expected: Sequence[Answer])
                 counts[row, 3 * classes[s]] = t == s
         return Table(counts, f"macro F1 over the {len(classes)} classes that are expected", kind="macro_f1")
     split = {"string": tokens, "array_string": items, "array_enum": items}.get(leaf.kind)
+    if split is None and "array" in (leaf.schema.get("type") or ()):  # of objects or numbers: an item counts when it is equal as a whole
+        split = items
     if split is None:
         return Table(np.zeros((len(answers), 2)), "F1", f"a field of kind {leaf.kind} has exact match only")
     unit = "words" if leaf.kind == "string" else "items"

@@ -117,6 +117,16 @@ def test_only_fields_that_are_quoted_can_be_found_missing_from_the_input():
     assert "(name)" in metric.method
 
 
+def test_objects_of_an_array_count_when_they_are_equal_as_a_whole():
+    item = {"type": "object", "properties": {"feature": {"type": "string"}, "good": {"type": "boolean"}}}
+    schema = {"type": "object", "properties": {"aspects": {"type": "array", "items": item}}}
+    told = {**spec(), "io_schema": {"output": schema}, "rubric": None, "primary_metric": None, "gates": []}
+    price, size = {"feature": "price", "good": True}, {"feature": "size", "good": False}
+    rows = [row(0, {"aspects": [price, size]}, {"aspects": [size, {**price, "good": False}]}), row(1, {"aspects": []}, {"aspects": []})]
+    metric = score_system(told, rows)["field_f1.aspects"]
+    assert metric.value == 0.5 and metric.n == 1 and "micro F1 over items" in metric.method
+
+
 def test_groups_of_several_items_widen_the_interval_and_are_named_in_the_method():
     alone, grouped = score_system(spec(), answers(0.8, 1)), score_system(spec(), _copies(answers(0.8, 1, 40), 5))
     assert alone["object_exact_match"].method.endswith("; exact with mid-p")
