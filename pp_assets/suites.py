@@ -105,7 +105,7 @@ def _subject(p: "Pipeline", task: "Task", variant: str, trained: Artifact, earli
     behind, reason = getattr(predictor, "behind", None), ""
     rewordings = {}
     if behind is not None:
-        from pp_assets.training.causal import prompt_of
+        from pp_assets.task.causal_prompt import prompt_of
 
         try:
             rewordings = {name: behind(prompt_of(spec)) for name, spec in reworded(task.spec).items()}
