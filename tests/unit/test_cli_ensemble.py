@@ -50,12 +50,8 @@ def test_ensembles_come_after_what_they_are_made_of():
 
 def test_files_of_members_are_checked_as_those_of_packages(tmp_path):
     good = ["members/lora-r8/training.json", "members/lora-r8/adapter/heads.safetensors", "members/lora-r8/tokenizer/vocab.txt"]
-    bad = [
-        "members/lora-r8/adapter/model.bin",
-        "members/lora-r8/run.py",
-        "members/Not a slug/training.json",
-        "members/x/members/y/training.json",
-    ]
+    bad = ["members/lora-r8/adapter/model.bin", "members/lora-r8/run.py", "members/Not a slug/training.json"]
+    bad += ["members/x/members/y/training.json"]
     for name in good + bad:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
