@@ -27,6 +27,7 @@ from pp_assets.evaluation.stats.intervals import (
     quantile_interval,
     wilson,
 )
+from pp_assets.evaluation.stats.location import Ratio, hodges_lehmann, paired_ratio
 from pp_assets.evaluation.stats.margins import ONE_SIDED, NonInferiority, non_inferiority
 from pp_assets.evaluation.stats.multiplicity import benjamini_hochberg, holm
 from pp_assets.evaluation.stats.nested import NestedMean, nested_mean, nested_mean_of
@@ -57,6 +58,7 @@ __all__ = [
     "McNemar",
     "NestedMean",
     "NonInferiority",
+    "Ratio",
     "Spread",
     "Statistic",
     "Welch",
@@ -79,6 +81,7 @@ __all__ = [
     "flat_margin",
     "generator",
     "half_width_advice",
+    "hodges_lehmann",
     "holm",
     "items_for",
     "items_or_trials",
@@ -92,6 +95,7 @@ __all__ = [
     "nested_mean_of",
     "non_inferiority",
     "odds_ratio",
+    "paired_ratio",
     "power_with",
     "proportion_interval",
     "quantile_interval",
