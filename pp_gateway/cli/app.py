@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort
 
-from pp_gateway.cli import ab, bench, compare, feedback, package, run, status, task, tune, ui
+from pp_gateway.cli import ab, bench, compare, feedback, history, package, run, status, task, tune, ui
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
 from pp_resources.errors import UserError
@@ -29,6 +29,7 @@ app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
 app.command("ab")(ab.ab)
 app.command("bench")(bench.bench)
+app.command("history")(history.history)
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
