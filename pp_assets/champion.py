@@ -5,6 +5,7 @@ nothing, or when the champion's answers are to other test items and so say nothi
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock
 
 from pp_assets import pipeline as stages
+from pp_assets.history import history, packages
 from pp_assets.pipeline import read_json, scoring_spec
 from pp_assets.result_facts import package_tags
 from pp_assets.sources import source_digest
 from pp_resources.artifacts import Artifact, write_atomic
 from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
+TREND = "trend.png"
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "FIRST", "OTHER DATA", "SAME"]
 
 
@@ -48,7 +52,8 @@ def read_champion(home: Path, task: str) -> Champion | None:
 
 
 def regression(p: "Pipeline", name: str, variant: str) -> Artifact:
-    """regression.json: the outcome and its numbers. Moves the champion where the rule says so."""
+    """regression.json: the outcome and its numbers; history.json and trend.png: this variant's packages over time. Moves the champion where
+    the rule says so."""
     task, key = p.task(name), f"{name}/{variant}"
     report, packed = p.current(stages.EVALUATIONS, key), p.current(stages.PACKAGES, key)
     home = p.settings.home
@@ -57,7 +62,8 @@ def regression(p: "Pipeline", name: str, variant: str) -> Artifact:
     with FileLock(f"{champions}.lock"):
         champion = read_champion(home, name)
         inputs = {"evaluation": report.digest, "champion": champion.evaluation_digest if champion else "", "spec": scoring_spec(task)}
-        inputs["code"] = source_digest("pp_assets.evaluation.leaderboard")
+        inputs["code"] = source_digest("pp_assets.evaluation.trend")
+        inputs["history"] = digest([one.digest for one, _ in packages(p, name, [variant])])
         last = p.store.current(stages.REGRESSIONS, key)
         if champion and last and champion.evaluation_digest == report.digest == last.inputs["evaluation"]:
             return last  # it was tested when it became champion
@@ -65,8 +71,14 @@ def regression(p: "Pipeline", name: str, variant: str) -> Artifact:
         def build(out: Path) -> dict[str, Any]:
             found = _tested(task, variant, report, champion)
             (out / "regression.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+            over_time = history(p, name, [variant], champion)
+            write_trend(over_time, out)
             promoted = promotes(str(report.metadata["verdict"]), found["outcome"])
             kept = {"outcome": found["outcome"], "reason": found["reason"], "verdict": report.metadata["verdict"], "promoted": promoted}
+            with p.tracker.run(name, variant, "regression") as run:
+                run.tags({"regression": found["outcome"]})
+                for file in sorted(out.iterdir()):
+                    run.file(file, "regression")
             return {**kept, "champion": variant if promoted else champion.variant if champion else None}
 
         made = p.store.produce(stages.REGRESSIONS, key, inputs, build)
@@ -76,6 +88,15 @@ def regression(p: "Pipeline", name: str, variant: str) -> Artifact:
             p.tracker.promote(name, version)
             write_atomic(champions, json.dumps(asdict(new), indent=1) + "\n")
     return made
+
+
+def write_trend(over_time: Mapping[str, Any], out: Path) -> None:
+    """history.json, and trend.png where there is a package with a value."""
+    from pp_assets.evaluation.trend import trend_plot
+
+    (out / "history.json").write_text(json.dumps(over_time, indent=1) + "\n", "utf-8")
+    if any(point["value"] is not None for point in over_time["points"]):
+        (out / TREND).write_bytes(trend_plot(over_time))
 
 
 def promotes(verdict: str, outcome: Outcome) -> bool:

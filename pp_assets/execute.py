@@ -12,6 +12,7 @@ from dagster import AssetKey
 
 from pp_assets import names
 from pp_assets.build import build_defs
+from pp_assets.ensembles import members_first
 from pp_assets.partitions import key_of, register
 from pp_assets.pipeline import ADAPTERS, BASELINES, CLUSTERS, DATASETS, EVALUATIONS, GENERATED, INPUTS, LEADERBOARDS, PACKAGES, Pipeline
 from pp_resources.artifacts import Artifact
@@ -85,7 +86,7 @@ class Runner:
     def everything(self, task: str, variants: Sequence[str] = ()) -> list[Step]:
         """The whole pipeline of one task, for these variants or those of its spec."""
         steps = self.task_data(task)
-        for variant in variants or self.pipeline.task(task).spec.variants:
+        for variant in members_first(variants or self.pipeline.task(task).spec.variants):
             steps += self.train(task, variant)
         return steps + self.leaderboard(task)
 

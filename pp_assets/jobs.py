@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from pp_assets import names
-from pp_assets.metadata import pipeline_of
+from pp_assets.champion import TREND
+from pp_assets.metadata import picture, pipeline_of
 from pp_resources.dagster_resources import Installation
 
 # One run is one process anyway; steps in it share its imports, and what a training holds is gone when the run ends.
@@ -50,6 +51,8 @@ def test_against_champion(context: dg.OpExecutionContext, config: Challenger, in
     said = made.metadata
     context.log.info(f"{config.task}/{config.variant}: {said['outcome']}: {said['reason']}")
     values = {name: value for name, value in said.items() if value is not None} | {"task": config.task, "variant": config.variant}
+    if made.file(TREND).exists():
+        values["trend"] = picture(made.file(TREND))
     context.log_event(dg.AssetObservation("adapter", partition=f"{config.task}|{config.variant}", metadata=values))
     if said["outcome"] == "FAIL":
         raise dg.Failure(

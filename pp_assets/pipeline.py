@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
-TUNINGS, SUITES = "tunings", "suites"
+TUNINGS, SUITES, GENERALISATIONS = "tunings", "suites", "generalisations"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
 
@@ -191,6 +191,12 @@ class Pipeline:
         from pp_assets.suites import suite
 
         return suite(self, name, variant)
+
+    def overfitting(self, name: str, variant: str, curve: bool = False) -> Artifact:
+        """Compare the current adapter's answers to training rows with those to others; with `curve` train on parts of the rows too."""
+        from pp_assets.generalisations import overfitting
+
+        return overfitting(self, name, variant, curve)
 
     def tuning(self, name: str, variant: str, budget: "Budget", on_trial: "Callable[[Trial], None]" = lambda _trial: None) -> Artifact:
         """Search the hyper-parameters of a variant on training and validation rows."""

@@ -75,9 +75,16 @@ def provenance(p: "Pipeline", task: "Task", variant: str, inputs: Mapping[str, s
         "variant": variant,
         "inputs": dict(inputs),
         "test_openings": count_test_openings(p.ledger, task.name),
-        "hardware": {"machine": platform.machine(), "processor": _processor(), "threads": p.settings.threads, "device": "cpu"},
+        "hardware": hardware(p.settings.threads),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
     }
+
+
+def hardware(threads: int) -> dict[str, Any]:
+    """The machine that answered."""
+    import platform
+
+    return {"machine": platform.machine(), "processor": _processor(), "threads": threads, "device": "cpu"}
 
 
 def _processor() -> str:

@@ -42,7 +42,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
     with a causal one the bare base, zero-shot and few-shot."""
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
     clusters = p.current(stages.CLUSTERS, name)
-    families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES})
+    families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES} - {"ensemble"})
     inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
     if task.spec.extra_baselines:

@@ -28,6 +28,10 @@ def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
     task, rows = p.task(name), p.training_rows(name)
     recipe = recipe_of(task, variant)
     refuse_leaks(p, name)
+    if recipe.family == "ensemble":
+        from pp_assets.ensembles import ensemble
+
+        return ensemble(p, task, recipe, rows)
     inputs = training_inputs(task, recipe, rows)
 
     def build(out: Path) -> Mapping[str, Any]:

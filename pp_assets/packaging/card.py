@@ -11,6 +11,7 @@ import yaml
 
 from pp_assets.evaluation.markdown import main_metrics, number
 from pp_assets.task.spec import TaskSpec
+from pp_assets.training.predictors import bases_of
 
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt")
 _VERIFY = """pp package verify .   # hashes, every metric and the verdict from the stored answers, golden prompts
@@ -33,7 +34,8 @@ class CardFacts:
 def model_card(facts: CardFacts) -> str:
     """README.md: front matter as the Hugging Face hub reads it, the verdict first, then use, numbers, data, limits."""
     spec, report, training = facts.spec, facts.report, facts.training
-    verdict, causal = report["verdict"], training["family"] == "causal"
+    families = {training["family"], *(one["family"] for one in training.get("members", {}).values())}
+    verdict, causal = report["verdict"], "causal" in families
     lines = ["---", yaml.safe_dump(_front_matter(facts), sort_keys=False, allow_unicode=True).rstrip(), "---", ""]
     lines += [f"# {_md(spec.name)}: {_md(training['variant'])}", "", f"**{verdict['label']}**", ""]
     lines += [f"- {_md(reason)}" for reason in verdict["reasons"]]
@@ -70,12 +72,15 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
         "dataset": {"type": facts.spec.name, "name": f"{facts.spec.name} (private)", "split": "test"},
         "metrics": metrics,
     }
+    bases, kind = sorted(bases_of(training)), "ensemble"
+    if training["family"] != "ensemble":
+        kind = "lora" if training["params"]["r"] else "frozen-base"
     matter: dict[str, Any] = {
-        "base_model": training["base_model_id"],
+        "base_model": bases[0] if len(bases) == 1 else bases,
         "base_model_relation": "adapter",
         "library_name": "peft",
         "license": facts.base_license or "other",
-        "tags": ["promptprecision", "structured-output", "lora" if training["params"]["r"] else "frozen-base", training["family"]],
+        "tags": list(dict.fromkeys(["promptprecision", "structured-output", kind, training["family"]])),
     }
     if not facts.base_license:
         matter["license_name"] = "as-the-base-model"
@@ -86,6 +91,7 @@ def _front_matter(facts: CardFacts) -> dict[str, Any]:
 
 def _use(facts: CardFacts) -> list[str]:
     schema = json.dumps(facts.spec.output_schema, indent=1, ensure_ascii=False)
+    needed = "; ".join(f"`{model_id}`, SHA-256 `{sha256}`" for model_id, sha256 in bases_of(facts.training).items())
     takes = ", ".join(r["runtime"] for r in facts.runtimes if r["ok"])
     return [
         "## Intended use",
@@ -100,9 +106,8 @@ def _use(facts: CardFacts) -> list[str]:
             "python deploy/transformers_loader.py < lines.txt   # one JSON answer a line",
             "sh",
         ),
-        f"The weights of the base model are not in here: `{facts.training['base_model_id']}`, SHA-256 "
-        f"`{facts.training['base_weights_sha256']}`. By its settings this adapter runs in: {takes}. Reasons, and how to serve it: "
-        "[deploy/README.md](deploy/README.md).",
+        f"The weights of the base model are not in here: {needed}. By its settings this adapter runs in: {takes}. Reasons, and how to "
+        "serve it: [deploy/README.md](deploy/README.md).",
         "",
     ]
 
@@ -133,13 +138,28 @@ def _training(facts: CardFacts) -> list[str]:
         "",
         "## Training",
         "",
-        f"{training['trainable_parameters']} trained parameters, {training['epochs']} epochs, epoch {training['best_epoch']} was kept "
-        f"({_md(training['stop_reason'])}), seed {training['seed']}. All settings: `training.json`; environment: `repro.lock`.",
+        f"{_how_trained(training)}, seed {training['seed']}. All settings: `training.json`; environment: `repro.lock`.",
         "",
     ]
 
 
-def _confidence(abstain: Mapping[str, Any] | None) -> str:
+def _how_trained(training: Mapping[str, Any]) -> str:
+    if training["family"] != "ensemble":
+        kept = f"{training['epochs']} epochs, epoch {training['best_epoch']} was kept ({_md(training['stop_reason'])})"
+        return f"{training['trainable_parameters']} trained parameters, {kept}"
+    told = f"{', '.join(map(_md, training['members']))} together, by {training['params']['strategy']} (`combiner.json`), fitted on the "
+    told += "validation rows"
+    if training["val_object_exact_match"] is None:
+        return told
+    gain = training["val_gain"]
+    told += f". Out of fold {training['val_object_exact_match']:.3f} of them were right, {gain['effect']:+.3f} [{gain['low']:+.3f}, "
+    told += f"{gain['high']:+.3f}] against {_md(gain['over'])} alone, at {training['val_calls']:.2f} of {len(training['members'])} models "
+    return told + "asked for an answer"
+
+
+def _confidence(abstain: Mapping[str, Any] | None, ensemble: bool) -> str:
+    if ensemble:
+        return "`confidence` was made from those of the members and was not calibrated anew."
     if abstain is None:
         return "`confidence` is the model's own probability and was not calibrated."
     text = "`confidence` was calibrated field by field on the validation rows; for the object, errors of fields count as independent."
@@ -158,7 +178,7 @@ def _limits(facts: CardFacts, causal: bool) -> list[str]:
     limits = [
         f"The numbers hold for inputs like the {report['items']} test items; other languages, topics and channels were not measured.",
         "Fairness, robustness against hostile inputs and change over time were not measured.",
-        _confidence(facts.training.get("abstain")),
+        _confidence(facts.training.get("abstain"), facts.training["family"] == "ensemble"),
         f"Inputs longer than {facts.spec.limits.max_input_chars} characters are refused; an answer says so when its input was cut.",
         "Exact answers are promised on the same type of processor: elsewhere rounding may turn a close choice.",
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pp_assets.packaging import transformers_loader
 from pp_assets.packaging.layout import write_json
-from pp_assets.packaging.lint import lint_adapter, vllm_rank
+from pp_assets.packaging.lint import lint_adapter, lint_ensemble, vllm_rank
 from pp_assets.task.prompt import split_prompt
 from pp_assets.task.spec import TaskSpec
 from pp_resources.models.causal_prompt import Prompt, PromptEncoder
@@ -76,9 +76,12 @@ def write_deploy(
     prompt: PromptText | None,
     sample: str,
 ) -> list[dict[str, Any]]:
-    """Fill deploy/; returns the lint table. `prompt` is None for an encoder; `sample` is an input for the example requests."""
+    """Fill deploy/; returns the lint table. `prompt` is None but for a language model; `sample` is an input for the example requests."""
     out.mkdir(parents=True, exist_ok=True)
-    table = lint_adapter(adapter_config, base_config, training.get("effect", {}).get("left_after_merging"))
+    if training["family"] == "ensemble":
+        table = lint_ensemble(list(training["members"]))
+    else:
+        table = lint_adapter(adapter_config, base_config, training.get("effect", {}).get("left_after_merging"))
     takes = {row["runtime"] for row in table if row["ok"]}
     write_json(out / "runtimes.json", table)
     (out / LOADER).write_bytes(Path(transformers_loader.__file__).read_bytes())

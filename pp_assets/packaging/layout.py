@@ -17,6 +17,7 @@ from pp_assets.task.spec_file import strict_json
 from pp_resources.artifacts import MANIFEST, SLUG
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import file_sha256
+from pp_resources.models.ensemble.predictor import MEMBERS
 
 PACKAGE_VERSION = 3
 SPEC, TRAINING, METRICS, SPLITS = "task_spec.json", "training.json", "metrics.jsonl", "splits.json"
@@ -112,7 +113,7 @@ def file_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
 
 def use_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """The problems that matter for using a package: a file that was added where nothing is loaded from (a bytecode cache, say) does not."""
-    loaded = (f"{ADAPTER}/", f"{TOKENIZER}/")
+    loaded = (f"{ADAPTER}/", f"{TOKENIZER}/", f"{MEMBERS}/")
     return [p for p in file_problems(folder, manifest) if not p.endswith(_ADDED) or p.startswith(loaded)]
 
 
@@ -136,9 +137,11 @@ def unsafe(folder: Path) -> list[str]:
     """What must not be loaded: links and devices, files that loaders would unpickle or run, settings that name code."""
     found = []
     for name, status in walk(folder):
-        path = PurePosixPath(name)
+        path = _inner(PurePosixPath(name))
         if not stat.S_ISREG(status.st_mode):
             found.append(f"{name}: not a plain file")
+        elif path.parts[0] == MEMBERS:
+            found.append(f"{name}: has no place in a member of an ensemble")
         elif path.parts[0] == ADAPTER and (len(path.parts) != 2 or path.name not in _ADAPTER_FILES):
             found.append(f"{name}: has no place in an adapter; only safetensors and their settings are loaded")
         elif path.parts[0] == TOKENIZER and (len(path.parts) != 2 or path.suffix not in _TOKENIZER_SUFFIXES):
@@ -146,6 +149,13 @@ def unsafe(folder: Path) -> list[str]:
         elif path.parts[0] in (ADAPTER, TOKENIZER) and path.suffix == ".json":
             found += [f"{name}: {why}" for why in _bad_settings(path, folder / name)]
     return found
+
+
+def _inner(path: PurePosixPath) -> PurePosixPath:
+    """The name of a file of an ensemble's member as it would be in a package of its own; other names as they are."""
+    inside = path.parts[0] == MEMBERS and len(path.parts) > 3 and path.parts[2] in (ADAPTER, TOKENIZER)
+    alone = path.parts[0] == MEMBERS and path.parts[2:] == (TRAINING,)
+    return PurePosixPath(*path.parts[2:]) if (inside or alone) and SLUG.match(path.parts[1]) else path
 
 
 def _bad_settings(path: PurePosixPath, file: Path) -> list[str]:

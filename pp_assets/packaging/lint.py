@@ -3,7 +3,7 @@
 The golden prompts of the package are the proof; this table saves the attempt.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 RUNTIMES = ("transformers", "vllm", "ollama", "llama.cpp", "merged")
@@ -46,6 +46,13 @@ def lint_adapter(
         "merged": _how_to_merge(shares),
     }
     return [{"runtime": n, "ok": not against[n], "reason": "; ".join(against[n]) or fine[n]} for n in RUNTIMES]
+
+
+def lint_ensemble(members: Sequence[str]) -> list[dict[str, Any]]:
+    """The same for several adapters behind one combiner."""
+    reason = f"the combiner of {', '.join(members)} is this project's own: package and serve a member alone"
+    first = {"runtime": "transformers", "ok": True, "reason": "through promptprecision, which asks the members and combines them"}
+    return [first, *({"runtime": name, "ok": False, "reason": reason} for name in RUNTIMES[1:])]
 
 
 _CONVERT = "plain LoRA: convert with convert_lora_to_gguf.py, the base with convert_hf_to_gguf.py"

@@ -14,7 +14,6 @@ from pp_assets.evaluation.predictions import PredictionRow, System
 from pp_assets.evaluation.report import verify_report
 from pp_assets.packaging.card import CardFacts, model_card
 from pp_assets.packaging.layout import (
-    ADAPTER,
     CARD,
     DEPLOY,
     GOLDEN,
@@ -154,11 +153,13 @@ class Opened:
         return f"{len(lines)} golden prompts are among the evaluated answers"
 
     def golden_replay(self, threads: int | None) -> str:
-        from pp_assets.training.predictors import load_predictor
+        from pp_assets.training.predictors import bases_of, load_predictor
         from pp_resources.models.bases import find_base
 
+        bases = bases_of(self.training)
         try:
-            find_base(self.training["base_model_id"])
+            for model_id in bases:
+                find_base(model_id)
         except UserError as error:
             raise Skipped(f"base not found ({error}); --no-replay checks everything else") from error
         lines = read_lines(self.folder / GOLDEN)
@@ -168,7 +169,7 @@ class Opened:
         if pairs:
             told = _listed([f"{line['item_id']}: stored {line['output']}, now {text}" for line, text in pairs])
             raise Wrong(f"{len(pairs)} of {len(lines)} golden answers differ: {told}. Another type of processor may round differently")
-        return f"{len(lines)} golden prompts gave the same text from {ADAPTER}/ on {self.training['base_model_id']} with {used} threads"
+        return f"{len(lines)} golden prompts gave the same text on {', '.join(bases)} with {used} threads"
 
 
 def _none(problems: list[str]) -> None:

@@ -30,10 +30,12 @@ from pp_assets.packaging.layout import (
 )
 from pp_assets.packaging.lock import OURS, installed, lock_text
 from pp_assets.task.spec import Task
+from pp_assets.training.predictors import bases_of
 from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import file_sha256
 from pp_resources.models.bases import find_base, weights_sha256
+from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS
 
 REPORTS = (REPORT, "eval_report.md", "eval_report.html")
 
@@ -49,11 +51,11 @@ def build_package(task: Task, variant: str, adapter: Artifact, evaluation: Artif
         raise UserError(
             f"not the parts of one variant: {said}", where=f"{task.name}/{variant}", how=f"run 'pp eval {task.name} --variant {variant}'"
         )
+    for model_id, sha256 in bases_of(training).items():
+        if weights_sha256(find_base(model_id)) != sha256:
+            how = f"run 'pp train {task.name} --variant {variant}'"
+            raise UserError("the base model has changed since the training", where=str(find_base(model_id)), how=how)
     base = find_base(training["base_model_id"])
-    if weights_sha256(base) != training["base_weights_sha256"]:
-        raise UserError(
-            "the base model has changed since the training", where=str(base), how=f"run 'pp train {task.name} --variant {variant}'"
-        )
     _copy(adapter, evaluation, dataset, out)
     write_json(out / SPEC, spec.model_dump(mode="json"))
 
@@ -97,9 +99,12 @@ def _metadata(
 
 def _copy(adapter: Artifact, evaluation: Artifact, dataset: Artifact, out: Path) -> None:
     # copyfile, not copy: modes of the store's files are its own affair.
-    for source, name in ((adapter, ADAPTER), (adapter, TOKENIZER), (evaluation, PREDICTIONS)):
+    together = adapter.file(COMBINER).exists()
+    loaded = ((adapter, MEMBERS),) if together else ((adapter, ADAPTER), (adapter, TOKENIZER))
+    for source, name in (*loaded, (evaluation, PREDICTIONS)):
         shutil.copytree(source.file(name), out / name, copy_function=shutil.copyfile)
-    for source, names in ((adapter, (TRAINING, METRICS)), (evaluation, REPORTS), (dataset, (SPLITS,))):
+    trained = (TRAINING, METRICS, COMBINER) if together else (TRAINING, METRICS)
+    for source, names in ((adapter, trained), (evaluation, REPORTS), (dataset, (SPLITS,))):
         for name in names:
             shutil.copyfile(source.file(name), out / name)
 

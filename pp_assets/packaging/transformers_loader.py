@@ -4,7 +4,7 @@
 
 or from Python: ``from transformers_loader import load, predict`` (Python then leaves a __pycache__, which `pp package verify` will name).
 With promptprecision installed the package's own predictor answers, as it was evaluated. Without it a causal adapter runs on plain
-transformers and peft (free greedy decoding, so that answers may differ and may be invalid); an encoder's heads need promptprecision.
+transformers and peft (free greedy decoding, so that answers may differ and may be invalid); encoders and ensembles need promptprecision.
 """
 
 import argparse
@@ -47,7 +47,8 @@ def predict(text: str) -> dict[str, Any]:
 def _plain(base: str | None) -> Answer:
     training = json.loads((FOLDER / "training.json").read_text("utf-8"))
     if training["family"] != "causal":
-        raise RuntimeError("this is an encoder: its heads need promptprecision (pip install promptprecision)")
+        kind = {"encoder": "an encoder: its heads need", "ensemble": "an ensemble: its combiner needs"}[training["family"]]
+        raise RuntimeError(f"this is {kind} promptprecision (pip install promptprecision)")
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig

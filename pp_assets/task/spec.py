@@ -111,7 +111,7 @@ class TaskSpec(_Strict):
     data: str = Field(default="data.jsonl", min_length=1)
     eval_split: EvalSplit = EvalSplit()
     variants: list[Slug] = Field(default=["encoder-lora", "lora-r8"], min_length=1)
-    params: dict[Slug, dict[str, bool | int | float | str]] = Field(
+    params: dict[Slug, dict[str, bool | int | float | str | list[str]]] = Field(
         default={}, description="by variant: hyper-parameters that differ from its recipe; 'pp tune' finds some"
     )
     extra_baselines: list[Literal["contrastive-logreg"]] = Field(

@@ -80,7 +80,7 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
 
 
 def _out_of_patience(run: Run, state: _State) -> bool:
-    return bool(state.best_epoch) and state.epoch - state.best_epoch >= run.recipe.params.patience
+    return bool(state.best_epoch) and state.epoch - state.best_epoch >= run.recipe.trained.patience
 
 
 def _save(run: Run, work: Path, state: _State, best: dict[str, Tensor]) -> None:

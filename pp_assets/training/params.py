@@ -1,6 +1,9 @@
-"""Hyper-parameters of the two families: everything of a recipe that changes the weights."""
+"""Hyper-parameters of the families: everything of a recipe that changes the weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+Strategy = Literal["vote", "weighted", "stack", "route"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,12 @@ class CausalParams:
     warmup: float = 0.05
     weight_decay: float = 0.0
     patience: int = 2
+
+
+@dataclass(frozen=True)
+class EnsembleParams:
+    """Trained variants of the same task behind one combiner. `members` are their names, in the order in which `route` asks them, cheapest
+    first; empty are all other variants that the task lists."""
+
+    strategy: Strategy = "vote"
+    members: list[str] = field(default_factory=list)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pp_assets.task.spec import TaskSpec
+from pp_resources.artifacts import SLUG
 from pp_resources.errors import UserError
 from pp_resources.models.bases import find_base, weights_sha256
 from pp_resources.models.interface import Predictor
@@ -20,8 +21,10 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
 
     torch.set_num_threads(threads)
     training = json.loads((folder / "training.json").read_text("utf-8"))
-    base = base_of(training)
     name = training["variant"]
+    if training["family"] == "ensemble":
+        return _load_ensemble(folder, name, spec, threads)
+    base = base_of(training)
     if training["family"] == "encoder":
         from pp_resources.models.encoder.predictor import EncoderPredictor
 
@@ -46,6 +49,23 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
             how="train again, or give back the files of the training",
         )
     return made
+
+
+def _load_ensemble(folder: Path, name: str, spec: TaskSpec, threads: int) -> Predictor:
+    from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS, Combiner, EnsemblePredictor
+
+    combiner = Combiner.of(json.loads((folder / COMBINER).read_text("utf-8")))
+    if not all(SLUG.match(member) for member in combiner.members):
+        raise UserError("members are named by slugs", where=str(folder / COMBINER))
+    members = [load_predictor(folder / MEMBERS / member, spec, threads) for member in combiner.members]
+    return EnsemblePredictor(name, members, spec.io_schema.output, combiner)
+
+
+def bases_of(training: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the weights of each base that `training` (training.json) needs, by its id: more than one where members of an ensemble
+    have different bases."""
+    needed = training["members"].values() if training["family"] == "ensemble" else [training]
+    return {one["base_model_id"]: one["base_weights_sha256"] for one in needed}
 
 
 def base_of(training: Mapping[str, Any]) -> Path:

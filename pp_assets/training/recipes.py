@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pp_assets.training.params import CausalParams, EncoderParams
+from pp_assets.training.params import CausalParams, EncoderParams, EnsembleParams
 from pp_resources.errors import UserError, nearest
 
 
@@ -14,10 +14,16 @@ class Recipe:
     what it makes, on a Llama (what `packaging.lint` says of it; "merged" is any of them, after merging)."""
 
     name: str
-    family: Literal["encoder", "causal"]
+    family: Literal["encoder", "causal", "ensemble"]
     description: str
-    params: EncoderParams | CausalParams
+    params: EncoderParams | CausalParams | EnsembleParams
     runs_in: tuple[str, ...] = ("transformers",)
+
+    @property
+    def trained(self) -> EncoderParams | CausalParams:
+        """The parameters of a recipe that trains weights, which those of an ensemble do not."""
+        assert not isinstance(self.params, EnsembleParams)
+        return self.params
 
 
 EVERYWHERE = ("transformers", "vllm", "ollama", "llama.cpp", "merged")
@@ -55,6 +61,25 @@ _ALL = [
         CausalParams(r=16, alpha=32, activated=True),
         ("transformers", "llama.cpp"),
     ),
+    Recipe("ensemble-vote", "ensemble", "Trained variants vote on each field", EnsembleParams("vote")),
+    Recipe(
+        "ensemble-weighted",
+        "ensemble",
+        "The same, each vote weighted by how often its member is right on validation rows",
+        EnsembleParams("weighted"),
+    ),
+    Recipe(
+        "ensemble-stack",
+        "ensemble",
+        "The same, weighted by a logistic regression on who says a value and how sure they are, fitted on validation rows",
+        EnsembleParams("stack"),
+    ),
+    Recipe(
+        "ensemble-route",
+        "ensemble",
+        "Trained variants are asked one after the other until one is sure enough; the surest answer counts",
+        EnsembleParams("route"),
+    ),
 ]
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 
@@ -68,7 +93,7 @@ def get_recipe(name: str, where: str = "variant") -> Recipe:
 
 def check_variant(recipe: Recipe, output_schema: Mapping[str, Any], examples: Sequence[Any]) -> list[str]:
     """Why this recipe cannot learn this output, one sentence a field; empty when it can. `examples` have `input_text` and `output`."""
-    if recipe.family == "causal":
+    if recipe.family != "encoder":
         return []
     from pp_resources.models.encoder.conventions import data_problems
 

@@ -109,7 +109,7 @@ class Run(ABC):
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        window = self.recipe.params.average * self.steps_per_epoch
+        window = self.recipe.trained.average * self.steps_per_epoch
         if window <= 1:
             return
         # The first steps count little: an average that held on to the start would have to forget it first.
@@ -134,7 +134,7 @@ class Run(ABC):
     def rate(self, step: int) -> float:
         """Share of the peak rate: linear warm-up, then a cosine to 0 over all epochs (so that early stopping does not change it)."""
         total = self.epochs * self.steps_per_epoch
-        warmup = max(1, round(self.recipe.params.warmup * total))
+        warmup = max(1, round(self.recipe.trained.warmup * total))
         if step < warmup:
             return (step + 1) / warmup
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pp_assets.training.params import EncoderParams
+from pp_assets.training.params import EncoderParams, EnsembleParams
 from pp_assets.training.recipes import Recipe
+from pp_resources.errors import UserError
 
 RATIO = "alpha_ratio"  # alpha / r: how strongly an adapter acts, whatever its rank
 
@@ -33,19 +34,21 @@ _CAUSAL: Space = {"lr": Range(5e-4, 1.2e-2), "epochs": (4, 6, 10), "batch_size":
 
 
 def space_of(recipe: Recipe) -> Space:
-    """The search space of a recipe. An encoder that stays frozen has only heads to tune."""
-    if not recipe.params.r:
+    """The search space of a recipe. An encoder that stays frozen has only heads to tune. Raises UserError for an ensemble."""
+    if isinstance(recipe.params, EnsembleParams):
+        raise UserError(f"{recipe.name} has nothing to tune", where="--variant", how="tune its members")
+    if not recipe.trained.r:
         return _HEADS
-    own = recipe.params.alpha / recipe.params.r
+    own = recipe.trained.alpha / recipe.trained.r
     return {RATIO: (own / 2, own, own * 2), **(_ENCODER if isinstance(recipe.params, EncoderParams) else _CAUSAL)}
 
 
 def start_of(recipe: Recipe, space: Space) -> dict[str, Any]:
     """The recipe's own point in the space."""
-    return {name: recipe.params.alpha / recipe.params.r if name == RATIO else getattr(recipe.params, name) for name in space}
+    return {name: recipe.trained.alpha / recipe.trained.r if name == RATIO else getattr(recipe.params, name) for name in space}
 
 
 def as_params(recipe: Recipe, point: Mapping[str, Any]) -> dict[str, Any]:
     """A point of the space as parameters of the recipe. Rates have three digits: more would pretend a precision that no search has."""
     found = {name: float(f"{value:.2e}") if isinstance(value, float) else value for name, value in point.items() if name != RATIO}
-    return found | ({"alpha": round(point[RATIO] * point.get("r", recipe.params.r))} if RATIO in point else {})
+    return found | ({"alpha": round(point[RATIO] * point.get("r", recipe.trained.r))} if RATIO in point else {})

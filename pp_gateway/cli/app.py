@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort
 
-from pp_gateway.cli import compare, feedback, package, power, run, status, task, tune, ui
+from pp_gateway.cli import ab, bench, compare, feedback, history, package, power, run, status, task, tune, ui
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
 from pp_resources.errors import UserError
@@ -28,6 +28,9 @@ run.add_commands(app)
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
+app.command("ab")(ab.ab)
+app.command("bench")(bench.bench)
+app.command("history")(history.history)
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")

@@ -9,11 +9,11 @@ from pp_gateway.cli.tasks import settle
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 
-_WHAT = "TASK/VARIANT, TASK/BASELINE, the folder of a package, or a *.jsonl.gz file of predictions"
+WHAT = "TASK/VARIANT, TASK/BASELINE, the folder of a package, or a *.jsonl.gz file of predictions"
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="SYSTEM", help=f"{_WHAT}.")],
+    a: Annotated[str, typer.Argument(metavar="SYSTEM", help=f"{WHAT}.")],
     b: Annotated[str, typer.Argument(metavar="OTHER", help="What it is compared with; the same kinds of names.")],
     metric: Annotated[str | None, typer.Option(help="Compare by this metric. Default: the task's primary one.")] = None,
     margin: Annotated[float | None, typer.Option(help="Also judge whether SYSTEM loses no more than this against OTHER.")] = None,
@@ -33,10 +33,19 @@ def compare(
         pp compare old/predictions/encoder-lora.jsonl.gz support-triage/encoder-lora --json
     """
     from pp_assets.evaluation.head_to_head import head_to_head
+
+    out = Output(as_json)
+    spec, rows = sides_of(a, b, task)
+    found = head_to_head(spec, (a, rows[0]), (b, rows[1]), metric, margin)
+    if not out.result(found):
+        show(found)
+
+
+def sides_of(a: str, b: str, task: str | None) -> tuple[Any, list[Any]]:
+    """(what the task says of scoring, the rows of both systems). Raises UserError for systems of different tasks, or of none."""
     from pp_assets.pipeline import Pipeline
     from pp_assets.stored_answers import find_answers
 
-    out = Output(as_json)
     settings = Settings.from_env()
     if task is not None:
         settings, task = settle(task)
@@ -48,9 +57,7 @@ def compare(
     if not told:
         raise UserError("these files do not say which task they answer", where=f"{a}, {b}", how="add --task TASK")
     spec = next((side.spec for side in sides if side.spec), None) or pipeline.task(told[0])
-    found = head_to_head(spec, (a, sides[0].rows), (b, sides[1].rows), metric, margin)
-    if not out.result(found):
-        show(found)
+    return spec, [side.rows for side in sides]
 
 
 def show(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.results import result_of, show_results
 from pp_gateway.cli.side_by_side import side_by_side
 from pp_gateway.cli.stages import StageLog, running, summary
-from pp_gateway.cli.suite import SuiteOption, check_suite, show_suite
+from pp_gateway.cli.suite import SuiteOption, check_curve, check_suite, show_generalisation, show_suite
 from pp_gateway.cli.tasks import TaskArgument, VariantOption, check_variants, settle
 from pp_resources.settings import Settings
 
@@ -102,31 +102,42 @@ def train(task: TaskArgument, variant: VariantOption, seed: Seed = None, as_json
     _show(out, log, results)
 
 
-def evaluate(task: TaskArgument, variant: VariantOption, suite: SuiteOption = None, as_json: JsonFlag = False) -> None:
+def evaluate(
+    task: TaskArgument,
+    variant: VariantOption,
+    suite: SuiteOption = None,
+    curve: Annotated[bool, typer.Option("--curve", help="With --suite generalisation: train on parts of the rows too.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Evaluate the adapter that is there, and package it. Fails when the data has changed since its training.
 
     --suite comprehensive goes on to damaged, hostile and reworded inputs, other names and nationalities, and more metrics.
+    --suite generalisation compares answers to training rows with those to others; --curve adds a learning curve.
 
     Examples:
 
         pp eval support-triage --variant encoder-lora
 
         pp eval support-triage --variant encoder-lora --suite comprehensive
+
+        pp eval support-triage --variant encoder-lora --suite generalisation --curve
     """
     check_variants([variant])
     check_suite(suite)
+    check_curve(curve, suite)
     out = Output(as_json)
     settings, name = settle(task)
     with running(settings) as (runner, log):
         runner.evaluate(name, variant)
         if suite:
             began = time.monotonic()
-            log.terminal.now("suite")
-            made = runner.pipeline.suite(name, variant)
+            log.terminal.now(suite)
+            pipeline = runner.pipeline
+            made = pipeline.suite(name, variant) if suite == "comprehensive" else pipeline.overfitting(name, variant, curve)
             log.add("suite", made, time.monotonic() - began)
         results = [result_of(runner.pipeline, name, variant)]
     if suite:
-        show_suite(out, log, made)
+        (show_suite if suite == "comprehensive" else show_generalisation)(out, log, made)
     else:
         _show(out, log, results)
 

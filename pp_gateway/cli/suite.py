@@ -1,16 +1,16 @@
-"""`pp eval --suite comprehensive`: what the suite found, as a summary or as JSON."""
+"""`pp eval --suite`: what a suite found, as a summary or as JSON."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from pp_gateway.cli.output import Output, line, table
+from pp_gateway.cli.output import Output, interval, line, table
 from pp_gateway.cli.stages import StageLog
 from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError, nearest
 
-SUITES = ("comprehensive",)
+SUITES = ("comprehensive", "generalisation")
 SuiteOption = Annotated[str | None, typer.Option("--suite", help=f"Also run a suite of tests: {', '.join(SUITES)}.")]
 
 
@@ -18,6 +18,34 @@ def check_suite(name: str | None) -> None:
     """Raise UserError for a name that is no suite, before anything is run."""
     if name is not None and name not in SUITES:
         raise UserError(f"unknown suite {name!r}", where="--suite", how=nearest(name, SUITES))
+
+
+def check_curve(curve: bool, suite: str | None) -> None:
+    """Raise UserError where a learning curve is asked for without the suite that it belongs to."""
+    if curve and suite != "generalisation":
+        raise UserError("a learning curve is part of --suite generalisation", where="--curve", how="add --suite generalisation")
+
+
+def show_generalisation(out: Output, log: StageLog, made: Artifact) -> None:
+    """The verdict, scores by split, gaps, the curve, where to read all of it."""
+    from pp_assets.evaluation.generalisation_page import GAP_HEAD, SCORE_HEAD, gap_rows, score_rows
+    from pp_assets.pipeline import read_json
+
+    document = read_json(made.file("generalisation.json"))
+    page = str(made.file("generalisation.md"))
+    if out.result({"path": str(made.path), "page": page, "reused": made.reused, "generalisation": document, **log.as_dict()}):
+        return
+    line(f"{document['task']}/{document['variant']}: {document['verdict']}: {document['reason']}")
+    table(SCORE_HEAD, score_rows(document), right=("n",))
+    table(GAP_HEAD, gap_rows(document))
+    for why in (document["neighbours"]["reason"], document["curve_reason"]):
+        if why:
+            line(why)
+    if document["curve"]:
+        points = [(str(p["rows"]), interval(p["value"], p["low"], p["high"])) for p in document["curve"]]
+        table(("training rows", f"{document['metric']} on validation rows"), points, right=("training rows",))
+    line(f"page     {page}")
+    line(log.said())
 
 
 def show_suite(out: Output, log: StageLog, made: Artifact) -> None:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pp_assets.training.params import CausalParams, EncoderParams
+from pp_assets.training.params import CausalParams, EncoderParams, EnsembleParams
 from pp_assets.training.recipes import RECIPES, check_variant, get_recipe
 from pp_resources.artifacts import SLUG
 from pp_resources.errors import UserError
@@ -16,7 +16,7 @@ def test_names_of_recipes_are_slugs_and_their_parameters_fit_the_family():
     for name, recipe in RECIPES.items():
         assert recipe.name == name
         assert SLUG.match(name)
-        assert isinstance(recipe.params, EncoderParams if recipe.family == "encoder" else CausalParams)
+        assert isinstance(recipe.params, {"encoder": EncoderParams, "causal": CausalParams, "ensemble": EnsembleParams}[recipe.family])
         assert recipe.description
 
 
@@ -44,5 +44,5 @@ def test_an_encoder_is_checked_against_schema_and_data_and_a_causal_model_takes_
 
 
 def test_parameters_of_recipes_differ_from_each_other():
-    seen = [(r.family, *(getattr(r.params, f.name) for f in fields(r.params))) for r in RECIPES.values()]
+    seen = [(r.family, *(str(getattr(r.params, f.name)) for f in fields(r.params))) for r in RECIPES.values()]
     assert len(set(seen)) == len(seen)

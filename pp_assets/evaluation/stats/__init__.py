@@ -27,6 +27,7 @@ from pp_assets.evaluation.stats.intervals import (
     quantile_interval,
     wilson,
 )
+from pp_assets.evaluation.stats.location import Ratio, hodges_lehmann, paired_ratio
 from pp_assets.evaluation.stats.margins import ONE_SIDED, NonInferiority, non_inferiority
 from pp_assets.evaluation.stats.multiplicity import benjamini_hochberg, holm
 from pp_assets.evaluation.stats.nested import NestedMean, nested_mean, nested_mean_of
@@ -60,6 +61,7 @@ __all__ = [
     "McNemar",
     "NestedMean",
     "NonInferiority",
+    "Ratio",
     "Spread",
     "Statistic",
     "Welch",
@@ -87,6 +89,7 @@ __all__ = [
     "grouped_items",
     "grouped_power",
     "half_width_advice",
+    "hodges_lehmann",
     "holm",
     "items_for",
     "items_or_trials",
@@ -100,6 +103,7 @@ __all__ = [
     "nested_mean_of",
     "non_inferiority",
     "odds_ratio",
+    "paired_ratio",
     "power_with",
     "proportion_interval",
     "quantile_interval",

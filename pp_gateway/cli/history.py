@@ -1,0 +1,57 @@
+"""`pp history`: the primary metric over the packages of a task, each tested against the champion."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
+from pp_gateway.cli.run import Variants
+from pp_gateway.cli.tasks import TaskArgument, check_variants, settle
+from pp_resources.errors import UserError
+
+
+def history(
+    task: TaskArgument,
+    variant: Variants = None,
+    margin: Annotated[float, typer.Option(min=1e-6, help="The loss against the champion that is borne.")] = 0.02,
+    plot: Annotated[Path | None, typer.Option(help="Write the trend to this PNG file.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show every package of a task over time: its primary metric with interval, and whether it loses against the champion.
+
+    Reads stored answers only. Ends with 1 when the newest package of a variant is shown to be worse than the champion.
+
+    Examples:
+
+        pp history support-triage
+
+        pp history support-triage --margin 0.01 --plot trend.png --json
+    """
+    from pp_assets.champion import read_champion
+    from pp_assets.evaluation.trend import trend_plot
+    from pp_assets.history import history as over_time
+    from pp_assets.pipeline import Pipeline
+
+    check_variants(variant or [])
+    out = Output(as_json)
+    settings, name = settle(task)
+    found = over_time(Pipeline(settings), name, variant or [], read_champion(settings.home, name), margin)
+    if not found["points"]:
+        raise UserError("there is no package yet", where=name, how=f"run 'pp run {name}'")
+    if plot is not None:
+        plot.write_bytes(trend_plot(found))
+    if not out.result({**found, "plot": str(plot) if plot else None}):
+        head = ("made", "variant", "package", f"{found['metric']} [95 % interval]", "n", "verdict", "against the champion")
+        rows = [
+            (p["at"][:16], p["variant"], p["package"], interval(p["value"], p["low"], p["high"]), str(p["n"]), p["verdict"], p["outcome"])
+            for p in found["points"]
+        ]
+        table(head, rows, right=("n",), whole=("package",))
+        line(f"{found['looks']} tested with a margin of {found['margin']:g}; p values of alerts are adjusted for all of them (Holm)")
+        for alert in found["alerts"]:
+            line(f"worse    {alert}")
+        if plot is not None:
+            line(f"plot     {plot}")
+    if found["alerts"]:
+        raise typer.Exit(1)
