@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pp_assets.ensembles import member_artifacts
 from pp_assets.experiment.experiment import Experiment
 from pp_assets.experiment.ops import op
 from pp_assets.experiment.store import CellStore
-from pp_assets.pipeline import answering_spec
+from pp_assets.pipeline import answering_spec, read_json
 from pp_assets.result_facts import libraries
 from pp_assets.sources import source_digest
+from pp_resources.models.ensemble.predictor import COMBINER, Combiner, FieldCombiner
 from pp_resources.models.interface import Choice, Prediction, Predictor
 
 if TYPE_CHECKING:
@@ -52,7 +54,12 @@ class AdapterModel:
 
 
 def answers(p: "Pipeline", task: "Task", adapter: "Artifact", texts: Sequence[str]) -> tuple[list[Prediction], int]:
-    """(an answer for each text, how many texts the model was asked). Raises what the model raises."""
+    """(an answer for each text, how many texts the model was asked). An ensemble is made of its members' answers, so that what they were
+    asked before is not asked again. Raises what the model raises."""
+    if members := member_artifacts(p, adapter):
+        found = [answers(p, task, member, texts) for member in members.values()]
+        fields = FieldCombiner(task.output_schema, Combiner.of(read_json(adapter.file(COMBINER))))
+        return [fields.answer(said) for said in zip(*(told for told, _ in found))], sum(asked for _, asked in found)
     predict = op(_predict, version=f"{source_digest('pp_assets.training.predictors')} {libraries()}", batch=("texts", BATCH), sampled=False)
     different = list(dict.fromkeys(texts))
     if not different:

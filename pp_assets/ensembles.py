@@ -15,7 +15,9 @@ from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
 if TYPE_CHECKING:
+    from pp_assets.evaluation.predictions import System
     from pp_assets.pipeline import Pipeline, Training
+    from pp_assets.task.examples import Example
     from pp_assets.task.spec import Task
 
 
@@ -64,12 +66,38 @@ def with_members(task: "Task", recipe: Recipe) -> EnsembleParams:
 
 
 def trained_member(p: "Pipeline", task: "Task", variant: str, rows: "Training") -> Artifact:
-    """The adapter of a member, which must have been trained on today's rows: another one may have seen those that weights are fitted on."""
-    key = f"{task.name}/{variant}"
-    found = p.current(stages.ADAPTERS, key)
+    """The adapter of a member. Its first training is asked for by a person, but one of other rows is trained again here: it may have seen
+    those that weights are fitted on, and new data starts all trainings of a task in no certain order."""
+    found = p.current(stages.ADAPTERS, f"{task.name}/{variant}")
     if (found.inputs["train"], found.inputs["val"]) != (rows_digest(rows.train), rows_digest(rows.val)):
-        how = f"run 'pp train {task.name} --variant {variant}'"
-        raise UserError("this member was trained on another version of the data", where=key, how=how)
+        return p.adapter(task.name, variant)
+    return found
+
+
+def member_artifacts(p: "Pipeline", adapter: Artifact) -> dict[str, Artifact]:
+    """The members of an ensemble by name, in order, as they were when it was fitted; nothing for another adapter."""
+    wanted = {name.removeprefix("member."): digest for name, digest in adapter.inputs.items() if name.startswith("member.")}
+    if not wanted:
+        return {}
+    task = adapter.key.partition("/")[0]
+    there = {one.digest: one for name in wanted for one in p.store.versions(stages.ADAPTERS, f"{task}/{name}")}
+    gone = sorted(name for name, digest in wanted.items() if digest not in there)
+    if gone:
+        raise UserError(f"its members {', '.join(gone)} are no longer stored", where=adapter.key, how="train it again")
+    return {name: there[wanted[name]] for name in adapter.metadata["members"]}
+
+
+def member_systems(p: "Pipeline", task: "Task", adapter: Artifact, test: Sequence["Example"]) -> list["System"]:
+    """The members' own answers to the test items, which an ensemble has to beat; their tokens and times stand beside its own."""
+    from pp_assets.answers import answers
+    from pp_assets.evaluation.predictions import System, make_rows
+    from pp_resources.json_schema import dump_output
+
+    found = []
+    for name, member in member_artifacts(p, adapter).items():
+        predictions, _ = answers(p, task, member, [row.input_text for row in test])
+        rows = make_rows(test, predictions, lambda output: dump_output(task.output_schema, output))
+        found.append(System(name=name, kind="baseline", description=f"A member, alone. {get_recipe(name).description}", rows=rows))
     return found
 
 

@@ -91,6 +91,7 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.answers import answers
+        from pp_assets.ensembles import member_systems
         from pp_assets.evaluation.plots import render_plots
         from pp_assets.evaluation.predictions import System, make_rows, read_systems, write_systems
         from pp_assets.evaluation.report import build_report, write_report
@@ -100,7 +101,8 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
         predictions, asked = answers(p, task, trained, [e.input_text for e in test])
         rows = make_rows(test, predictions, lambda output: dump_output(task.output_schema, output))
         described = get_recipe(variant).description
-        systems = [System(name=variant, kind="candidate", description=described, rows=rows), *read_systems(base.file("predictions"))]
+        systems = [System(name=variant, kind="candidate", description=described, rows=rows), *member_systems(p, task, trained, test)]
+        systems += read_systems(base.file("predictions"))
         write_systems(out / "predictions", systems)
         report = build_report(task.spec, systems, variant, provenance(p, task, variant, inputs))
         write_report(report, out)

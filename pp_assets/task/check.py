@@ -85,18 +85,22 @@ def _check_metrics(task: Task, report: CheckReport) -> None:
 
 
 def _check_variants(task: Task, report: CheckReport) -> list[Any]:
-    from pp_assets.training.overrides import check_params
+    from pp_assets.ensembles import with_members
+    from pp_assets.training.overrides import check_params, recipe_of
     from pp_assets.training.recipes import EVERYWHERE, RECIPES
 
     for i, name in enumerate(task.spec.variants):
         if name not in RECIPES:
             where = f"{task.file}: variants.{i}"
             report.problems.append(str(UserError(f"unknown variant {name!r}", where=where, how=nearest(name, RECIPES))))
+    found = [RECIPES[name] for name in task.spec.variants if name in RECIPES]
     try:
         check_params(task)
+        for recipe in found:
+            if recipe.family == "ensemble":
+                with_members(task, recipe_of(task, recipe.name))
     except UserError as error:
         report.problems.append(str(error))
-    found = [RECIPES[name] for name in task.spec.variants if name in RECIPES]
     for recipe in found:
         if recipe.family == "causal" and recipe.runs_in != EVERYWHERE:
             report.warnings.append(f"{task.file}: variants: adapters of {recipe.name} run in {', '.join(recipe.runs_in)} only")

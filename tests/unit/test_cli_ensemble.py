@@ -7,11 +7,13 @@ import pytest
 from command_line import command_line
 from small_task import write_task
 
-from pp_assets.ensembles import members_first, with_members
+from pp_assets.ensembles import member_artifacts, members_first, with_members
 from pp_assets.packaging.layout import unsafe
+from pp_assets.pipeline import Pipeline
 from pp_assets.task.spec import load_task
 from pp_assets.training.overrides import recipe_of
 from pp_resources.errors import UserError
+from pp_resources.settings import Settings
 
 MORE = "params: {encoder-lora: {epochs: 2, r: 4, alpha: 8}, ensemble-stack: {members: [encoder-frozen, encoder-lora]}}"
 
@@ -71,6 +73,10 @@ def test_an_ensemble_is_trained_packaged_verified_and_asked(tmp_path, capfd, mon
     folder = next((tmp_path / "pp" / "packages" / "alpha" / "ensemble-stack").glob("*/manifest.json")).parent
     training = json.loads((folder / "training.json").read_text())
     assert list(training["members"]) == ["encoder-frozen", "encoder-lora"] and training["val_gain"]["low"] <= training["val_gain"]["high"]
+    report = json.loads((folder / "eval_report.json").read_text())
+    assert {"encoder-frozen", "encoder-lora"} <= set(report["comparisons"]), "it is compared with its members"
+    evaluated = next((tmp_path / "pp" / "evaluations" / "alpha" / "ensemble-stack").glob("*/manifest.json"))
+    assert json.loads(evaluated.read_text())["metadata"]["asked"] == 0, "its members had answered these texts"
     verified = pp("package", "verify", str(folder))
     assert verified.code == 0, verified.out
     monkeypatch.setattr("sys.stdin", io.StringIO("the parcel never came, order A-1234\n"))
@@ -82,3 +88,22 @@ def test_an_ensemble_is_trained_packaged_verified_and_asked(tmp_path, capfd, mon
     combiner.chmod(0o644)
     combiner.write_text(combiner.read_text().replace("encoder-lora", "../evil-lora"))
     assert pp("package", "verify", str(folder)).code == 1
+
+
+@pytest.mark.slow
+def test_members_of_other_data_are_trained_again_before_they_are_combined(tmp_path):
+    place = Pipeline(Settings(home=tmp_path / "pp", tasks=tmp_path / "tasks", threads=1))
+    folder = write_task(place.settings.tasks, "alpha", rows=120, more=MORE.replace("epochs: 2", "epochs: 1"))
+    data = [place.seeds, place.generated_data, place.clusters, place.evaluated_inputs]
+    for stage in data:
+        stage("alpha")
+    old = [place.adapter("alpha", name).digest for name in ("encoder-frozen", "encoder-lora")]
+    first = place.adapter("alpha", "ensemble-stack")
+    assert list(member_artifacts(place, first)) == ["encoder-frozen", "encoder-lora"]
+    lines = (folder / "data.jsonl").read_text().splitlines()
+    (folder / "data.jsonl").write_text("\n".join(lines[:-8]) + "\n")
+    for stage in data:
+        stage("alpha")
+    second = place.adapter("alpha", "ensemble-stack")
+    new = [one.digest for one in member_artifacts(place, second).values()]
+    assert not set(old) & set(new) and [one.digest for one in member_artifacts(place, first).values()] == old

@@ -57,6 +57,11 @@ def test_every_recipe_has_a_space_of_its_own_parameters_with_its_values_in_it(na
     assert replace(recipe.params, **as_params(recipe, start)) == recipe.params
 
 
+def test_an_ensemble_has_nothing_to_tune():
+    with pytest.raises(UserError, match="tune its members"):
+        space_of(RECIPES["ensemble-vote"])
+
+
 def test_the_first_trial_is_the_recipe_and_later_ones_are_in_the_space(whole):
     assert whole.trials[0].params == {name: getattr(RECIPE.params, name) for name in whole.trials[0].params}
     for trial in whole.trials:

@@ -65,6 +65,10 @@ class FieldCombiner:
             return None
         return canonical_output(self.schema, value) if valid else None
 
+    def answer(self, answers: Sequence[Prediction]) -> Prediction:
+        """What the ensemble says, from what all members say."""
+        return self.routed(answers)[0] if self.combiner.strategy == "route" else self.combine(answers)
+
     def combine(self, answers: Sequence[Prediction]) -> Prediction:
         """One answer for one text. Valid against the schema where any member's is: what the fields make together and the schema does not
         allow gives way to the best member's answer. Tokens and latency are those of all members."""
