@@ -113,7 +113,9 @@ def test_what_is_written_says_how_it_was_made(base, trained):
     assert 0 < record["labels"]["trained_share"] < 1
     assert record["effect"]["max_logit_change"] > 0 and record["effect"]["probes"] == 4
     assert [entry["epoch"] for entry in record["history"]] == [1, 2, 3, 4]
-    assert record["history"] == [entry for entry in seen if "epoch" in entry]
+    told = [entry for entry in seen if "epoch" in entry]
+    assert record["history"] == [{k: v for k, v in entry.items() if k != "best_epoch"} for entry in told]
+    assert told[-1]["best_epoch"] == record["best_epoch"]
     assert record["history"] == [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert record["history"][-1]["train_loss"] < record["history"][0]["train_loss"]
     assert metadata["seconds"] > 0 and metadata["epochs"] == 4
