@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
 from pp_assets.answers import answers
-from pp_assets.evaluation.generalisation import curve_point, generalisation
+from pp_assets.evaluation.generalisation import generalisation
 from pp_assets.evaluation.predictions import SUFFIX, PredictionRow, make_rows, read_predictions, write_predictions
 from pp_assets.evaluation.stats.groups import generator
 from pp_assets.pipeline import Training, rows_digest, scoring_spec
@@ -50,8 +50,8 @@ def overfitting(p: "Pipeline", name: str, variant: str, curve: bool = False) -> 
         said = {split: answered(p, task, trained, some) for split, some in samples(rows, task.spec.seed).items()}
         said["test"] = read_predictions(report.file("predictions") / f"{variant}{SUFFIX}")
         near = nearest_similarity([r.input_text for r in said["test"]], [e.input_text for e in rows.train], SIMILAR)
-        points = curve_points(p, task, variant, trained, rows) if curve else []
-        document = generalisation(task.spec, said, {r.item_id: s for r, s in zip(said["test"], near)}, points)
+        learnt = learning_curve(p, task, variant, trained, rows) if curve else {}
+        document = generalisation(task.spec, said, {r.item_id: s for r, s in zip(said["test"], near)}, learnt)
         write_page(document | {"variant": variant}, out)
         for split, answers_of in said.items():
             write_predictions(out / "predictions" / f"{split}{SUFFIX}", answers_of)
@@ -87,13 +87,13 @@ def sizes_of(count: int) -> list[int]:
     return [*sorted({n for n in (*FEW, *(round(share * count) for share in SHARES)) if n < count}), count]
 
 
-def curve_points(p: "Pipeline", task: "Task", variant: str, trained: Artifact, rows: Training) -> list[dict[str, Any]]:
-    """Each size of the curve with what a model trained on so many rows does on validation rows. Smaller sets are parts of larger ones; the
+def learning_curve(p: "Pipeline", task: "Task", variant: str, trained: Artifact, rows: Training) -> dict[int, list[PredictionRow]]:
+    """By size what a model trained on so many rows answers to the validation rows. Smaller sets are parts of larger ones; the
     last point is the adapter itself. Points that were trained before, also by a run that was killed, are not trained again."""
     order = generator(task.spec.seed, "curve").permutation(len(rows.train))
     sizes = sizes_of(len(rows.train))
     folder = p.settings.home / "curves" / task.name / variant / digest([trained.digest, task.digest])[:16]
-    points = []
+    found = {}
     with steps("learning curve", len(sizes)) as advance:
         for size in sizes:
             file = folder / f"{size}{SUFFIX}"
@@ -106,9 +106,9 @@ def curve_points(p: "Pipeline", task: "Task", variant: str, trained: Artifact, r
                 said = _trained_on(p, task, variant, Training(some, rows.val, []))
                 write_predictions(file.with_name(f"new-{file.name}"), said)
                 file.with_name(f"new-{file.name}").replace(file)
-            points.append(curve_point(task.spec, size, size / len(rows.train), said))
+            found[size] = said
             advance(f"{size} rows")
-    return points
+    return found
 
 
 def _trained_on(p: "Pipeline", task: "Task", variant: str, rows: Training) -> list[PredictionRow]:

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pp_assets.evaluation.compare import compare_scored
 from pp_assets.evaluation.metrics import Metric, table_metric
 from pp_assets.evaluation.outputs import OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.scoring import Scored, Scoring, score_rows
 from pp_assets.evaluation.tables import lower_is_better, of_answers
+from pp_assets.evaluation.verdict import format_p
 
 TOLERANCE = 0.05  # of the primary metric: a gap that is borne, as a loss in the comprehensive suite is
 LEAST = 10  # items on either side of a comparison of two samples
@@ -36,14 +38,13 @@ class Gap:
     reason: str = ""
 
 
-def generalisation(
-    spec: Any, splits: Mapping[str, Rows], similarity: Mapping[str, float], curve: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def generalisation(spec: Any, splits: Mapping[str, Rows], similarity: Mapping[str, float], curve: Mapping[int, Rows]) -> dict[str, Any]:
     """Plain values: `scores` by split, `gaps`, `neighbours`, `curve`, `verdict` with its `reason`.
 
     `splits` has answers to rows of train, val and test; `similarity` by item id that of each test item to the nearest training row (0 where
-    it is far); `curve` the points of `curve_point`. The verdict is that of the gap between training and test rows: it `overfits` when the
-    whole interval lies above TOLERANCE, there is `no sign of it` when all of it lies at or below.
+    it is far); `curve` by number of training rows the answers to the validation rows of a model that learnt from so many. The verdict is
+    that of the gap between training and test rows: it `overfits` when the whole interval lies above TOLERANCE, there is `no sign of it`
+    when all of it lies at or below.
     """
     scoring = Scoring.of(spec)
     metric, reader = of_answers(scoring.primary), OutputReader(scoring.schema, scoring.compare)
@@ -56,7 +57,9 @@ def generalisation(
     if near["gap"] and near["gap"]["verdict"] == OVERFITS:
         reason += "; test items like a training row are answered better than others"
     told = {"task": scoring.task, "metric": metric, "tolerance": TOLERANCE, "scores": {name: asdict(m) for name, m in scores.items()}}
-    told |= {"gaps": [asdict(g) for g in gaps], "neighbours": near, "curve": list(curve), "curve_reason": _still_learning(metric, curve)}
+    learnt = {size: score_rows(scoring, rows, reader) for size, rows in sorted(curve.items())}
+    points = [{"rows": size, **asdict(table_metric(one, one.tables[metric]))} for size, one in learnt.items()]
+    told |= {"gaps": [asdict(g) for g in gaps], "neighbours": near, "curve": points, "curve_reason": _still_learning(metric, learnt)}
     return dict(rounded(told | {"verdict": first.verdict, "reason": reason}))
 
 
@@ -82,14 +85,6 @@ def difference(a: tuple[float, float, float], b: tuple[float, float, float]) -> 
     low = a[0] - b[0] - math.hypot(a[0] - a[1], b[2] - b[0])
     high = a[0] - b[0] + math.hypot(a[2] - a[0], b[0] - b[1])
     return a[0] - b[0], low, high
-
-
-def curve_point(spec: Any, size: int, share: float, rows: Rows) -> dict[str, Any]:
-    """One point of a learning curve: how a model that was trained on `size` rows answers the validation rows."""
-    scoring = Scoring.of(spec)
-    metric = of_answers(scoring.primary)
-    scored = score_rows(scoring, rows)
-    return {"rows": size, "share": share, **asdict(table_metric(scored, scored.tables[metric]))}
 
 
 def _neighbours(metric: str, test: Scored | None, similarity: Mapping[str, float]) -> dict[str, Any]:
@@ -124,14 +119,13 @@ def _told(found: Gap) -> str:
     return f"the gap between training and test rows is {bounds}, which holds {TOLERANCE:g}"
 
 
-def _still_learning(metric: str, curve: Sequence[Mapping[str, Any]]) -> str:
-    """What the last step of the curve says of more data. Its points answer the same rows, so that an interval of two samples is wide."""
-    told = [p for p in curve if p["value"] is not None and p["low"] is not None and p["high"] is not None]
-    if len(told) < 2:
+def _still_learning(metric: str, curve: Mapping[int, Scored]) -> str:
+    """What the last step of the curve says of more data: its models answered the same rows, so that the comparison is paired."""
+    if len(curve) < 2:
         return ""
-    last, before = ((p["value"], p["low"], p["high"]) for p in (told[-1], told[-2]))
-    effect, low, high = difference(last, before)
-    if lower_is_better(metric):
-        effect, low, high = -effect, -high, -low
-    said = f"from {told[-2]['rows']} to {told[-1]['rows']} rows {effect:+.3f} [{low:+.3f}, {high:+.3f}]: "
-    return said + ("more rows still help" if low > 0 else "more rows are not shown to help")
+    (less, before), (more, last) = list(curve.items())[-2:]
+    found = compare_scored(last, before, metric)
+    if found.effect is None or found.low is None or found.high is None:
+        return f"from {less} to {more} rows: {found.reason or found.interval}"
+    said = f"from {less} to {more} rows {found.effect:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {format_p(found.p_value)}: "
+    return said + ("more rows still help" if found.low > 0 else "more rows are not shown to help")

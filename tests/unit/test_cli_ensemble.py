@@ -79,7 +79,7 @@ def test_an_ensemble_is_trained_packaged_verified_and_asked(tmp_path, capfd, mon
     assert json.loads(evaluated.read_text())["metadata"]["asked"] == 0, "its members had answered these texts"
     verified = pp("package", "verify", str(folder))
     assert verified.code == 0, verified.out
-    monkeypatch.setattr("sys.stdin", io.StringIO("the parcel never came, order A-1234\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the parcel never came, order A-1234\n")))
     (record,) = pp("predict", str(folder), "--distributions").lines
     assert record["valid"] and set(record["output"]) == {"kind", "order"} and record["choices"]["kind"]
     card = (folder / "README.md").read_text()
@@ -93,17 +93,17 @@ def test_an_ensemble_is_trained_packaged_verified_and_asked(tmp_path, capfd, mon
 @pytest.mark.slow
 def test_members_of_other_data_are_trained_again_before_they_are_combined(tmp_path):
     place = Pipeline(Settings(home=tmp_path / "pp", tasks=tmp_path / "tasks", threads=1))
-    folder = write_task(place.settings.tasks, "alpha", rows=120, more=MORE.replace("epochs: 2", "epochs: 1"))
+    folder = write_task(place.settings.tasks, "alpha", rows=120, more=MORE.replace("ensemble-stack", "ensemble-vote"))
     data = [place.seeds, place.generated_data, place.clusters, place.evaluated_inputs]
     for stage in data:
         stage("alpha")
     old = [place.adapter("alpha", name).digest for name in ("encoder-frozen", "encoder-lora")]
-    first = place.adapter("alpha", "ensemble-stack")
+    first = place.adapter("alpha", "ensemble-vote")
     assert list(member_artifacts(place, first)) == ["encoder-frozen", "encoder-lora"]
     lines = (folder / "data.jsonl").read_text().splitlines()
     (folder / "data.jsonl").write_text("\n".join(lines[:-8]) + "\n")
     for stage in data:
         stage("alpha")
-    second = place.adapter("alpha", "ensemble-stack")
+    second = place.adapter("alpha", "ensemble-vote")
     new = [one.digest for one in member_artifacts(place, second).values()]
     assert not set(old) & set(new) and [one.digest for one in member_artifacts(place, first).values()] == old

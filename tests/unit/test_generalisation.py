@@ -9,7 +9,7 @@ from small_task import write_task
 from statsmodels.stats.proportion import confint_proportions_2indep
 from suite_models import Rule, examples, task, truth
 
-from pp_assets.evaluation.generalisation import curve_point, difference, generalisation
+from pp_assets.evaluation.generalisation import difference, generalisation
 from pp_assets.evaluation.generalisation_page import write_page
 from pp_assets.evaluation.predictions import make_rows
 from pp_assets.evaluation.stats.intervals import wilson
@@ -38,7 +38,7 @@ def answered(model, splits=SPLITS):
 
 
 def test_a_model_that_learnt_by_heart_overfits():
-    found = generalisation(SPEC, answered(Memory(SPLITS["train"])), {}, [])
+    found = generalisation(SPEC, answered(Memory(SPLITS["train"])), {}, {})
     assert found["verdict"] == "overfits" and "training rows are answered better" in found["reason"]
     gaps = {(g["of"], g["over"]): g for g in found["gaps"]}
     assert gaps["train", "test"]["low"] > 0.5 and gaps["train", "val"]["verdict"] == "overfits"
@@ -46,20 +46,20 @@ def test_a_model_that_learnt_by_heart_overfits():
 
 
 def test_a_model_that_knows_the_rule_shows_no_sign_of_it():
-    found = generalisation(SPEC, answered(Rule()), {}, [])
+    found = generalisation(SPEC, answered(Rule()), {}, {})
     assert found["verdict"] == "no sign of it" and found["gaps"][0]["effect"] == 0.0 and found["gaps"][0]["high"] <= 0.05
 
 
 def test_a_model_that_is_as_wrong_on_what_it_was_taught_does_not_overfit():
-    found = generalisation(SPEC, answered(Rule(lambda text: "4" in text)), {}, [])
+    found = generalisation(SPEC, answered(Rule(lambda text: "4" in text)), {}, {})
     assert found["verdict"] != "overfits" and found["scores"]["train"]["value"] < 0.8
 
 
 def test_few_rows_cannot_tell():
     few = {name: rows[:12] for name, rows in SPLITS.items()}
-    found = generalisation(SPEC, answered(Rule(), few), {}, [])
+    found = generalisation(SPEC, answered(Rule(), few), {}, {})
     assert found["verdict"] == "cannot tell" and "which holds 0.05" in found["reason"]
-    fewer = generalisation(SPEC, answered(Rule(), {name: rows[:5] for name, rows in SPLITS.items()}), {}, [])
+    fewer = generalisation(SPEC, answered(Rule(), {name: rows[:5] for name, rows in SPLITS.items()}), {}, {})
     assert fewer["verdict"] == "cannot tell" and "fewer than 10 rows" in fewer["reason"]
 
 
@@ -67,9 +67,9 @@ def test_test_items_near_to_training_rows_are_told_apart():
     known = SPLITS["train"][:40]
     splits = {**SPLITS, "test": [*known, *(e for e in examples(100, 6) if e.item_id >= "0040")]}
     near = {e.item_id: 0.9 for e in known}
-    found = generalisation(SPEC, answered(Memory(splits["train"]), splits), near, [])["neighbours"]
+    found = generalisation(SPEC, answered(Memory(splits["train"]), splits), near, {})["neighbours"]
     assert found["close"] == 0.8 and found["scores"]["near"]["value"] == 1.0 and found["gap"]["verdict"] == "overfits"
-    none = generalisation(SPEC, answered(Rule()), {}, [])["neighbours"]
+    none = generalisation(SPEC, answered(Rule()), {}, {})["neighbours"]
     assert none["gap"] is None and "fewer than 10 on a side" in none["reason"]
 
 
@@ -82,13 +82,13 @@ def test_the_interval_of_a_gap_is_that_of_newcombe(x, n, y, m):
 
 def test_a_metric_of_which_less_is_better_turns_the_gap():
     spec = task(primary_metric={"name": "valid_but_wrong_rate", "higher_is_better": False})
-    found = generalisation(spec, answered(Memory(SPLITS["train"])), {}, [])
+    found = generalisation(spec, answered(Memory(SPLITS["train"])), {}, {})
     assert found["verdict"] == "overfits" and found["gaps"][0]["effect"] > 0.5
 
 
 def test_a_curve_that_rises_says_so(tmp_path):
-    points = [curve_point(SPEC, n, n / 200, answered(Memory(SPLITS["val"][: n // 4]))["val"]) for n in (8, 200)]
-    found = generalisation(SPEC, answered(Rule()), {}, points)
+    learnt = {n: answered(Memory(SPLITS["val"][: n // 4]))["val"] for n in (200, 8)}
+    found = generalisation(SPEC, answered(Rule()), {}, learnt)
     assert "more rows still help" in found["curve_reason"] and found["curve"][1]["rows"] == 200
     write_page(found | {"variant": "rule"}, tmp_path)
     assert (tmp_path / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
