@@ -40,7 +40,10 @@ class Grid:
             promised.append([None] * trials.size)
         op = self.store.op(step.name, step.op.fingerprint())
         keys, promises = _keys(KEYS[-1](step.name, list(columns)), digests, promised, trials.size)
-        done, ended = self.store.get(op, set(keys.tolist()) - {None})
+        different = set(keys.tolist())
+        different.discard(None)
+        done, ended = self.store.get(op, different)
+        del different  # of a million keys a tenth of a gigabyte
         for version in range(len(KEYS) - 1, self.store.oldest_keys - 1, -1):
             older = _keys(KEYS[version - 1](step.name, list(columns)), digests, promised, trials.size)[0]
             renamed = {old: new for old, new in zip(older.tolist(), keys.tolist()) if new is not None and new not in done}

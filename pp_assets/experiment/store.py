@@ -73,7 +73,7 @@ class CellStore:
         try:
             self._db = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
             # FULL: what was paid for survives a power cut.
-            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA mmap_size=1073741824;")
+            self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
             with self._writing():
                 if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
                     for statement in filter(str.strip, _TABLES.split(";")):
@@ -106,15 +106,17 @@ class CellStore:
         for key, status, message in self._read("SELECT key, status, value FROM cells WHERE op = ? AND status != 'done'", (op,)):
             if key in keys:
                 ended[key] = (status, message.decode())
-        return dict(self._picked("key, value", op, keys)), ended
+        found = dict(self._picked("key, value", op, keys))
+        # As a rule a step has the cells of one experiment, and no other.
+        return found if found.keys() == keys else {key: found[key] for key in keys if key in found}, ended
 
     def facts(self, op: int, keys: AbstractSet[bytes]) -> dict[bytes, tuple[float, int, int, float | None]]:
         """(seconds, tokens in, tokens out, US dollars) of the cells that are done."""
-        return {row[0]: row[1:] for row in self._picked("key, seconds, tokens_in, tokens_out, cost_usd", op, keys)}
+        return {row[0]: row[1:] for row in self._picked("key, seconds, tokens_in, tokens_out, cost_usd", op, keys) if row[0] in keys}
 
     def there(self, op: int, keys: AbstractSet[bytes]) -> set[bytes]:
         """Those of the keys whose cells are done."""
-        return {key for (key,) in self._picked("key", op, keys)}
+        return {key for (key,) in self._picked("key", op, keys) if key in keys}
 
     def adopt(self, op: int, renamed: Mapping[bytes, bytes]) -> None:
         """Copy cells from older keys to newer ones."""
@@ -123,17 +125,18 @@ class CellStore:
             copy = f"INSERT OR IGNORE INTO cells SELECT op, ?, {columns} FROM cells WHERE op = ? AND key = ?"
             self._db.executemany(copy, [(new, op, old) for old, new in renamed.items()])
 
-    def _picked(self, columns: str, op: int, keys: AbstractSet[bytes]) -> Iterable[Any]:
-        """Rows of done cells with these keys, the key first."""
+    def _picked(self, columns: str, op: int, keys: AbstractSet[bytes]) -> Iterator[Any]:
+        """Rows of done cells, the key first: of these keys, and of others where they are most of them."""
         query, count = f"SELECT {columns} FROM cells WHERE op = ? AND status = 'done'", self.count(op)
         if not keys or not count:
-            return []
+            return
         if len(keys) * 100 >= _SCAN_FROM * count:
             with self._lock:
-                rows = self._db.execute(query, (op,)).fetchall()
-            return rows if len(rows) == len(keys) and {row[0] for row in rows} == keys else [row for row in rows if row[0] in keys]
-        parts = _parts(list(keys), _POINT)
-        return (row for part in parts for row in self._read(f"{query} AND key IN ({','.join('?' * len(part))})", (op, *part)))
+                # Row by row: a list of a million rows keeps the garbage collector busy.
+                yield from self._db.execute(query, (op,))
+            return
+        for part in _parts(list(keys), _POINT):
+            yield from self._read(f"{query} AND key IN ({','.join('?' * len(part))})", (op, *part))
 
     def count(self, op: int) -> int:
         """Cells of this version of a step."""
