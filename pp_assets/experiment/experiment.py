@@ -11,7 +11,7 @@ from pp_assets.evaluation.stats.nested import nested_mean
 from pp_assets.experiment.cells import State, Step
 from pp_assets.experiment.data import read_rows
 from pp_assets.experiment.grid import KEYS, TRIAL, Grid
-from pp_assets.experiment.ops import Price, as_op
+from pp_assets.experiment.ops import Price, as_op, label
 from pp_assets.experiment.plan import Plan, make_plan
 from pp_assets.experiment.results import Results
 from pp_assets.experiment.runner import Limits, Runner
@@ -83,6 +83,10 @@ class Experiment:
                 raise UserError("is the name of a column, a step or the trial", where=f"dimension {name!r}", how="give it another name")
             if isinstance(values, str) or not list(values):
                 raise UserError("needs a list of values", where=f"dimension {name!r}", how="for one value: vary(name=[value])")
+            shown = [label(value) for value in values]
+            if twice := [word for i, word in enumerate(shown) if word in shown[:i]]:
+                # In a table they would be one, and a comparison of them one of a thing with itself.
+                raise UserError(f"two values are shown as {twice[0]!r}", where=f"dimension {name!r}", how="give each a `name` of its own")
             self.dims[name] = list(values)
         return self
 

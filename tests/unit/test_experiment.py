@@ -322,6 +322,7 @@ def upper(text):
         (lambda e: e.step("other", upper, inputs={"txt": "text"}), "takes no argument 'txt'"),
         (lambda e: e.vary(text=[1]), "is the name of a column"),
         (lambda e: e.vary(model="a"), "needs a list of values"),
+        (lambda e: e.vary(model=[A, Model("a")]), "two values are shown as 'a'"),
         (lambda e: e.trials(0), "0 trials"),
         (lambda e: e.step("no name", upper), "is no name for a step"),
         (lambda e: e.vary(client=[object()]).step("ask", lambda client: 1).plan(), "has nothing by which to tell it"),
