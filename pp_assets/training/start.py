@@ -31,7 +31,7 @@ RARE = 0.5  # added to each count: nothing begins as impossible
 
 def start_heads(heads: HeadStack, means: Tensor, targets: Sequence[Sequence[Any]], few: Container[int] = ()) -> None:
     """Set the weights of `heads` from `means` (rows, hidden), unit length, and the targets by row, then by head; `few` are the indexes of
-    heads that have few rows a class."""
+    heads that have few rows a class. Only heads that choose read the means."""
     with torch.no_grad():
         layer: Any  # what the kind of the head says it is
         for k, (head, layer) in enumerate(zip(heads.heads, heads.layers)):

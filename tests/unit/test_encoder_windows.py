@@ -126,3 +126,27 @@ def test_a_frozen_encoder_whose_states_do_not_fit_into_memory_learns_the_same(ti
         train(tiny, tmp_path / name, recipe=FROZEN)
         losses.append([entry["train_loss"] for entry in json.loads((tmp_path / name / "training.json").read_text())["history"]])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_long_rows_use_the_fused_attention_and_learn_the_same(tiny, tmp_path, monkeypatch):  # noqa: F811
+    rows, ran = [Example(f"{i:x}", f"{long_text(i % 9)} {'please' if i % 2 else 'refund'}", {"ask": bool(i % 2)}) for i in range(32)], {}
+    output = {"type": "object", "required": ["ask"], "properties": {"ask": {"type": "boolean"}}}
+    for name, least in (("eager", 10**6), ("sdpa", 0)):
+        monkeypatch.setattr(encoder_training, "FUSED_FROM", least)
+        run = encoder_training.EncoderRun(task(tiny, output), FAST, rows, rows[:8], 1, 1)
+        loss, _ = run.loss(range(16))
+        loss.backward()
+        slopes = [w.grad for w in run.weights.values() if w.grad is not None]
+        ran[name] = (run.encoder.config._attn_implementation, loss.detach(), torch.cat([slope.flatten() for slope in slopes]))
+    assert {name: kind for name, (kind, _, _) in ran.items()} == {"eager": "eager", "sdpa": "sdpa"}
+    for eager, fused in zip(ran["eager"][1:], ran["sdpa"][1:]):
+        torch.testing.assert_close(fused, eager, atol=1e-5, rtol=1e-3)
+
+
+def test_an_encoder_whose_heads_choose_nothing_is_not_asked_before_training(tiny, monkeypatch):  # noqa: F811
+    asked = []
+    monkeypatch.setattr(encoder_training.EncoderRun, "_start_states", lambda run, rows, *_: asked.append(len(rows)))
+    output = {"type": "object", "required": ["order"], "properties": {"order": {"type": ["string", "null"]}}}
+    rows = [Example(f"{i:x}", f"order a{i}", {"order": f"a{i}"}) for i in range(8)]
+    encoder_training.EncoderRun(task(tiny, output), FAST, rows, rows, 1, 1)
+    assert not asked
