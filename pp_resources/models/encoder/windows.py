@@ -61,7 +61,7 @@ def token_states(forward: Callable[[Batch], Tensor], rows: Sequence[Encoded], ba
     pieces: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
     for start in range(0, len(parts), _CHUNK):
         chunk = parts[start : start + _CHUNK]
-        padded = collate([window.row for _, window in chunk], pad_id)
+        padded = collate([window.row for _, window in chunk], pad_id, batch.ids.device)
         recomputed = len(parts) > _CHUNK and torch.is_grad_enabled()
         found = checkpoint(forward, padded, use_reentrant=False) if recomputed else forward(padded)
         for (i, window), states in zip(chunk, found):
