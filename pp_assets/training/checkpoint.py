@@ -20,7 +20,7 @@ from pp_resources.artifacts import sync
 def save_checkpoint(
     home: Path, step: int, tensors: Mapping[str, Tensor], optimizers: Mapping[str, torch.optim.Optimizer], state: Any
 ) -> None:
-    """Write ``home/step-NNNNNNNN`` and drop the older ones. `state` is JSON; torch's random state is kept with it, also that of the CUDA
+    """Write ``home/step-NNNNNNNN`` and drop the older ones. `state` is JSON; torch's random state is kept with it, also that of the
     device that the tensors are on."""
     home.mkdir(parents=True, exist_ok=True)
     target, work = home / f"step-{step:08}", home / ".writing"
@@ -28,8 +28,8 @@ def save_checkpoint(
     work.mkdir()
     packed = {f"model/{name}": _kept(value) for name, value in tensors.items()}
     packed["random"] = torch.get_rng_state()
-    for device in {value.device for value in tensors.values() if value.is_cuda}:
-        packed["random_cuda"] = torch.cuda.get_rng_state(device)
+    for device in {value.device for value in tensors.values() if value.device.type != "cpu"}:
+        packed["random_device"] = torch.get_device_module(device).get_rng_state(device)
     groups = {}
     for name, optimizer in optimizers.items():
         state_dict = optimizer.state_dict()
@@ -70,8 +70,8 @@ def load_checkpoint(
                 state.setdefault(int(index), {})[entry] = value
         optimizer.load_state_dict({"state": state, "param_groups": meta["param_groups"][name]})
     torch.set_rng_state(packed["random"])
-    if torch.device(device).type == "cuda":
-        torch.cuda.set_rng_state(packed["random_cuda"], device)
+    if "random_device" in packed:
+        torch.get_device_module(device).set_rng_state(packed["random_device"], device)
     tensors = {key.removeprefix("model/"): value.to(device) for key, value in packed.items() if key.startswith("model/")}
     return meta["step"], tensors, meta["state"]
 

@@ -72,12 +72,13 @@ class EncoderRun(Run):
         width = span_width(self.labels["longest_span_tokens"])
         # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
         torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(self.base, attn_implementation="eager")
+        # Elsewhere than on the processor the kernel of the device, where the architecture can use it.
+        config = AutoConfig.from_pretrained(self.base, attn_implementation="eager" if self.device.type == "cpu" else None)
         for names, share in ((HIDDEN_DROPOUT, self.params.hidden_dropout), (ATTENTION_DROPOUT, 0.0)):
             for name in filter(partial(hasattr, config), names):
                 setattr(config, name, share)
         encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config).to(device)
-        self.encoder = self._with_lora(encoder)
+        self.encoder, self.attention = self._with_lora(encoder), encoder.config._attn_implementation
         letters = 0 if self.frozen else encoder.get_input_embeddings().embedding_dim
         self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout, letters).to(device)
         # States that never change are computed once, where memory holds them.
@@ -184,6 +185,7 @@ class EncoderRun(Run):
             "threads": self.threads,
             "device": described(self.device),
             "bf16_autocast": self.bf16,
+            "attention": self.attention,
             "base_model_id": self.spec.encoder_model_id,
             "base_weights_sha256": weights_sha256(self.base),
             "initial_adapter_sha256": self.initial_sha256,
