@@ -179,8 +179,8 @@ def valid(texts: list[str]) -> float:
 
 
 def compare(size: str, dtype: torch.dtype, inputs: int, repeats: int, device: torch.device) -> tuple[list[str], dict[str, float]]:
-    """Table rows of one size, and: our speed-up over the fastest peer (in CPU time, on another device by the clock), the share of our texts that are valid, the share that
-    `generate` says under the same masks."""
+    """Table rows of one size, and: our speed-up over the fastest peer (in CPU time, on another device by the clock), the share of our
+    texts that are valid, the share that `generate` says under the same masks."""
     s = setting(size, dtype, inputs, device)
     calls = {name: Counted(s.model, call) for name, call in contestants(s).items()}
     times = medians(calls, repeats)

@@ -65,8 +65,8 @@ class Trained:
 
 
 def trained(family: str, folder: Path, device: str, *, bf16: bool | None = None, killed_at: int = 0, asked_on: str = "") -> Trained:
-    """Train `family` under `folder` on `device`, in `bf16` as the device has it or as told; after a kill before step `killed_at` go on. Then
-    ask it on `asked_on`, or where it was trained. What was trained before is only asked."""
+    """Train `family` under `folder` on `device`, in `bf16` as the device has it or as told; after a kill before step `killed_at` go on.
+    Then ask it on `asked_on`, or where it was trained. What was trained before is only asked."""
     new, spec, texts = _of(family, folder)
     out, work = folder / f"{family}-{device}-{bf16}-{killed_at}", folder / "work"
     with patch.object(run, "has_bf16", lambda _device: bf16) if bf16 is not None else nullcontext():

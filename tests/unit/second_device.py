@@ -1,5 +1,5 @@
-"""A device that is not the processor, where there is none: its tensors hold what they say on the processor, and an operation that mixes them
-with the processor's is refused, as a CUDA device refuses it.
+"""A device beside the processor, where there is none: what its tensors hold lies with the processor, and an operation that mixes them with
+the processor's own is refused, as a CUDA device refuses it.
 
 It is a backend of PyTorch's own kind (PrivateUse1), so autograd, optimisers and modules treat it as they treat any device; it lasts as long
 as the process. What it cannot tell: how a CUDA device rounds, which kernels it has, how fast it is.
