@@ -20,7 +20,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install install-bench demo test test-all ui lint base constraints licences clean
+.PHONY: help install install-bench demo test test-all test-gpu ui lint base constraints licences clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
@@ -37,6 +37,9 @@ test: install ## Run the tests
 
 test-all: install ## Run the slow tests and those with servers and a browser, too
 	@$(BIN)/python -m pytest -m "not gpu" $(PYTEST_ARGS)
+
+test-gpu: install ## Run the tests that need a CUDA device
+	@$(BIN)/python -m pytest -m gpu tests/gpu
 
 ui: install ## Start Dagster and MLflow on this machine and print their addresses
 	@$(BIN)/pp ui

@@ -1,8 +1,8 @@
 """Constrained decoding: ours against Transformers `generate` with llguidance, with xgrammar and unconstrained.
 
-    .venv/bin/python -m bench.decode [--repeats 5] [--only 10m] [--record]
+    .venv/bin/python -m bench.decode [--repeats 5] [--only 10m] [--device cuda] [--record]
 
-Random Llamas of about 10 M (fp32) and 100 M parameters (bf16, where the processor has it), seeded, with the tokenizer of the shipped base;
+Random Llamas of about 10 M (fp32) and 100 M parameters (bf16, where the device has it), seeded, with the tokenizer of the shipped base;
 64 inputs behind one instruction of 200 to 300 tokens; a schema of five fields. Every peer gets all inputs in one batch, fused attention and
 the static cache (faster here than eager attention and the growing cache), and stops with the longest answer. Grammars are compiled
 beforehand for all; our shared prefix is computed anew in every run. Texts are compared in fp32 with `generate` under the same masks, one
@@ -25,6 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsP
 
 from bench.timing import medians
 from pp_assets.training.hardware import has_bf16
+from pp_resources.device import described, find_device
 from pp_resources.models.bases import TINY_BASE, find_base
 from pp_resources.models.causal import CausalPredictor, load_tokenizer
 from pp_resources.models.causal_grammar import Grammar
@@ -80,7 +81,7 @@ class MaskByGrammar(LogitsProcessor):  # type: ignore[misc]
                 if not matcher.is_stopped():
                     matcher.consume_token(token)
         self.begun = True
-        return scores.masked_fill_(~torch.from_numpy(self.grammar.allowed(self.matchers)), float("-inf"))
+        return scores.masked_fill_(~torch.from_numpy(self.grammar.allowed(self.matchers)).to(scores.device), float("-inf"))
 
 
 class Setting(NamedTuple):
@@ -93,18 +94,19 @@ class Setting(NamedTuple):
     mask: torch.Tensor
 
 
-def setting(size: str, dtype: torch.dtype, count: int) -> Setting:
+def setting(size: str, dtype: torch.dtype, count: int, device: torch.device) -> Setting:
     tokenizer = load_tokenizer(find_base(TINY_BASE))
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer), tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=1, **SIZES[size]
     )
-    model = LlamaForCausalLM(config).to(dtype).eval()
+    model = LlamaForCausalLM(config).to(device, dtype).eval()
     texts, ours = messages(count), CausalPredictor("ours", model, tokenizer, SCHEMA, PROMPT, max_new_tokens=80)
     prompts = [ours.encoder.prefix_ids + ours.encoder.suffix_ids(text) for text in texts]
     width = max(map(len, prompts))
     ids = torch.tensor([[1] * (width - len(prompt)) + prompt for prompt in prompts])
-    return Setting(model, ours, texts, ids, (torch.arange(width) >= torch.tensor([[width - len(p)] for p in prompts])).long())
+    mask = (torch.arange(width) >= torch.tensor([[width - len(p)] for p in prompts])).long()
+    return Setting(model, ours, texts, ids.to(device), mask.to(device))
 
 
 def generate(s: Setting, tokens: int, processor: Callable[[], LogitsProcessor] | None) -> list[str]:
@@ -176,10 +178,10 @@ def valid(texts: list[str]) -> float:
     return sum(map(holds, texts)) / len(texts)
 
 
-def compare(size: str, dtype: torch.dtype, inputs: int, repeats: int) -> tuple[list[str], dict[str, float]]:
-    """Table rows of one size, and: our speed-up in CPU time over the fastest peer, the share of our texts that are valid, the share that
-    `generate` says under the same masks."""
-    s = setting(size, dtype, inputs)
+def compare(size: str, dtype: torch.dtype, inputs: int, repeats: int, device: torch.device) -> tuple[list[str], dict[str, float]]:
+    """Table rows of one size, and: our speed-up over the fastest peer (in CPU time, on another device by the clock), the share of our
+    texts that are valid, the share that `generate` says under the same masks."""
+    s = setting(size, dtype, inputs, device)
     calls = {name: Counted(s.model, call) for name, call in contestants(s).items()}
     times = medians(calls, repeats)
     mine, said, parameters = times["ours"], calls["ours"].texts, sum(p.numel() for p in s.model.parameters()) / 1e6
@@ -189,14 +191,15 @@ def compare(size: str, dtype: torch.dtype, inputs: int, repeats: int) -> tuple[l
         shares = f"{valid(call.texts):.2f} | {share_equal(call.texts, said):.2f}"
         ratios = f"{cpu:.2f} | {wall:.2f} | {cpu / mine.cpu:.2f} | {wall / mine.wall:.2f}"
         rows.append(f"| {parameters:.0f} M {str(dtype).removeprefix('torch.')} | {name} | {call.passes} | {ratios} | {shares} |")
-    fastest = min(times[name].cpu for name in calls if name != "ours")
-    equal = share_equal(said, calls["generate, llguidance"].texts) if dtype == torch.float32 else equal_fp32(size, inputs // 8)
-    return rows, {f"speedup_cpu_{size}": fastest / mine.cpu, "valid": valid(said), "equal_fp32": equal}
+    clock = "cpu" if device.type == "cpu" else "wall"
+    fastest = min(getattr(times[name], clock) for name in calls if name != "ours")
+    equal = share_equal(said, calls["generate, llguidance"].texts) if dtype == torch.float32 else equal_fp32(size, inputs // 8, device)
+    return rows, {f"speedup_{clock}_{size}": fastest / getattr(mine, clock), "valid": valid(said), "equal_fp32": equal}
 
 
-def equal_fp32(size: str, inputs: int) -> float:
+def equal_fp32(size: str, inputs: int, device: torch.device) -> float:
     """Share of our texts that are those of `generate` under the same masks, in fp32, on fewer inputs."""
-    s = setting(size, torch.float32, inputs)
+    s = setting(size, torch.float32, inputs, device)
     return share_equal(ours(s), contestants(s)["generate, llguidance"]())
 
 
@@ -209,21 +212,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--inputs", type=int, default=64)
     parser.add_argument("--only", choices=SIZES, help="one size")
+    parser.add_argument("--device", default="cpu", help="as PP_DEVICE")
     parser.add_argument("--record", action="store_true", help=f"append the table to {RESULTS.name}")
     args = parser.parse_args()
+    device = find_device(args.device)
     transformers.logging.set_verbosity_error()
     heads = ["model", "way", "passes", "CPU s", "wall s", "CPU ratio", "wall ratio", "valid", "same text"]
     table = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     result = {"valid": 1.0, "equal_fp32": 1.0}
     for size in [args.only] if args.only else SIZES:
-        dtype = torch.bfloat16 if size == "100m" and has_bf16() else torch.float32
-        rows, found = compare(size, dtype, args.inputs, args.repeats)
+        dtype = torch.bfloat16 if size == "100m" and has_bf16(device) else torch.float32
+        rows, found = compare(size, dtype, args.inputs, args.repeats, device)
         result |= {name: min(value, result.get(name, value)) for name, value in found.items()}
         table += rows
     line = "RESULT " + " ".join(f"{name}={value:.3g}" for name, value in sorted(result.items()))
     print("\n".join(table))
     if args.record:
-        said = f"## bench/decode.py, {date.today()}, {torch.get_num_threads()} thread, medians of {args.repeats}, {args.inputs} inputs\n\n"
+        place = f"{torch.get_num_threads()} thread, {described(device)}"
+        said = f"## bench/decode.py, {date.today()}, {place}, medians of {args.repeats}, {args.inputs} inputs\n\n"
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write("\n" + said + "\n".join(table) + f"\n\n`{line}`\n")
     print(line)

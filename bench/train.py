@@ -1,11 +1,12 @@
 """How fast the causal trainer is, against TRL's SFTTrainer on the same rows, and whether it computes the same loss.
 
     .venv/bin/pip install -e '.[bench]' -c .ci/constraints.txt
-    .venv/bin/python bench/train.py [--repeats 5] [--rows 64] [--hidden 320] [--layers 7]
+    .venv/bin/python bench/train.py [--repeats 5] [--rows 64] [--hidden 320] [--layers 7] [--device cuda]
 
 A random Llama of about 10 M parameters, LoRA of rank 16 on every linear layer, tickets with a shared instruction, one thread, batches of 8,
 one epoch. TRL runs with its defaults and with its best settings for a processor. The variants take turns; each figure is the median. The
 loss curves of our trainer are compared with a plain loop of peft over whole sequences in fp32, on the same batches from the same start.
+On a device all contestants run there, and rates are per second by the clock.
 Prints tables, then `RESULT key=value`.
 """
 
@@ -35,6 +36,7 @@ from pp_assets.task.spec import TaskSpec, parse_spec
 from pp_assets.training.causal import CausalRun
 from pp_assets.training.params import CausalParams
 from pp_assets.training.recipes import Recipe
+from pp_resources.device import described, find_device
 from pp_resources.models.bases import TINY_BASE, find_base
 from pp_resources.models.causal import load_model, load_tokenizer
 
@@ -77,10 +79,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = write_base(Path(folder), arguments.hidden, arguments.layers)
         spec, rows = spec_on(base), tickets(arguments.rows)
-        print(_described(base, spec, rows))
-        gaps = loss_gaps(spec, rows)
-        timed = alternate(contestants(spec, rows), arguments.repeats)
-    report(timed, gaps, arguments.rows)
+        device = find_device(arguments.device)
+        print(_described(base, spec, rows, device))
+        gaps = loss_gaps(spec, rows, device)
+        timed = alternate(contestants(spec, rows, device), arguments.repeats)
+    report(timed, gaps, arguments.rows, 0 if device.type == "cpu" else 1)
 
 
 def write_base(folder: Path, hidden: int, layers: int) -> Path:
@@ -126,8 +129,8 @@ def tickets(count: int) -> list[Example]:
     return made
 
 
-def new_run(spec: TaskSpec, rows: list[Example], recipe: str, *, bf16: bool | None = None) -> CausalRun:
-    run = CausalRun(spec, RECIPES[recipe], rows, [], 0, 1)
+def new_run(spec: TaskSpec, rows: list[Example], recipe: str, device: torch.device, *, bf16: bool | None = None) -> CausalRun:
+    run = CausalRun(spec, RECIPES[recipe], rows, [], 0, 1, device)
     run.bf16 = run.bf16 if bf16 is None else bf16
     return run
 
@@ -138,7 +141,7 @@ def steps_of(run: CausalRun) -> list[float]:
 
 def plain_steps(spec: TaskSpec, run: CausalRun) -> list[float]:
     """The same training by peft over whole sequences with a mask and -100 labels, as Transformers documents it: fp32, every logit."""
-    base, encoder = load_model(Path(spec.base_model_id)), run.predictor.encoder
+    base, encoder = load_model(Path(spec.base_model_id), device=run.device), run.predictor.encoder
     invocation = encoder.invocation_ids or None
     torch.manual_seed(0)
     p = run.params
@@ -155,7 +158,7 @@ def plain_steps(spec: TaskSpec, run: CausalRun) -> list[float]:
         for i, row in enumerate(batch):
             labels[i, len(whole[i]) - len(row.answer) : len(whole[i])] = torch.tensor(row.answer)
         optimizer.param_groups[0]["lr"] = p.lr * run.rate(step)
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        loss = model(input_ids=ids.to(run.device), attention_mask=mask.to(run.device), labels=labels.to(run.device)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -164,12 +167,12 @@ def plain_steps(spec: TaskSpec, run: CausalRun) -> list[float]:
     return losses
 
 
-def loss_gaps(spec: TaskSpec, rows: list[Example]) -> dict[str, dict[str, float]]:
+def loss_gaps(spec: TaskSpec, rows: list[Example], device: torch.device) -> dict[str, dict[str, float]]:
     """Largest difference of the loss curves to the plain loop's, in fp32 and as trained, and the mean loss of each."""
     made = {}
     for recipe in RECIPES:
-        plain = plain_steps(spec, new_run(spec, rows, recipe))
-        exact, used = steps_of(new_run(spec, rows, recipe, bf16=False)), steps_of(new_run(spec, rows, recipe))
+        plain = plain_steps(spec, new_run(spec, rows, recipe, device))
+        exact, used = steps_of(new_run(spec, rows, recipe, device, bf16=False)), steps_of(new_run(spec, rows, recipe, device))
         made[recipe] = {
             "gap": max(abs(a - b) for a, b in zip(plain, exact, strict=True)),
             "gap_bf16": max(abs(a - b) for a, b in zip(plain, used, strict=True)),
@@ -183,24 +186,24 @@ Contestant = Callable[[], Callable[[], Any]]
 """Prepares a training (not timed) and returns it."""
 
 
-def contestants(spec: TaskSpec, rows: list[Example]) -> dict[str, Contestant]:
+def contestants(spec: TaskSpec, rows: list[Example], device: torch.device) -> dict[str, Contestant]:
     def ours(recipe: str) -> Contestant:
         def prepare() -> Callable[[], Any]:
-            run = new_run(spec, rows, recipe)
+            run = new_run(spec, rows, recipe, device)
             return lambda: steps_of(run)
 
         return prepare
 
     return {
-        "TRL SFTTrainer, defaults": lambda: trl_trainer(spec, rows),
-        "TRL, no gradient checkpointing": lambda: trl_trainer(spec, rows, gradient_checkpointing=False),
-        "TRL, no checkpointing, eager attention": lambda: trl_trainer(spec, rows, attention="eager", gradient_checkpointing=False),
+        "TRL SFTTrainer, defaults": lambda: trl_trainer(spec, rows, device),
+        "TRL, no gradient checkpointing": lambda: trl_trainer(spec, rows, device, gradient_checkpointing=False),
+        "TRL, no checkpointing, eager attention": lambda: trl_trainer(spec, rows, device, attention="eager", gradient_checkpointing=False),
         "ours, lora-r16": ours("lora"),
         "ours, alora-r16": ours("activated"),
     }
 
 
-def trl_trainer(spec: TaskSpec, rows: list[Example], attention: str = "sdpa", **settings: Any) -> Callable[[], Any]:
+def trl_trainer(spec: TaskSpec, rows: list[Example], device: torch.device, attention: str = "sdpa", **settings: Any) -> Callable[[], Any]:
     """TRL on the token ids that we train on; whatever is not named is its default."""
     from datasets import Dataset
     from datasets.utils.logging import disable_progress_bar as quietly
@@ -208,7 +211,7 @@ def trl_trainer(spec: TaskSpec, rows: list[Example], attention: str = "sdpa", **
     from trl import SFTConfig, SFTTrainer
 
     quietly()
-    run = new_run(spec, rows, "lora")
+    run = new_run(spec, rows, "lora", device)
     prefix = run.predictor.encoder.prefix_ids
     data = [
         {"input_ids": prefix + r.suffix + r.answer, "labels": [-100] * (len(prefix) + len(r.suffix)) + r.answer}
@@ -216,7 +219,7 @@ def trl_trainer(spec: TaskSpec, rows: list[Example], attention: str = "sdpa", **
         for r in batch
     ]
     model = LlamaForCausalLM.from_pretrained(spec.base_model_id, dtype=torch.float32, attn_implementation=attention)
-    quiet = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1000, "use_cpu": True}
+    quiet = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1000, "use_cpu": device.type == "cpu"}
     sizes = {"num_train_epochs": 1, "per_device_train_batch_size": BATCH, "learning_rate": RATE}
     config = SFTConfig(output_dir=tempfile.mkdtemp(), **quiet, **sizes, **settings)
     lora = LoraConfig(r=PARAMS.r, lora_alpha=PARAMS.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -240,16 +243,18 @@ def alternate(made: dict[str, Contestant], repeats: int) -> dict[str, list[tuple
     return timed
 
 
-def report(timed: dict[str, list[tuple[float, float]]], gaps: dict[str, dict[str, float]], rows: int) -> None:
+def report(timed: dict[str, list[tuple[float, float]]], gaps: dict[str, dict[str, float]], rows: int, clock: int) -> None:
+    """`clock` 0: rates by CPU time, 1: by the wall's."""
     cpu = {name: statistics.median(c for c, _ in runs) for name, runs in timed.items()}
     wall = {name: statistics.median(w for _, w in runs) for name, runs in timed.items()}
     first, *_ = timed
-    best = min((name for name in timed if name.startswith("TRL")), key=lambda name: cpu[name])
-    print("| trainer | examples per CPU-second | CPU seconds, least to most | x TRL's defaults (CPU) | (wall) |")
+    taken, said = (cpu, wall)[clock], ("CPU", "wall")[clock]
+    best = min((name for name in timed if name.startswith("TRL")), key=lambda name: taken[name])
+    print(f"| trainer | examples per {said}-second | {said} seconds, least to most | x TRL's defaults (CPU) | (wall) |")
     print("| --- | --- | --- | --- | --- |")
     for name, runs in timed.items():
-        spread = f"{min(c for c, _ in runs):.2f} to {max(c for c, _ in runs):.2f}"
-        print(f"| {name} | {rows / cpu[name]:.1f} | {spread} | {cpu[first] / cpu[name]:.2f} | {wall[first] / wall[name]:.2f} |")
+        spread = f"{min(both[clock] for both in runs):.2f} to {max(both[clock] for both in runs):.2f}"
+        print(f"| {name} | {rows / taken[name]:.1f} | {spread} | {cpu[first] / cpu[name]:.2f} | {wall[first] / wall[name]:.2f} |")
     print()
     print("| recipe | mean loss, plain loop in fp32 | mean loss, as trained | largest gap of a step, fp32 | as trained |")
     print("| --- | --- | --- | --- | --- |")
@@ -257,21 +262,21 @@ def report(timed: dict[str, list[tuple[float, float]]], gaps: dict[str, dict[str
         print(f"| {name} | {gap['plain']:.4f} | {gap['used']:.4f} | {gap['gap']:.1e} | {gap['gap_bf16']:.1e} |")
     print(f"\nTRL's best settings here: {best}")
     results = {
-        "speedup_cpu_lora": f"{cpu[first] / cpu['ours, lora-r16']:.2f}",
-        "speedup_cpu_activated": f"{cpu[first] / cpu['ours, alora-r16']:.2f}",
-        "speedup_cpu_lora_best": f"{cpu[best] / cpu['ours, lora-r16']:.2f}",
-        "speedup_cpu_activated_best": f"{cpu[best] / cpu['ours, alora-r16']:.2f}",
+        f"speedup_{said.lower()}_lora": f"{taken[first] / taken['ours, lora-r16']:.2f}",
+        f"speedup_{said.lower()}_activated": f"{taken[first] / taken['ours, alora-r16']:.2f}",
+        f"speedup_{said.lower()}_lora_best": f"{taken[best] / taken['ours, lora-r16']:.2f}",
+        f"speedup_{said.lower()}_activated_best": f"{taken[best] / taken['ours, alora-r16']:.2f}",
         "loss_gap": f"{max(gap['gap'] for gap in gaps.values()):.1e}",
     }
     print("RESULT", *(f"{key}={value}" for key, value in results.items()))
 
 
-def _described(base: Path, spec: TaskSpec, rows: list[Example]) -> str:
-    run = new_run(spec, rows, "lora")
+def _described(base: Path, spec: TaskSpec, rows: list[Example], device: torch.device) -> str:
+    run = new_run(spec, rows, "lora", device)
     size = sum(w.numel() for w in load_model(base).parameters())
     mean = {part: statistics.mean(len(getattr(row, part)) for row in run.rows) for part in ("suffix", "answer")}
     lengths = f"{len(run.predictor.encoder.prefix_ids)} shared, {mean['suffix']:.0f} own, {mean['answer']:.0f} to learn"
-    kind = f"bf16 {'on' if run.bf16 else 'off'}, torch {torch.__version__}, one thread"
+    kind = f"bf16 {'on' if run.bf16 else 'off'}, torch {torch.__version__}, one thread, {described(device)}"
     return f"{size / 1e6:.1f} M parameters, {run.trainable:,} trained; {len(rows)} rows of {lengths} tokens; {kind}\n"
 
 
@@ -281,6 +286,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--hidden", type=int, default=320)
     parser.add_argument("--layers", type=int, default=7)
+    parser.add_argument("--device", default="cpu", help="as PP_DEVICE")
     return parser.parse_args()
 
 

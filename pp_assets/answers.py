@@ -1,7 +1,7 @@
 """What a trained model answers, each text asked once: answers are cells of an experiment, in `<home>/cells.db`.
 
-A cell knows the adapter, the code that answers, the libraries and the text; so a changed metric asks nothing again, and one more example is
-one more call.
+A cell knows the adapter, the code that answers, the libraries, the kind of device and the text; so a changed metric asks nothing again, and
+one more example is one more call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from pp_assets.experiment.store import CellStore
 from pp_assets.pipeline import answering_spec, read_json
 from pp_assets.result_facts import libraries
 from pp_assets.sources import source_digest
+from pp_resources.device import device_kind
 from pp_resources.models.ensemble.predictor import COMBINER, Combiner, FieldCombiner
 from pp_resources.models.interface import Choice, Prediction, Predictor
 
@@ -33,6 +34,7 @@ class AdapterModel:
     task: "Task"
     adapter: "Artifact"
     threads: int
+    device: str
     price = None
     _loaded: list[Predictor] = field(default_factory=list)
 
@@ -42,14 +44,14 @@ class AdapterModel:
 
     @property
     def identity(self) -> str:
-        """Of the weights, and of what the task says of prompt, schema and decoding."""
-        return f"{self.adapter.digest} {answering_spec(self.task)}"
+        """Of the weights, of what the task says of prompt, schema and decoding, and of the kind of device."""
+        return f"{self.adapter.digest} {answering_spec(self.task)} {device_kind(self.device)}"
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         from pp_assets.training.predictors import load_predictor
 
         if not self._loaded:
-            self._loaded.append(load_predictor(self.adapter.path, self.task.spec, self.threads))
+            self._loaded.append(load_predictor(self.adapter.path, self.task.spec, self.threads, self.device))
         return self._loaded[0].predict(texts)
 
 
@@ -66,7 +68,9 @@ def answers(p: "Pipeline", task: "Task", adapter: "Artifact", texts: Sequence[st
         return [], 0
     with CellStore(p.settings.home / "cells.db") as store:
         exp = Experiment([{"id": i, "text": text} for i, text in enumerate(different)], store=store)
-        exp.vary(model=[AdapterModel(task, adapter, p.settings.threads)]).step("answer", predict, inputs={"texts": "text"})
+        exp.vary(model=[AdapterModel(task, adapter, p.settings.threads, p.settings.device)]).step(
+            "answer", predict, inputs={"texts": "text"}
+        )
         results = exp.run(workers=1, on_error="raise")
         by_text = dict(zip(different, map(_prediction, results.df["answer"])))
     return [by_text[text] for text in texts], results.computed["answer"]

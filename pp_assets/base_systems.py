@@ -11,6 +11,7 @@ from pp_assets.evaluation.baselines import DESCRIPTIONS, classical_baselines
 from pp_assets.evaluation.predictions import System, make_rows
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import Task
+from pp_resources.device import CPU, find_device
 from pp_resources.json_schema import dump_output
 from pp_resources.models.interface import Prediction
 
@@ -24,9 +25,11 @@ def answer_all(
     clusters: Path,
     families: Collection[str],
     threads: int,
+    device: str = CPU,
 ) -> list[System]:
     """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings;
-    `families` are those of the task's variants: each adds what its own base can do without an adapter."""
+    `families` are those of the task's variants: each adds what its own base can do without an adapter, on
+    `device` (as PP_DEVICE); embeddings are made on the processor."""
     import torch
 
     from pp_resources.models.bases import find_base
@@ -46,9 +49,9 @@ def answer_all(
     answers = {name: (DESCRIPTIONS[name], predictions) for name, predictions in found.items()}
     texts = [e.input_text for e in test]
     if "encoder" in families:
-        answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads)
+        answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads, device=device)
     if "causal" in families:
-        answers |= base_model(task, train, texts)
+        answers |= base_model(task, train, texts, device)
     return [
         System(name=name, kind="baseline", description=said, rows=make_rows(test, found, lambda out: dump_output(task.output_schema, out)))
         for name, (said, found) in answers.items()
@@ -74,7 +77,7 @@ def remembering(
 
 
 def frozen_encoder(
-    task: Task, train: Sequence[Example], val: Sequence[Example], texts: Sequence[str], *, threads: int
+    task: Task, train: Sequence[Example], val: Sequence[Example], texts: Sequence[str], *, threads: int, device: str = CPU
 ) -> tuple[str, list[Prediction]]:
     """The encoder as published, with heads trained on its frozen states: what LoRA has to beat."""
     import tempfile
@@ -87,18 +90,18 @@ def frozen_encoder(
     recipe, spec = recipe_of(task, "encoder-frozen"), task.spec
     with tempfile.TemporaryDirectory() as made:
         out = Path(made)
-        train_on(EncoderRun(spec, recipe, train, val, spec.seed, threads), out / "model", work=out / "work")
-        return f"{recipe.description} ({spec.encoder_model_id})", load_predictor(out / "model", spec, threads).predict(texts)
+        train_on(EncoderRun(spec, recipe, train, val, spec.seed, threads, find_device(device)), out / "model", work=out / "work")
+        return f"{recipe.description} ({spec.encoder_model_id})", load_predictor(out / "model", spec, threads, device).predict(texts)
 
 
-def base_model(task: Task, train: Sequence[Example], texts: Sequence[str]) -> dict[str, tuple[str, list[Prediction]]]:
+def base_model(task: Task, train: Sequence[Example], texts: Sequence[str], device: str = CPU) -> dict[str, tuple[str, list[Prediction]]]:
     """The bare base: zero-shot and few-shot, each free and bound to the schema. The model is loaded once."""
     from pp_assets.task.causal_prompt import prompt_of
     from pp_resources.models.bases import find_base
     from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
 
     spec, folder = task.spec, find_base(task.spec.base_model_id)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    model, tokenizer = load_model(folder, device=find_device(device)), load_tokenizer(folder)
     budget = answer_budget(task, train, tokenizer)
     shots = few_shot(train, spec.decoding.few_shot, spec.seed)
     found: dict[str, tuple[str, list[Prediction]]] = {}

@@ -53,7 +53,7 @@ def benchmark(p: "Pipeline", name: str, variants: Sequence[str], options: Option
     texts = [rows[i].input_text for i in chosen]
     if not texts:
         raise UserError("there are no validation rows to ask", where=name, how="make eval_split.ratios.val larger")
-    models = {variant: load_predictor(one.path, task.spec, p.settings.threads) for variant, one in trained.items()}
+    models = {variant: load_predictor(one.path, task.spec, p.settings.threads, p.settings.device) for variant, one in trained.items()}
     found = summary(measure(models, texts, batch=options.batch, repeats=options.repeats), task.spec.seed)
     with steps("memory", len(trained)) as advance:
         for variant, one in trained.items():
@@ -61,13 +61,13 @@ def benchmark(p: "Pipeline", name: str, variants: Sequence[str], options: Option
             found[variant] |= {"cost": cost(found[variant]["seconds_per_item"], options.hourly), "quality": _quality(p, name, variant, one)}
             advance(variant)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    document = {"task": name, "at": at, "hardware": hardware(p.settings.threads), "items": len(texts), "batch": options.batch}
+    document = {"task": name, "at": at, "hardware": hardware(p.settings), "items": len(texts), "batch": options.batch}
     document = rounded(document | {"repeats": options.repeats, "reference": next(iter(trained)), "variants": found})
     _keep(p, name, document)
     return document
 
 
-def probe(tasks: str, name: str, folder: str, threads: str) -> None:
+def probe(tasks: str, name: str, folder: str, threads: str, device: str) -> None:
     """The fresh process: reads texts from standard input, answers them, prints the peak memory and the time to the first answer."""
     import resource
     import time
@@ -77,7 +77,7 @@ def probe(tasks: str, name: str, folder: str, threads: str) -> None:
 
     texts = json.loads(sys.stdin.read())
     began = time.perf_counter()
-    model = load_predictor(Path(folder), load_task(name, Path(tasks)).spec, int(threads))
+    model = load_predictor(Path(folder), load_task(name, Path(tasks)).spec, int(threads), device)
     model.predict(texts[:1])
     first = time.perf_counter() - began
     model.predict(texts)
@@ -98,7 +98,8 @@ def _trained(p: "Pipeline", name: str, variants: Sequence[str]) -> dict[str, Art
 
 def _memory(p: "Pipeline", name: str, adapter: Artifact, texts: Sequence[str]) -> dict[str, Any]:
     """Peak memory of a process that loads the model and answers all texts at once, and seconds from loading to the first answer."""
-    command = [sys.executable, "-c", _PROBE, str(p.settings.tasks), name, str(adapter.path), str(p.settings.threads)]
+    place = str(p.settings.threads), p.settings.device
+    command = [sys.executable, "-c", _PROBE, str(p.settings.tasks), name, str(adapter.path), *place]
     done = subprocess.run(command, input=json.dumps(list(texts)), capture_output=True, text=True, env=dict(os.environ))
     if done.returncode:
         return {"rss_mb": None, "reason": (done.stderr.strip().splitlines() or ["the process ended"])[-1][:300]}

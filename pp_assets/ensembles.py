@@ -11,6 +11,7 @@ from pp_assets.sources import source_digest
 from pp_assets.training.params import EnsembleParams
 from pp_assets.training.recipes import RECIPES, Recipe, get_recipe
 from pp_resources.artifacts import Artifact
+from pp_resources.device import device_kind
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
@@ -27,7 +28,8 @@ def ensemble(p: "Pipeline", task: "Task", recipe: Recipe, rows: "Training") -> A
     members = {name: trained_member(p, task, name, rows) for name in params.members}
     inputs = {f"member.{name}": member.digest for name, member in members.items()}
     inputs |= {"train": rows_digest(rows.train), "val": rows_digest(rows.val), "spec": training_spec(task)}
-    inputs |= {"recipe": digest([recipe.family, asdict(params)]), "code": source_digest("pp_assets.training.ensemble")}
+    inputs |= {"device": device_kind(p.settings.device), "recipe": digest([recipe.family, asdict(params)])}
+    inputs |= {"code": source_digest("pp_assets.training.ensemble")}
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.answers import answers
@@ -122,6 +124,7 @@ def _record(
         "params": asdict(recipe.params),
         "seed": task.spec.seed,
         "threads": threads,
+        "device": trained[leader]["device"],
         "members": {name: {"adapter": members[name].digest, **{k: one[k] for k in kept}} for name, one in trained.items()},
         "trainable_parameters": sum(one["trainable_parameters"] for one in trained.values()),
         "bf16_autocast": any(one["bf16_autocast"] for one in trained.values()),

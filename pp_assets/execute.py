@@ -17,6 +17,7 @@ from pp_assets.partitions import key_of, register
 from pp_assets.pipeline import ADAPTERS, BASELINES, CLUSTERS, DATASETS, EVALUATIONS, GENERATED, INPUTS, LEADERBOARDS, PACKAGES, Pipeline
 from pp_resources.artifacts import Artifact
 from pp_resources.dagster_resources import Installation
+from pp_resources.device import device_kind
 from pp_resources.instance import open_instance
 from pp_resources.settings import Settings
 
@@ -48,9 +49,12 @@ class Runner:
     """Runs jobs one after the other. `on_event` hears each entry of Dagster's event log as it is stored."""
 
     def __init__(self, settings: Settings, *, tracking: bool = True, on_event: Callable[[Any], None] | None = None) -> None:
+        device_kind(settings.device)  # one that is not there is refused before anything is made
         self.settings = settings
         self.instance = open_instance(settings)
-        place = Installation(home=str(settings.home), tasks=str(settings.tasks), threads=settings.threads, tracking=tracking)
+        place = Installation(
+            home=str(settings.home), tasks=str(settings.tasks), threads=settings.threads, device=settings.device, tracking=tracking
+        )
         self.defs = build_defs(installation=place, sensors=False)
         self.pipeline = Pipeline(settings, place.tracker())
         self.on_event = on_event

@@ -16,6 +16,7 @@ from pp_assets.sources import source_digest
 from pp_assets.task.examples import Example
 from pp_assets.training.overrides import recipe_of
 from pp_resources.artifacts import Artifact
+from pp_resources.device import device_kind
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
@@ -92,7 +93,7 @@ def learning_curve(p: "Pipeline", task: "Task", variant: str, trained: Artifact,
     last point is the adapter itself. Points that were trained before, also by a run that was killed, are not trained again."""
     order = generator(task.spec.seed, "curve").permutation(len(rows.train))
     sizes = sizes_of(len(rows.train))
-    folder = p.settings.home / "curves" / task.name / variant / digest([trained.digest, task.digest])[:16]
+    folder = p.settings.home / "curves" / task.name / variant / digest([trained.digest, task.digest, device_kind(p.settings.device)])[:16]
     found = {}
     with steps("learning curve", len(sizes)) as advance:
         for size in sizes:
@@ -119,6 +120,7 @@ def _trained_on(p: "Pipeline", task: "Task", variant: str, rows: Training) -> li
 
     with tempfile.TemporaryDirectory(prefix="pp-curve-") as made:
         out = Path(made) / "out"
-        train(new_run(task, recipe_of(task, variant), rows, p.settings.threads), out, work=Path(made) / "work")
-        predictions = load_predictor(out, task.spec, p.settings.threads).predict([row.input_text for row in rows.val])
+        place = p.settings.threads, p.settings.device
+        train(new_run(task, recipe_of(task, variant), rows, *place), out, work=Path(made) / "work")
+        predictions = load_predictor(out, task.spec, *place).predict([row.input_text for row in rows.val])
     return make_rows(rows.val, predictions, lambda output: dump_output(task.output_schema, output))

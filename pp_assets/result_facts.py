@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_resources.artifacts import Artifact
+from pp_resources.device import described, find_device
 from pp_resources.fingerprint import digest
+from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
@@ -75,16 +77,17 @@ def provenance(p: "Pipeline", task: "Task", variant: str, inputs: Mapping[str, s
         "variant": variant,
         "inputs": dict(inputs),
         "test_openings": count_test_openings(p.ledger, task.name),
-        "hardware": hardware(p.settings.threads),
+        "hardware": hardware(p.settings),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
     }
 
 
-def hardware(threads: int) -> dict[str, Any]:
+def hardware(settings: Settings) -> dict[str, Any]:
     """The machine that answered."""
     import platform
 
-    return {"machine": platform.machine(), "processor": _processor(), "threads": threads, "device": "cpu"}
+    device = described(find_device(settings.device))
+    return {"machine": platform.machine(), "processor": _processor(), "threads": settings.threads, "device": device}
 
 
 def _processor() -> str:

@@ -26,6 +26,7 @@ from pp_assets.sources import source_digest
 from pp_assets.training.overrides import recipe_of
 from pp_assets.training.recipes import RECIPES, get_recipe
 from pp_resources.artifacts import Artifact
+from pp_resources.device import device_kind
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
@@ -45,6 +46,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
     families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES} - {"ensemble"})
     inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
+    inputs["device"] = device_kind(p.settings.device)
     if task.spec.extra_baselines:
         inputs["extra"] = digest(sorted(task.spec.extra_baselines))
     if "encoder" in families:
@@ -65,6 +67,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
             clusters=clusters.path,
             families=families,
             threads=p.settings.threads,
+            device=p.settings.device,
         )
         write_systems(out / "predictions", systems)
         ranked = rank(task, systems)

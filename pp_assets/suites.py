@@ -95,7 +95,7 @@ def _subject(p: "Pipeline", task: "Task", variant: str, trained: Artifact, earli
     from pp_assets.evaluation.suite.wording import reworded
     from pp_assets.training.predictors import load_predictor
 
-    predictor = load_predictor(trained.path, task.spec, p.settings.threads)
+    predictor = load_predictor(trained.path, task.spec, p.settings.threads, p.settings.device)
     before = {
         f"evaluation {report.path.name}": {
             row.item_id: row.output for row in read_predictions(report.file("predictions") / f"{variant}{SUFFIX}")

@@ -12,6 +12,7 @@ from pp_assets.sources import source_digest
 from pp_assets.training.overrides import recipe_of
 from pp_assets.training.recipes import check_variant
 from pp_resources.artifacts import Artifact
+from pp_resources.device import CPU, device_kind, find_device
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
@@ -32,12 +33,12 @@ def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
         from pp_assets.ensembles import ensemble
 
         return ensemble(p, task, recipe, rows)
-    inputs = training_inputs(task, recipe, rows)
+    inputs = training_inputs(task, recipe, rows, p.settings.device)
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.training.loop import train
 
-        training = new_run(task, recipe, rows, p.settings.threads)
+        training = new_run(task, recipe, rows, p.settings.threads, p.settings.device)
         work = p.settings.home / "work" / name / variant / digest(inputs)[:16]
         with p.tracker.run(name, variant, "training") as run:
             run.params({"recipe": variant, "family": recipe.family, "base": base_of(task, recipe), "seed": task.spec.seed})
@@ -57,8 +58,8 @@ def log_metrics(run: "TrackedRun", values: Mapping[str, Any]) -> None:
     run.metrics({k: v for k, v in values.items() if k != "step"}, step=int(values.get("step", values.get("epoch", 0))))
 
 
-def training_inputs(task: "Task", recipe: "Recipe", rows: "Training") -> dict[str, str]:
-    """Digests of all that the bytes of an adapter depend on."""
+def training_inputs(task: "Task", recipe: "Recipe", rows: "Training", device: str = CPU) -> dict[str, str]:
+    """Digests of all that the bytes of an adapter depend on, and the kind of `device` that it is trained on."""
     return {
         "train": rows_digest(rows.train),
         "val": rows_digest(rows.val),
@@ -66,12 +67,14 @@ def training_inputs(task: "Task", recipe: "Recipe", rows: "Training") -> dict[st
         "spec": training_spec(task),
         "recipe": digest([recipe.family, asdict(recipe.params)]),
         "base": base_digest(base_of(task, recipe)),
+        "device": device_kind(device),
         "code": source_digest("pp_assets.training.loop", f"pp_assets.training.{recipe.family}"),
     }
 
 
-def new_run(task: "Task", recipe: "Recipe", rows: "Training", threads: int) -> "Run":
-    """A training that has not begun. Raises UserError when the recipe cannot learn this output."""
+def new_run(task: "Task", recipe: "Recipe", rows: "Training", threads: int, device: str = CPU) -> "Run":
+    """A training that has not begun, on `device` (as PP_DEVICE). Raises UserError when it is not there, or the recipe cannot learn this
+    output."""
     problems = check_variant(recipe, task.output_schema, rows.train)
     if problems:
         raise UserError(problems[0], where=f"{task.name}: variant {recipe.name}", how="use a causal variant such as lora-r8 for this task")
@@ -79,7 +82,7 @@ def new_run(task: "Task", recipe: "Recipe", rows: "Training", threads: int) -> "
         from pp_assets.training.encoder import EncoderRun as NewRun
     else:
         from pp_assets.training.causal import CausalRun as NewRun  # type: ignore[assignment]
-    return NewRun(task.spec, recipe, [*rows.train, *rows.generated], rows.val, task.spec.seed, threads)
+    return NewRun(task.spec, recipe, [*rows.train, *rows.generated], rows.val, task.spec.seed, threads, find_device(device))
 
 
 def base_of(task: "Task", recipe: "Recipe") -> str:

@@ -36,7 +36,10 @@ def tuning(p: "Pipeline", name: str, variant: str, budget: Budget, on_trial: Cal
         raise UserError("there is no validation row to choose by", where=f"{name}: eval_split", how="give the validation split a share")
     recipe, metric = untuned(task, variant), of_answers(task.spec.primary_metric.name)
     space = {k: asdict(v) if isinstance(v, Range) else list(v) for k, v in space_of(recipe).items()}
-    inputs = training_inputs(task, recipe, rows) | {"space": digest(space), "search": source_digest("pp_assets.training.search")}
+    inputs = training_inputs(task, recipe, rows, p.settings.device) | {
+        "space": digest(space),
+        "search": source_digest("pp_assets.training.search"),
+    }
     folder = p.settings.home / "tune" / name / variant / digest(inputs)[:16]
 
     def build(out: Path) -> Mapping[str, Any]:
@@ -80,7 +83,7 @@ def _train(p: "Pipeline", task: "Task", recipe: Recipe, rows: Any, report: Repor
     stopped = None
     with tempfile.TemporaryDirectory(prefix="pp-trial-") as made:
         out = Path(made) / "out"
-        training = new_run(task, recipe, rows, p.settings.threads)
+        training = new_run(task, recipe, rows, p.settings.threads, p.settings.device)
 
         def on_metrics(values: Mapping[str, Any]) -> None:
             log_metrics(run, values)
@@ -93,7 +96,7 @@ def _train(p: "Pipeline", task: "Task", recipe: Recipe, rows: Any, report: Repor
             # A nested run that ends early has not failed.
             stopped = stop
         else:
-            said = load_predictor(out, task.spec, p.settings.threads).predict([e.input_text for e in rows.val])
+            said = load_predictor(out, task.spec, p.settings.threads, p.settings.device).predict([e.input_text for e in rows.val])
             write_predictions(answers, make_rows(rows.val, said, lambda output: dump_output(task.output_schema, output)))
         run.tags({"outcome": "stopped" if stopped else "done"})
     if stopped:

@@ -10,11 +10,12 @@ from pp_resources.tracking import open_tracker
 
 
 class Installation(dg.ConfigurableResource):
-    """Empty values mean what the environment says (PP_HOME, PP_TASKS, PP_THREADS), read when a run starts."""
+    """Empty values mean what the environment says (PP_HOME, PP_TASKS, PP_THREADS, PP_DEVICE), read when a run starts."""
 
     home: str = ""
     tasks: str = ""
     threads: int = 0
+    device: str = ""
     tracking: bool = True
 
     def settings(self) -> Settings:
@@ -23,6 +24,7 @@ class Installation(dg.ConfigurableResource):
             home=Path(self.home).resolve() if self.home else found.home,
             tasks=Path(self.tasks).resolve() if self.tasks else found.tasks,
             threads=self.threads or found.threads,
+            device=self.device or found.device,
         )
 
     def tracker(self) -> Tracker:

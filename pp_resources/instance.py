@@ -19,6 +19,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
         "PP_HOME": str(settings.home),
         "PP_TASKS": str(settings.tasks),
         "PP_THREADS": str(settings.threads),
+        "PP_DEVICE": settings.device,
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         **QUIET,
     }

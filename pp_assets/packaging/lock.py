@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import distributions
 from typing import Any
 
+from pp_resources.device import CPU
 from pp_resources.fingerprint import code_digest
 
 OURS = "promptprecision"
@@ -14,9 +15,10 @@ PACKAGES = ("pp_assets", "pp_resources")
 
 def lock_text(task: str, variant: str, training: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     """The whole file. `digests` are of the data, the spec, the adapter and the evaluation, by name."""
-    threads = training["threads"]
+    threads, device = training["threads"], training.get("device", CPU)
+    on = "" if device == CPU else f"PP_DEVICE={device.partition(' ')[0]} "
     facts = {
-        "reproduce": f"PP_THREADS={threads} pp run {task} --variant {variant}",
+        "reproduce": f"{on}PP_THREADS={threads} pp run {task} --variant {variant}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}".strip(),
         "threads": threads,
@@ -33,9 +35,8 @@ def lock_text(task: str, variant: str, training: Mapping[str, Any], digests: Map
     # Builds for the CPU carry a local version that only the index of PyTorch has.
     index = ["--extra-index-url https://download.pytorch.org/whl/cpu"] if any(v.endswith("+cpu") for v in packages.values()) else []
     lines = [f"# {name} = {value}" for name, value in facts.items()]
-    head = (
-        "# Written when the package was made. Training again gives the same bytes on the same type of processor with the same thread count."
-    )
+    again = "on the same type of processor with the same thread count" if device == CPU else "on no GPU: sums come out in any order there"
+    head = f"# Written when the package was made. Training again gives the same bytes {again}."
     return "\n".join([head, *lines, *index, *(f"{name}=={version}" for name, version in packages.items())]) + "\n"
 
 
@@ -60,5 +61,5 @@ def _torch_facts(training: Mapping[str, Any]) -> dict[str, Any]:
         "torch_matmul_precision": torch.get_float32_matmul_precision(),
         "torch_mkldnn": torch.backends.mkldnn.is_available(),
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": "cpu",
+        "device": training.get("device", CPU),
     }

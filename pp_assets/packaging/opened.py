@@ -35,6 +35,7 @@ from pp_assets.packaging.lock import OURS, installed, lock_facts
 from pp_assets.task.reader import item_id
 from pp_assets.task.spec import TaskSpec, parse_spec, spec_digest
 from pp_resources.errors import UserError
+from pp_resources.settings import Settings
 
 SHOWN = 5  # problems told in one line
 OCCURRENCES = 200  # equal rows of an official split get ids of their own; more than these are not looked for
@@ -163,12 +164,14 @@ class Opened:
         except UserError as error:
             raise Skipped(f"base not found ({error}); --no-replay checks everything else") from error
         lines = read_lines(self.folder / GOLDEN)
-        used = threads or _threads(self.report)
-        answers = load_predictor(self.folder, self.spec, used).predict([line["input_text"] for line in lines])
+        used, device = threads or _threads(self.report), Settings.from_env().device
+        answers = load_predictor(self.folder, self.spec, used, device).predict([line["input_text"] for line in lines])
         pairs = [(line, answer.text) for line, answer in zip(lines, answers, strict=True) if line["output"] != answer.text]
         if pairs:
             told = _listed([f"{line['item_id']}: stored {line['output']}, now {text}" for line, text in pairs])
-            raise Wrong(f"{len(pairs)} of {len(lines)} golden answers differ: {told}. Another type of processor may round differently")
+            raise Wrong(
+                f"{len(pairs)} of {len(lines)} golden answers differ: {told}. Another type of processor, or a GPU, may round differently"
+            )
         return f"{len(lines)} golden prompts gave the same text on {', '.join(bases)} with {used} threads"
 
 

@@ -86,7 +86,7 @@ class Package:
 def open_package(path: Path, *, threads: int | None = None) -> Package:
     """Load a package after checking that its files are as the manifest says and that none that is loaded could run code.
 
-    `threads` as set for the installation by default. Raises UserError naming the first file that is wrong.
+    `threads` as set for the installation by default, the device always. Raises UserError naming the first file that is wrong.
     """
     from pp_assets.training.predictors import load_predictor
 
@@ -97,7 +97,8 @@ def open_package(path: Path, *, threads: int | None = None) -> Package:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(problems[0] + more, where=str(path), how="'pp package verify' tells all; get the package again")
     spec = parse_spec(read_object(path / SPEC), str(path / SPEC))
-    predictor = load_predictor(path, spec, threads or Settings.from_env().threads)
+    settings = Settings.from_env()
+    predictor = load_predictor(path, spec, threads or settings.threads, settings.device)
     return Package(path, spec, predictor, output_validator(spec.io_schema.input), output_validator(spec.output_schema))
 
 

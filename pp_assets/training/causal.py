@@ -16,13 +16,13 @@ from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.causal_attention import NAME
 from pp_assets.training.causal_batches import SharedPrefix, answer_logits, epoch_batches, keep_prefix, loss_of
-from pp_assets.training.hardware import has_bf16
 from pp_assets.training.labels import LabelReport, Row, encode_rows, label_report, refuse_outside_grammar
 from pp_assets.training.lora_linear import with_lora
 from pp_assets.training.merging import shares_after_merging
 from pp_assets.training.params import CausalParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
+from pp_resources.device import described
 from pp_resources.errors import UserError
 from pp_resources.models.bases import find_base, weights_sha256
 from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
@@ -36,16 +36,25 @@ MERGED_SHARE = 0.9  # of an adapter's change of the logits, must survive in the 
 class CausalRun(Run):
     """Raises UserError when rows cannot be trained on, and when writing an adapter that turns out to have no effect."""
 
-    def __init__(self, spec: TaskSpec, recipe: Recipe, train: list[Example], val: list[Example], seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        recipe: Recipe,
+        train: list[Example],
+        val: list[Example],
+        seed: int,
+        threads: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
         if not isinstance(recipe.params, CausalParams):
             raise UserError(f"variant {recipe.name!r} is not a causal one", where="variants", how="use a lora- variant")
-        super().__init__(spec, recipe, seed, threads)
+        super().__init__(spec, recipe, seed, threads, device)
         self.params = p = recipe.params
         self.where = f"variant {recipe.name}"
         self.base = find_base(spec.base_model_id)
         self.tokenizer = load_tokenizer(self.base)
         self.pad_id = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
-        base = load_model(self.base)
+        base = load_model(self.base, device=device)
         schema, prompt = spec.io_schema.output, prompt_of(spec)
         options = {"constrained": spec.decoding.constrained, "activated": p.activated}
         self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, schema, prompt, **options)
@@ -57,7 +66,6 @@ class CausalRun(Run):
             refuse_outside_grammar(self.predictor.grammar, [*self.rows, *self.val_rows], [*train, *self.val])
         self.labels: LabelReport = label_report(encoder, self.rows)
         self.predictor.max_new_tokens = spec.decoding.max_new_tokens or self.labels.max_new_tokens
-        self.bf16 = has_bf16(base.device.type)
         self.prefix = self._prefix_of(base)
         # The adapter's random start is drawn below: seeding later, as trainers do, would make it differ from run to run.
         torch.manual_seed(seed)
@@ -118,6 +126,7 @@ class CausalRun(Run):
             self.spec.primary_metric.name,
             self.seed,
             self.threads,
+            described(self.device),
             self.bf16,
             weights_sha256(self.base),
             self.predictor.encoder.prefix_ids,
@@ -163,6 +172,7 @@ class CausalRun(Run):
             "params": asdict(self.params),
             "seed": self.seed,
             "threads": self.threads,
+            "device": described(self.device),
             "bf16_autocast": self.bf16,
             "attention": NAME if self.prefix.shared else "sdpa",
             "base_model_id": self.spec.base_model_id,

@@ -166,7 +166,7 @@ class _Scorer:
         else:
             q = q * self.scale
         with torch.autocast(kind, enabled=False):
-            if self.softcap is None and (q.is_cuda or n + q.shape[3] > EAGER_UP_TO):
+            if self.softcap is None and (kind != "cpu" or n + q.shape[3] > EAGER_UP_TO):
                 return self._fused(q, k, v, shared)
             own, over = self._bias(q, 0, q.shape[3]), self._bias(q, n, n) if shared and self.window is not None else None
             if self.softcap is None and not self.dropout:

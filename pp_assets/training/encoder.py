@@ -17,13 +17,13 @@ from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.calibrate import Judged, calibrate
 from pp_assets.training.encoder_rows import encode_rows, label_report, make_batches, span_width
-from pp_assets.training.hardware import has_bf16
 from pp_assets.training.lora_linear import fuse
 from pp_assets.training.params import EncoderParams
 from pp_assets.training.recipes import Recipe
 from pp_assets.training.run import Run, save_adapter, save_record
 from pp_assets.training.start import start_heads
 from pp_assets.training.supcon import supcon_loss
+from pp_resources.device import described
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
@@ -49,10 +49,19 @@ FEW = 32  # rows a class: with fewer the classes are held together by a contrast
 class EncoderRun(Run):
     """Raises UserError when the schema cannot be compiled to heads, or a field has no row to learn from."""
 
-    def __init__(self, spec: TaskSpec, recipe: Recipe, rows: Sequence[Example], val: Sequence[Example], seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        recipe: Recipe,
+        rows: Sequence[Example],
+        val: Sequence[Example],
+        seed: int,
+        threads: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
         if not isinstance(recipe.params, EncoderParams):
             raise UserError(f"variant {recipe.name!r} is not an encoder one", where="variants", how="use encoder-lora")
-        super().__init__(spec, recipe, seed, threads)
+        super().__init__(spec, recipe, seed, threads, device)
         self.params = recipe.params
         self.base = find_base(spec.encoder_model_id)
         self.tokenizer = AutoTokenizer.from_pretrained(self.base)
@@ -64,18 +73,18 @@ class EncoderRun(Run):
         few = [k for k, head in enumerate(self.plan) if head.kind == "choice" and len(self.rows) < FEW * len(head.values)]
         self.contrasted = few if self.params.contrast and not self.frozen else []
         width = span_width(self.labels["longest_span_tokens"])
-        self.bf16 = has_bf16()
         # Random starts are drawn from here on: seeding later, as trainers do, would make them differ from run to run.
         torch.manual_seed(seed)
-        plain = sum(len(row.ids) for row in self.rows) < FUSED_FROM * len(self.rows)
-        config = AutoConfig.from_pretrained(self.base, **({"attn_implementation": "eager"} if plain else {}))
+        # Elsewhere than on the processor the kernel of the device, where the architecture can use it.
+        plain = self.device.type == "cpu" and sum(len(row.ids) for row in self.rows) < FUSED_FROM * len(self.rows)
+        config = AutoConfig.from_pretrained(self.base, attn_implementation="eager" if plain else None)
         for names, share in ((HIDDEN_DROPOUT, self.params.hidden_dropout), (ATTENTION_DROPOUT, 0.0)):
             for name in filter(partial(hasattr, config), names):
                 setattr(config, name, share)
-        encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config)
-        self.encoder = self._with_lora(encoder)
+        encoder = AutoModel.from_pretrained(self.base, dtype=torch.float32, config=config).to(device)
+        self.encoder, self.attention = self._with_lora(encoder), encoder.config._attn_implementation
         letters = 0 if self.frozen else encoder.get_input_embeddings().embedding_dim
-        self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout, letters)
+        self.heads = HeadStack(self.plan, encoder.config.hidden_size, width, self.params.head_dropout, letters).to(device)
         # States that never change are computed once, where memory holds them.
         size = sum(len(row.ids) for row in (*self.rows, *self.val_rows)) * encoder.config.hidden_size * 4
         kept = self.frozen and size <= CACHED_BYTES
@@ -109,7 +118,7 @@ class EncoderRun(Run):
     @property
     def identity(self) -> str:
         rows = [[(row.ids, row.shapes) for row in (*self.rows, *self.val_rows)], self.targets, self.val_targets]
-        how = [asdict(self.params), self.spec.primary_metric.name, self.seed, self.threads, self.bf16]
+        how = [asdict(self.params), self.spec.primary_metric.name, self.seed, self.threads, described(self.device), self.bf16]
         return digest([*how, weights_sha256(self.base), [h.to_json() for h in self.plan], rows])
 
     @property
@@ -136,8 +145,8 @@ class EncoderRun(Run):
     def _contrast(self, states: Tensor, batch: Batch, targets: Sequence[list[Any]]) -> Tensor:
         mask = batch.mask.unsqueeze(-1)
         means = torch.nn.functional.normalize((states.float() * mask).sum(1), dim=-1)
-        classes = [torch.tensor([-1 if t[k] is None else t[k] for t in targets]) for k in self.contrasted]
-        return torch.stack([supcon_loss(means, each) for each in classes]).mean()
+        classes = [[-1 if t[k] is None else t[k] for t in targets] for k in self.contrasted]
+        return torch.stack([supcon_loss(means, torch.tensor(each, device=self.device)) for each in classes]).mean()
 
     @torch.inference_mode()
     def evaluate(self) -> dict[str, float]:
@@ -178,7 +187,9 @@ class EncoderRun(Run):
             "params": asdict(self.params),
             "seed": self.seed,
             "threads": self.threads,
+            "device": described(self.device),
             "bf16_autocast": self.bf16,
+            "attention": self.attention,
             "base_model_id": self.spec.encoder_model_id,
             "base_weights_sha256": weights_sha256(self.base),
             "initial_adapter_sha256": self.initial_sha256,
@@ -208,18 +219,18 @@ class EncoderRun(Run):
 
     def _states(self, rows: Sequence[Encoded], cached: list[Tensor] | None) -> tuple[Tensor, Batch]:
         """Token states of these rows, padded: those given, or from the encoder."""
-        batch = collate(rows, self.tokenizer.pad_token_id or 0)
+        batch = collate(rows, self.tokenizer.pad_token_id or 0, self.device)
         if cached is not None:
             return torch.nn.utils.rnn.pad_sequence(cached, batch_first=True), batch
         return token_states(self._forward, rows, batch, self.tokenizer.pad_token_id or 0, self._max_tokens), batch
 
     def _forward(self, batch: Batch) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.heads.states(self.encoder, batch)
 
     def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], words: Tensor) -> Tensor:
         """The losses of all heads, added up."""
-        total = torch.zeros(())
+        total = torch.zeros((), device=self.device)
         for k, (head, scores) in enumerate(zip(self.plan, logits)):
             total = total + head_loss(head, scores, [t[k] for t in targets], words, self.heads.width, self.params.label_smoothing)
         return total
@@ -242,7 +253,9 @@ class EncoderRun(Run):
         if any(head.kind in ("choice", "flags") for head in self.plan):
             # Of LoRA runs only the means are kept: the states of all tokens of a large data set would not fit in memory.
             pooled = torch.stack([_mean(s) for s in self._cached] if self._cached else self._start_states(self.rows, _mean)).float()
-        start_heads(self.heads, pooled, self.targets, self.contrasted)
+        # Fitted by scikit-learn, on the processor.
+        start_heads(self.heads.cpu(), pooled.cpu(), self.targets, self.contrasted)
+        self.heads.to(self.device)
 
     @torch.no_grad()
     def _effect(self) -> dict[str, float]:
@@ -250,11 +263,12 @@ class EncoderRun(Run):
         if self.frozen:
             return {}
         rows, pad_id = self.rows[:4], self.tokenizer.pad_token_id or 0
+        batch = collate(rows, pad_id, self.device)
         self.encoder.eval()
 
         def states() -> Tensor:
             # In fp32, where a small change does not round to none.
-            return token_states(lambda part: self.heads.states(self.encoder, part), rows, collate(rows, pad_id), pad_id, self._max_tokens)
+            return token_states(lambda part: self.heads.states(self.encoder, part), rows, batch, pad_id, self._max_tokens)
 
         tuned = states()
         with self.encoder.disable_adapter():

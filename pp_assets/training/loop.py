@@ -91,7 +91,7 @@ def _save(run: Run, work: Path, state: _State, best: dict[str, Tensor]) -> None:
 
 def _resume(run: Run, work: Path) -> tuple[_State, dict[str, Tensor]]:
     """State and best weights of the last checkpoint of this very run; a fresh start when there is none or it is of another run."""
-    found = load_checkpoint(work, {"adamw": run.optimizer}, only_if=lambda stored: stored["run"] == run.identity)
+    found = load_checkpoint(work, {"adamw": run.optimizer}, only_if=lambda stored: stored["run"] == run.identity, device=run.device)
     if found is None:
         shutil.rmtree(work, ignore_errors=True)
         return _State(), {}

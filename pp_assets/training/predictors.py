@@ -7,15 +7,17 @@ from typing import Any
 
 from pp_assets.task.spec import TaskSpec
 from pp_resources.artifacts import SLUG
+from pp_resources.device import CPU, find_device
 from pp_resources.errors import UserError
 from pp_resources.models.bases import find_base, weights_sha256
 from pp_resources.models.interface import Predictor
 
 
-def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
-    """Load `folder` (adapter/, tokenizer/, training.json) on the base that it was trained on, with `threads` CPU threads.
+def load_predictor(folder: Path, spec: TaskSpec, threads: int, device: str = CPU) -> Predictor:
+    """Load `folder` (adapter/, tokenizer/, training.json) on the base that it was trained on, with `threads` CPU threads, on `device` (as
+    PP_DEVICE; it need not be the one of the training).
 
-    Raises UserError when the base is not to be found or its weights are not those of the training.
+    Raises UserError when the device or the base is not to be found or its weights are not those of the training.
     """
     import torch
 
@@ -23,12 +25,12 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
     training = json.loads((folder / "training.json").read_text("utf-8"))
     name = training["variant"]
     if training["family"] == "ensemble":
-        return _load_ensemble(folder, name, spec, threads)
+        return _load_ensemble(folder, name, spec, threads, device)
     base = base_of(training)
     if training["family"] == "encoder":
         from pp_resources.models.encoder.predictor import EncoderPredictor
 
-        return EncoderPredictor.load(name, folder, base, spec.io_schema.output)
+        return EncoderPredictor.load(name, folder, base, spec.io_schema.output, device=find_device(device))
     from pp_assets.task.causal_prompt import golden_prompt, prompt_of
     from pp_resources.models.causal import CausalPredictor
 
@@ -39,6 +41,7 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
         spec.io_schema.output,
         prompt_of(spec),
         tokenizer=folder / "tokenizer",
+        device=find_device(device),
         constrained=spec.decoding.constrained,
         max_new_tokens=training["max_new_tokens"],
     )
@@ -51,13 +54,13 @@ def load_predictor(folder: Path, spec: TaskSpec, threads: int) -> Predictor:
     return made
 
 
-def _load_ensemble(folder: Path, name: str, spec: TaskSpec, threads: int) -> Predictor:
+def _load_ensemble(folder: Path, name: str, spec: TaskSpec, threads: int, device: str) -> Predictor:
     from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS, Combiner, EnsemblePredictor
 
     combiner = Combiner.of(json.loads((folder / COMBINER).read_text("utf-8")))
     if not all(SLUG.match(member) for member in combiner.members):
         raise UserError("members are named by slugs", where=str(folder / COMBINER))
-    members = [load_predictor(folder / MEMBERS / member, spec, threads) for member in combiner.members]
+    members = [load_predictor(folder / MEMBERS / member, spec, threads, device) for member in combiner.members]
     return EnsemblePredictor(name, members, spec.io_schema.output, combiner)
 
 

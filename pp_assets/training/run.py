@@ -18,6 +18,7 @@ from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.tables import lower_is_better, metric_tables, of_answers
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
+from pp_assets.training.hardware import has_bf16
 from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output, leaf_fields
@@ -28,7 +29,7 @@ LEAST_JUDGED = 50
 
 
 class Run(ABC):
-    """One training: model, rows, optimiser, and what a step is. `loop.train` drives it.
+    """One training: model, rows, optimiser, and what a step is. `loop.train` drives it. It runs on `device`, in bf16 where that is faster.
 
     A subclass sets `base` (folder), `val`, `weights` (the trained parameters by name) and `optimizer` (groups with a "peak" rate),
     then `epochs` and `steps_per_epoch`.
@@ -42,8 +43,9 @@ class Run(ABC):
     steps_per_epoch: int
     average: dict[str, Tensor]  # of the weights over the last steps; empty where the recipe wants none
 
-    def __init__(self, spec: TaskSpec, recipe: Recipe, seed: int, threads: int) -> None:
+    def __init__(self, spec: TaskSpec, recipe: Recipe, seed: int, threads: int, device: torch.device | str) -> None:
         torch.set_num_threads(threads)
+        self.device, self.bf16 = torch.device(device), has_bf16(device)
         self.spec, self.recipe, self.seed, self.threads, self.average = spec, recipe, seed, threads, {}
         schema = spec.io_schema.output
         self.reader = OutputReader(schema, {leaf.path: spec.compare(leaf.path) for leaf in leaf_fields(schema)})

@@ -15,7 +15,7 @@ TEMPERATURE = 0.1
 
 def supcon_loss(vectors: Tensor, classes: Tensor) -> Tensor:
     """Mean over the rows that have their like in the batch: `vectors` (rows, width) of unit length, `classes` (rows,), -1 for none."""
-    itself = torch.eye(len(classes), dtype=torch.bool)
+    itself = torch.eye(len(classes), dtype=torch.bool, device=classes.device)
     alike = (classes[:, None] == classes) & (classes >= 0) & ~itself
     told = alike.any(1)
     if not told.any():

@@ -24,7 +24,7 @@ DEFAULT_BUDGET = 256
 
 
 class CausalPredictor:
-    """Greedy answers of a causal model; same inputs, same answers (fp32 on the CPU by default).
+    """Greedy answers of a causal model, computed where the model is; same inputs, same answers on the CPU.
 
     Constrained, every answer that is not cut off follows the schema; free, the model says what it likes. `confidence` is the
     probability of the whole answer under greedy decoding: the product over its tokens, forced ones counting 1, choices taken among
@@ -72,14 +72,16 @@ class CausalPredictor:
         prompt: Prompt,
         *,
         tokenizer: Path | None = None,
+        device: torch.device | str = "cpu",
         **options: Any,
     ) -> "CausalPredictor":
         """The base with a LoRA adapter folder (adapter_config.json, adapter_model.safetensors), merged in memory.
 
         An activated adapter works on what comes after the shared prefix, which stays with the base. `tokenizer` is the folder of the
-        tokenizer that was trained with, the base's by default. Raises UserError when the adapter does not fit the base.
+        tokenizer that was trained with, the base's by default; all of it goes to `device`. Raises UserError when the adapter does not fit
+        the base.
         """
-        model, begins = load_model(base), invocation_ids(adapter)
+        model, begins = load_model(base, device=device), invocation_ids(adapter)
         made = cls(name, model, load_tokenizer(tokenizer or base), output_schema, prompt, activated=bool(begins), **options)
         if begins != made.encoder.invocation_ids:
             raise UserError(
@@ -161,8 +163,8 @@ class CausalPredictor:
         )
 
 
-def load_model(folder: Path, *, attention: str | None = None) -> Any:
-    """The model of a folder in fp32 on the CPU, ready to predict; `attention` as Transformers names it, by default the fastest that the
+def load_model(folder: Path, *, attention: str | None = None, device: torch.device | str = "cpu") -> Any:
+    """The model of a folder in fp32 on `device`, ready to predict; `attention` as Transformers names it, by default the fastest that the
     architecture has. Raises UserError when it is not a causal language model."""
     from transformers import AutoModelForCausalLM
 
@@ -175,7 +177,7 @@ def load_model(folder: Path, *, attention: str | None = None) -> Any:
         raise UserError(
             f"not a causal language model: {reason}", where=str(folder), how="give a folder that AutoModelForCausalLM loads"
         ) from error
-    return model.eval()
+    return model.eval().to(device)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -50,11 +50,12 @@ class Rules:
 
     def choose(self, logits: Tensor, rows: list["Row"]) -> None:
         """Give each row its likeliest allowed token; `logits` is (rows, vocabulary)."""
-        logits = logits.float().cpu()
+        logits = logits.float()
         if self.grammar:
-            allowed = self.grammar.allowed([row.matcher for row in rows if row.matcher])
+            # To where the logits are: a mask is a quarter of their bytes, and only the choices come back.
+            allowed = torch.from_numpy(self.grammar.allowed([row.matcher for row in rows if row.matcher])).to(logits.device)
             # A model may have more rows of logits than the tokenizer has tokens, never fewer.
-            logits = logits[:, : self.grammar.vocab_size].masked_fill_(~torch.from_numpy(allowed), float("-inf"))
+            logits = logits[:, : self.grammar.vocab_size].masked_fill_(~allowed, float("-inf"))
         tokens, logprobs = logits.argmax(-1), logits.softmax(-1).amax(-1).log()
         for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
             row.take(token, logprob)

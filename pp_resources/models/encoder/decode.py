@@ -29,7 +29,8 @@ class HeadDecoder:
         self.empty_is_none = head.nullable and (head.empty_is_null or not self.validator.is_valid([]))
 
     def decode(self, logits: Tensor, rows: Sequence[Encoded], texts: Sequence[str]) -> list[tuple[Any, float]]:
-        logits, temperature = logits.float(), self.head.temperature
+        # All at once: what follows takes it apart row by row.
+        logits, temperature = logits.float().cpu(), self.head.temperature
         if self.head.listing:
             return [(value, p ** (1 / temperature)) for value, p in self._lists(logits, rows, texts)]
         logits = logits / temperature

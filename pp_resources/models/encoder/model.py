@@ -46,6 +46,10 @@ class HeadStack(nn.Module):
                 case _:
                     self.layers.append(_Span(tokens, hidden, width))
 
+    @property
+    def device(self) -> torch.device:
+        return self.queries.device
+
     def states(self, encoder: nn.Module, batch: Batch) -> Tensor:
         """Token states (batch, tokens, hidden) of `encoder`."""
         inputs: dict[str, Any] = {"input_ids": batch.ids}

@@ -49,9 +49,11 @@ class EncoderPredictor:
         self.set_heads(heads.heads)
 
     @classmethod
-    def load(cls, name: str, folder: Path, base: Path, schema: Mapping[str, Any]) -> "EncoderPredictor":
-        """From an adapter folder (`adapter/`, `tokenizer/`) and the base it was trained on."""
-        encoder = AutoModel.from_pretrained(base, dtype=torch.float32)
+    def load(
+        cls, name: str, folder: Path, base: Path, schema: Mapping[str, Any], *, device: torch.device | str = "cpu"
+    ) -> "EncoderPredictor":
+        """From an adapter folder (`adapter/`, `tokenizer/`) and the base it was trained on, to `device`."""
+        encoder = AutoModel.from_pretrained(base, dtype=torch.float32).to(device)
         if has_adapter(folder):
             from peft import PeftModel
 
@@ -61,10 +63,13 @@ class EncoderPredictor:
 
     @classmethod
     def with_encoder(cls, name: str, folder: Path, encoder: torch.nn.Module, hidden: int, schema: Mapping[str, Any]) -> "EncoderPredictor":
-        """The heads and the tokenizer of an adapter folder on an encoder that is loaded already; `hidden` is the size of its states."""
+        """The heads and the tokenizer of an adapter folder on an encoder that is loaded already, and where it is; `hidden` is the size of
+        its states."""
         settings = json.loads((folder / "adapter" / HEADS_JSON).read_text("utf-8"))
         heads = HeadStack([Head.from_json(h) for h in settings["heads"]], hidden, settings["width"], 0.0, settings["letters"])
         heads.load_state_dict(load_file(folder / "adapter" / HEADS_WEIGHTS))
+        words: Any = encoder.get_input_embeddings()  # type: ignore[operator]
+        heads.to(words.weight.device)
         return cls(name, encoder, heads, AutoTokenizer.from_pretrained(folder / "tokenizer"), schema, settings["max_tokens"])
 
     def set_heads(self, heads: Sequence[Head]) -> None:
@@ -78,7 +83,7 @@ class EncoderPredictor:
         heads = [head.to_json() for head in self.heads.heads]
         settings = {"heads": heads, "width": self.heads.width, "letters": letters, "max_tokens": self.max_tokens}
         (folder / HEADS_JSON).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        save_file({k: v.detach().clone().contiguous() for k, v in self.heads.state_dict().items()}, folder / HEADS_WEIGHTS)
+        save_file({k: v.detach().to("cpu", copy=True).contiguous() for k, v in self.heads.state_dict().items()}, folder / HEADS_WEIGHTS)
 
     @torch.inference_mode()
     def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
@@ -133,5 +138,5 @@ class EncoderPredictor:
 
     def _logits(self, rows: Sequence[Encoded]) -> list[Tensor]:
         pad_id = self.tokenizer.pad_token_id or 0
-        batch = collate(rows, pad_id)
+        batch = collate(rows, pad_id, self.heads.device)
         return self.heads(token_states(lambda part: self.heads.states(self.encoder, part), rows, batch, pad_id, self.max_tokens), batch)

@@ -111,10 +111,10 @@ def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor,
     if not keep:
         return logits.sum() * 0.0
     if head.kind == "choice":
-        wanted = torch.tensor([targets[i] for i in keep])
+        wanted = torch.tensor([targets[i] for i in keep], device=logits.device)
         return torch.nn.functional.cross_entropy(logits[keep], wanted, label_smoothing=smoothing if len(head.values) > 1 else 0.0)
     if head.kind == "flags":
-        marks = torch.tensor([targets[i] for i in keep])
+        marks = torch.tensor([targets[i] for i in keep], device=logits.device)
         return torch.nn.functional.binary_cross_entropy_with_logits(logits[keep], marks, reduction="sum") / len(keep)
     if head.kind == "tags":
         return _tag_loss(logits, [targets[i] for i in keep], keep, words)
@@ -132,7 +132,7 @@ def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor,
         rows.append(i)
     if not rows:
         return logits.sum() * 0.0
-    chosen = logits[rows].masked_fill(~right[rows], 2 * NEG)
+    chosen = logits[rows].masked_fill(~right[rows].to(logits.device), 2 * NEG)
     return (logits[rows].logsumexp(-1) - chosen.logsumexp(-1)).mean()
 
 
@@ -145,6 +145,7 @@ def reading_scores(head: Head, logits: Tensor, ranges: Sequence[Sequence[tuple[i
         if places:
             ends[:, i, : len(places)] = 1 + torch.tensor(places).T
             real[i, : len(places)] = True
+    ends, real = ends.to(logits.device), real.to(logits.device)
     found = (logits[..., 0].gather(1, ends[0]) + logits[..., 1].gather(1, ends[1])).masked_fill(~real, NEG)
     null = logits[:, :1].sum(-1)
     return torch.cat([null if head.nullable else torch.full_like(null, NEG), found], 1)
@@ -156,14 +157,14 @@ def _value_loss(head: Head, logits: Tensor, targets: Sequence[Sequence[tuple[int
     for i, target in enumerate(targets):
         marks = [mark for _, _, mark in target]
         right[i, : 1 + len(marks)] = torch.tensor([not any(marks), *marks])
-    return (scores.logsumexp(-1) - scores.masked_fill(~right, 2 * NEG).logsumexp(-1)).mean()
+    return (scores.logsumexp(-1) - scores.masked_fill(~right.to(scores.device), 2 * NEG).logsumexp(-1)).mean()
 
 
 def _tag_loss(logits: Tensor, targets: Sequence[list[int]], rows: Sequence[int], words: Tensor) -> Tensor:
     wanted = torch.full(logits.shape[:2], UNTOLD)
     for i, tags in zip(rows, targets):
         wanted[i, : len(tags)] = torch.tensor(tags)
-    wanted[~words] = UNTOLD
+    wanted = wanted.to(logits.device).masked_fill_(~words, UNTOLD)
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=UNTOLD)
 
 
@@ -174,6 +175,6 @@ def _items_loss(head: Head, logits: Tensor, targets: Sequence[Any], rows: Sequen
     spans = [(i, *span) for i, target in zip(rows, targets) for span in target[1]]
     for k, scores in enumerate(fields if spans else []):
         pooled = torch.stack([scores[i, first : last + 1].mean(0) for i, first, last, _ in spans])
-        wanted = torch.tensor([classes[k] for _, _, _, classes in spans])
+        wanted = torch.tensor([classes[k] for _, _, _, classes in spans], device=scores.device)
         loss = loss + torch.nn.functional.cross_entropy(pooled, wanted)
     return loss

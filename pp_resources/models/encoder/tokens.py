@@ -47,8 +47,8 @@ def encode(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[Encode
     return out
 
 
-def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
-    """Right-padded batch."""
+def collate(rows: Sequence[Encoded], pad_id: int, device: torch.device | str = "cpu") -> Batch:
+    """Right-padded batch on `device`."""
     width = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
     mask, words, shapes = (torch.zeros((len(rows), width), dtype=torch.long) for _ in range(3))
@@ -58,7 +58,7 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> Batch:
         mask[i, :n] = 1
         words[i, :n] = torch.tensor([int(b > a) for a, b in row.offsets])
         shapes[i, :n] = torch.tensor(row.shapes)
-    return Batch(ids, mask, words.bool(), shapes)
+    return Batch(*(tensor.to(device) for tensor in (ids, mask, words.bool(), shapes)))
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:

@@ -61,9 +61,14 @@ def token_states(forward: Callable[[Batch], Tensor], rows: Sequence[Encoded], ba
     pieces: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
     for start in range(0, len(parts), _CHUNK):
         chunk = parts[start : start + _CHUNK]
-        padded = collate([window.row for _, window in chunk], pad_id)
+        padded = collate([window.row for _, window in chunk], pad_id, batch.ids.device)
         recomputed = len(parts) > _CHUNK and torch.is_grad_enabled()
-        found = checkpoint(forward, padded, use_reentrant=False) if recomputed else forward(padded)
+        if recomputed:
+            # Tensors by themselves: by them the random state of their device is found, and dropout drawn again as it was.
+            tensors = padded.ids, padded.mask, padded.words, padded.shapes
+            found = checkpoint(lambda *each: forward(Batch(*each)), *tensors, use_reentrant=False)
+        else:
+            found = forward(padded)
         for (i, window), states in zip(chunk, found):
             pieces[i].append((window.at, states[slice(*window.kept)]))
     whole = [torch.cat([states for _, states in sorted(found, key=lambda piece: piece[0])]) for found in pieces]
