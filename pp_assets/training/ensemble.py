@@ -30,10 +30,9 @@ from pp_resources.models.interface import Prediction
 LEAST_ROWS = 20  # validation rows; with fewer, weights and thresholds would be noise
 LEAST_OF_A_KIND = 5  # right and wrong candidates each; a field with fewer takes the weights fitted on all fields together
 FOLDS, THRESHOLDS = 5, 50
-# Of right answers, which a cascade may lose by asking less. To count right answers instead follows the luck of few rows: with the threshold
-# fitted on half of support-triage's validation rows (100 draws), encoder-frozen before encoder-lora had of the other half 0.447 right by the
-# threshold that counts most (1.87 members asked), 0.383 by the cheapest within a standard error of it (1.65), 0.464 by this (1.92), and 0.468
-# when both were always asked.
+# Of right answers, which a cascade may lose by asking less. To count right answers instead follows the luck of few rows: fitted on half of
+# support-triage's validation rows (100 draws), encoder-frozen before encoder-lora had of the other half 0.447 right by the threshold that
+# counts most (1.87 members asked), 0.383 by the cheapest within a standard error of it (1.65), 0.464 by this (1.92); asking both, 0.468.
 LOSS = 0.01
 Said = Mapping[str, Sequence[Prediction]]  # by member an answer for each validation row
 
