@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
-from pp_assets.evaluation.benchmark import cost, measure, summary
+from pp_assets.evaluation.benchmark import machine_cost, measure, summary, token_cost
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.stats.groups import generator
+from pp_assets.experiment.ops import Price
 from pp_assets.result_facts import hardware
 from pp_assets.task.examples import read_split
 from pp_resources.artifacts import Artifact, write_atomic
 from pp_resources.errors import UserError
 from pp_resources.progress import steps
+from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
@@ -29,20 +31,23 @@ _PROBE = "import sys; from pp_assets.benchmarks import probe; probe(*sys.argv[1:
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured. `hourly` is what an hour of this machine costs, in US dollars; `memory` starts a process for each model."""
+    """How much is measured. `hourly` is what an hour of this machine costs, in US dollars, `price` what a provider takes for tokens;
+    `memory` starts a process for each model."""
 
     items: int = 64
     batch: int = 32
     repeats: int = 4
     hourly: float | None = None
+    price: Price | None = None
     memory: bool = True
 
 
 def benchmark(p: "Pipeline", name: str, variants: Sequence[str], options: Options) -> dict[str, Any]:
     """Measure trained variants (default: all of the task that are trained) on validation rows; the first is what others are compared with.
 
-    Plain values, also written to `<home>/benchmarks/<task>/<time>.json`: `hardware`, `items`, and `variants` by name with speed, memory,
-    cost and the primary metric that was evaluated. Raises UserError when nothing is trained.
+    Plain values, also written to `<home>/benchmarks/<task>/<time>.json`: `hardware`, `items`, `prices`, and `variants` by name with speed,
+    tokens, memory, `cost` by the hour of this machine and by tokens, and the primary metric that was evaluated. Raises UserError when
+    nothing is trained.
     """
     from pp_assets.training.predictors import load_predictor
 
@@ -54,15 +59,21 @@ def benchmark(p: "Pipeline", name: str, variants: Sequence[str], options: Option
     if not texts:
         raise UserError("there are no validation rows to ask", where=name, how="make eval_split.ratios.val larger")
     models = {variant: load_predictor(one.path, task.spec, p.settings.threads, p.settings.device) for variant, one in trained.items()}
-    found = summary(measure(models, texts, batch=options.batch, repeats=options.repeats), task.spec.seed)
+    place = profile(p.settings)
+    timings = measure(models, texts, batch=options.batch, repeats=options.repeats)
+    found = summary(timings, task.spec.seed)
     with steps("memory", len(trained)) as advance:
         for variant, one in trained.items():
             found[variant] |= {"memory": _memory(p, name, one, texts) if options.memory else {"rss_mb": None, "reason": "not asked for"}}
-            found[variant] |= {"cost": cost(found[variant]["seconds_per_item"], options.hourly), "quality": _quality(p, name, variant, one)}
+            spent = machine_cost(found[variant]["seconds_per_item"], options.hourly)
+            found[variant] |= {"cost": {"machine": spent, "tokens": token_cost(timings[variant], options.price)}}
+            found[variant] |= {"quality": _quality(p, name, variant, one)}
             advance(variant)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    document = {"task": name, "at": at, "hardware": hardware(p.settings), "items": len(texts), "batch": options.batch}
-    document = rounded(document | {"repeats": options.repeats, "reference": next(iter(trained)), "variants": found})
+    sides = (options.price.usd_in, options.price.usd_out) if options.price else (None, None)
+    prices = dict(zip(("usd_per_hour", "usd_per_million_tokens_in", "usd_per_million_tokens_out"), (options.hourly, *sides)))
+    document = {"task": name, "at": at, "hardware": place, "items": len(texts), "batch": options.batch, "repeats": options.repeats}
+    document = rounded(document | {"prices": prices, "reference": next(iter(trained)), "variants": found})
     _keep(p, name, document)
     return document
 
@@ -84,6 +95,16 @@ def probe(tasks: str, name: str, folder: str, threads: str, device: str) -> None
     # Kilobytes on Linux, bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     print(json.dumps({"rss_mb": peak, "first_answer_s": first}))
+
+
+def profile(settings: Settings) -> dict[str, Any]:
+    """The machine that is measured: its processor, cores and memory, what else it did as this began (the load of the last minute, in
+    processes that want a core), and the versions that compute."""
+    from importlib.metadata import version
+
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    found = {"cores": os.cpu_count(), "memory_gb": pages / 1024**3, "load": os.getloadavg()[0]}
+    return {**hardware(settings), **found, "versions": {name: version(name) for name in ("torch", "transformers")}}
 
 
 def _trained(p: "Pipeline", name: str, variants: Sequence[str]) -> dict[str, Artifact]:
@@ -121,7 +142,8 @@ def _keep(p: "Pipeline", name: str, document: dict[str, Any]) -> None:
     write_atomic(file, json.dumps(document, indent=1, allow_nan=False) + "\n")
     for variant, found in document["variants"].items():
         with p.tracker.run(name, variant, "benchmark") as run:
-            run.params({"items": document["items"], "batch": document["batch"], **document["hardware"]})
+            place = {key: value for key, value in document["hardware"].items() if key not in ("load", "versions")}
+            run.params({"items": document["items"], "batch": document["batch"], **place})
             numbers = {f"latency_ms_{q}": one["value"] for q, one in found["latency_ms"].items()}
             numbers |= {"items_per_s": found["items_per_s"]["batched"], "rss_mb": found["memory"]["rss_mb"]}
             run.summary({f"bench.{k}": v for k, v in numbers.items() if v is not None})

@@ -192,11 +192,12 @@ class Pipeline:
 
         return suite(self, name, variant)
 
-    def overfitting(self, name: str, variant: str, curve: bool = False) -> Artifact:
-        """Compare the current adapter's answers to training rows with those to others; with `curve` train on parts of the rows too."""
+    def overfitting(self, name: str, variant: str, curve: bool = False, control: bool = False) -> Artifact:
+        """Compare the current adapter's answers to training rows with those to others; with `curve` train on parts of the rows too, with
+        `control` on exchanged outputs."""
         from pp_assets.generalisations import overfitting
 
-        return overfitting(self, name, variant, curve)
+        return overfitting(self, name, variant, curve, control)
 
     def tuning(self, name: str, variant: str, budget: "Budget", on_trial: "Callable[[Trial], None]" = lambda _trial: None) -> Artifact:
         """Search the hyper-parameters of a variant on training and validation rows."""

@@ -12,6 +12,7 @@ from pp_assets.evaluation.markdown import table as md_table
 from pp_assets.evaluation.plots import BLUE, GREY, draw
 
 SCORE_HEAD, GAP_HEAD = ("rows", "value [95 % interval]", "n"), ("gap", "effect [95 % interval]", "verdict")
+PROBE_HEAD = ("leak probe", "effect [95 % interval]", "n", "verdict")
 
 
 def write_page(document: Mapping[str, Any], out: Path) -> None:
@@ -31,6 +32,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     lines += [*md_table(SCORE_HEAD, score_rows(document)), *md_table(GAP_HEAD, gap_rows(document))]
     if document["neighbours"]["reason"]:
         lines += [f"Neighbours: {md(document['neighbours']['reason'])}.", ""]
+    lines += [*md_table(PROBE_HEAD, probe_rows(document)), *(f"{md(told)}." for told in probe_notes(document)), ""]
     if document["curve"]:
         points = [(str(p["rows"]), _cell(p["value"], p), str(p["n"])) for p in document["curve"]]
         lines += [*md_table(("training rows", "on validation rows", "n"), points), f"{document['curve_reason']}.", ""]
@@ -48,6 +50,35 @@ def gap_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Cells under GAP_HEAD."""
     gaps = [*document["gaps"], *([document["neighbours"]["gap"]] if document["neighbours"]["gap"] else [])]
     return [(f"{g['of']} - {g['over']}", _cell(g["effect"], g, sign="+"), g["reason"] or g["verdict"]) for g in gaps]
+
+
+def probe_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Cells under PROBE_HEAD."""
+    told = document["probes"]
+    return [(p["name"], _cell(p["effect"], p, sign="+"), str(p["n"] or "–"), p["verdict"]) for p in told]
+
+
+def probe_notes(document: Mapping[str, Any]) -> list[str]:
+    """What the rows of that table cannot hold, a sentence each: reasons, what the control learnt by heart, what an effect is against."""
+    notes = [f"{p['name']}: {p['reason']}" for p in document["probes"] if p["reason"]]
+    found = document["control"]
+    if found and "learnt" in found:
+        learnt, held, fields = found["learnt"], found["held_out"], ", ".join(found["fields"])
+        notes.append(f"exchanged outputs: taught {fields} of other rows, a model has {_beside(held)} of them right on validation rows")
+        notes.append(f"learnt by heart: it gives back {_beside(learnt)} of those that it was taught, n {learnt['n']}")
+    blind = document["probes"][-1]
+    if blind["value"] is not None:
+        told = f"{_number(blind['value'])} with the text, {_number(blind['other'])} for what the model says of none"
+        notes.append(f"empty text: {document['metric']} on validation rows is {told}")
+    return notes
+
+
+def _beside(found: Mapping[str, Any]) -> str:
+    return f"{_number(found['value'])} (the commonest values {_number(found['other'])})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _cell(value: float | None, bounds: Mapping[str, Any], sign: str = "") -> str:

@@ -1,5 +1,6 @@
 """`pp bench`: speed, memory, cost and quality of the trained variants of a task, side by side."""
 
+import math
 import time
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from pp_gateway.cli.output import JsonFlag, Output, interval, line, number, tabl
 from pp_gateway.cli.run import Variants
 from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, check_variants, settle
+from pp_resources.errors import UserError
 
 
 def bench(
@@ -18,57 +20,120 @@ def bench(
     batch: Annotated[int, typer.Option(min=1, help="Texts of a batch.")] = 32,
     repeats: Annotated[int, typer.Option(min=1, help="Runs over all texts in batches.")] = 4,
     hourly: Annotated[float | None, typer.Option(min=0, help="US dollars that an hour of this machine costs.")] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="US dollars that a provider takes for a million tokens read.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="The same for a million tokens written.")] = None,
     memory: Annotated[bool, typer.Option(help="Measure peak memory, in a process for each variant.")] = True,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure what trained variants cost and show how good they are: latency, throughput, tokens, memory, price, primary metric.
 
     After a warm-up the variants answer in turn (ABBA), one text at a time and in batches; ratios are against the first variant. Asks
-    validation rows, no test item.
+    validation rows, no test item. --hourly prices the time on this machine, --price-in with --price-out the same tokens at a provider.
 
     Examples:
 
         pp bench support-triage
 
         pp bench support-triage -v encoder-lora -v lora-r8 --hourly 0.40 --json
+
+        pp bench support-triage --price-in 0.15 --price-out 0.60
     """
     from pp_assets.benchmarks import Options, benchmark
+    from pp_assets.experiment.ops import Price
 
     check_variants(variant or [])
+    if (price_in is None) != (price_out is None):
+        raise UserError(
+            "one price of two is given", where="--price-in, --price-out", how="give both: an answer has tokens read and written"
+        )
+    price = Price(price_in, price_out) if price_in is not None and price_out is not None else None
     out = Output(as_json)
     settings, name = settle(task)
     began = time.monotonic()
     with running(settings) as (runner, log):
         log.terminal.now("bench")
-        found = benchmark(runner.pipeline, name, variant or [], Options(items, batch, repeats, hourly, memory))
+        found = benchmark(runner.pipeline, name, variant or [], Options(items, batch, repeats, hourly, price, memory))
     if not out.result(found):
         _show(found, time.monotonic() - began)
 
 
 def _show(found: dict[str, Any], seconds: float) -> None:
-    place = found["hardware"]
-    line(f"{found['task']}: {found['items']} validation rows; {place['processor'] or place['machine']}, threads {place['threads']}")
-    head = ("variant", "p50 ms", "p95 ms", "p99 ms", "x slower than the first", "items/s", "in batches", "tokens out/s", "memory MB")
     variants = found["variants"].items()
-    table(head, [(name, *_speed(one)) for name, one in variants], right=head[1:], whole=("variant",))
+    line(f"{found['task']}: {found['items']} validation rows, batches of {found['batch']}, {found['repeats']} runs")
+    line(_machine(found["hardware"]))
+    line()
+    head = ("one text at a time", "p50 ms", "p95 ms", "p99 ms", f"times {found['reference']}")
+    table(head, [(name, *_latency(one)) for name, one in variants], right=head[1:], whole=("one text at a time",))
+    head = ("in batches", "items/s", "slowest, fastest run", "tokens in", "out", "out/s", "memory MB")
+    table(head, [(name, *_rates(one)) for name, one in variants], right=head[1:], whole=("in batches",))
     metric = next((one["quality"]["metric"] for _, one in variants if one["quality"]["value"] is not None), "quality")
-    rows = [(name, _price(one), _quality(one)) for name, one in variants]
-    table(("variant", "US$ of 1000 answers", metric), rows, whole=("variant",))
-    line(f"measured in {seconds:.0f} s; p50 to p99 are of one text at a time")
+    head = ("1000 answers", "US$ by the hour", "US$ by tokens", metric, "n")
+    table(head, [(name, *_price(one), *_quality(one)) for name, one in variants], right=head[1:3] + head[4:], whole=("1000 answers",))
+    for note in _notes(found):
+        line(note)
+    line(f"measured in {seconds:.0f} s; intervals are of 95 %, over texts")
 
 
-def _speed(one: dict[str, Any]) -> tuple[str, ...]:
-    quantiles = [number(one["latency_ms"][q]["value"], 1) for q in ("p50", "p95", "p99")]
-    ratio, rate = one["ratio"], one["items_per_s"]
-    times = ratio["reason"] or f"{number(ratio['value'], 2)} [{number(ratio['low'], 2)}, {number(ratio['high'], 2)}]"
-    rest = (number(rate["alone"], 1), number(rate["batched"], 1), number(one["tokens_out_per_s"], 0), number(one["memory"]["rss_mb"], 0))
-    return (*quantiles, times, *rest)
+def _machine(place: dict[str, Any]) -> str:
+    size = f"{place['cores']} cores, {place['memory_gb']:.0f} GB, threads {place['threads']}, {place['device']}"
+    return f"on {place['processor'] or place['machine']}: {size}, load {place['load']:.1f}, torch {place['versions']['torch']}"
 
 
-def _price(one: dict[str, Any]) -> str:
-    return one["cost"]["reason"] or number(one["cost"]["usd_per_1000"], 5)
+def _notes(found: dict[str, Any]) -> list[str]:
+    """What the tables have no room for: why a cell is empty, once for all variants that share a reason; a machine that was busy."""
+    place, told = found["hardware"], {}
+    for name, one in found["variants"].items():
+        parts = {
+            "by the hour": one["cost"]["machine"],
+            "by tokens": one["cost"]["tokens"],
+            "memory": one["memory"],
+            "quality": one["quality"],
+        }
+        parts |= {f"tokens {side}": one["tokens"][side] for side in ("in", "out")} | {"times": one["ratio"]}
+        for part, cell in parts.items():
+            if cell["reason"]:
+                told.setdefault((part, cell["reason"]), []).append(name)
+    notes = []
+    for (part, reason), names in told.items():
+        whose = "" if len(names) == len(found["variants"]) else f" ({', '.join(names)})"
+        notes.append(f"{part}: {reason}{whose}")
+    if place["load"] > place["cores"]:
+        notes.append(f"the machine was busy (load {place['load']:.1f} on {place['cores']} cores): times are long, ratios still fair")
+    return notes
 
 
-def _quality(one: dict[str, Any]) -> str:
+def _latency(one: dict[str, Any]) -> tuple[str, ...]:
+    return (*(_bounded(one["latency_ms"][q]) for q in ("p50", "p95", "p99")), _bounded(one["ratio"]))
+
+
+def _rates(one: dict[str, Any]) -> tuple[str, ...]:
+    rate, tokens = one["items_per_s"], one["tokens"]
+    runs = f"{_short(rate['slowest_run'])}, {_short(rate['fastest_run'])}"
+    counts = (_short(tokens["in"]["value"]), _short(tokens["out"]["value"]), _short(one["tokens_out_per_s"]))
+    return (_short(rate["batched"]), runs, *counts, number(one["memory"]["rss_mb"], 0))
+
+
+def _price(one: dict[str, Any]) -> tuple[str, str]:
+    by_hour, by_tokens = one["cost"]["machine"]["usd_per_1000"], one["cost"]["tokens"]["usd_per_1000"]
+    return tuple("unpriced" if value is None else _short(value) for value in (by_hour, by_tokens))  # type: ignore[return-value]
+
+
+def _quality(one: dict[str, Any]) -> tuple[str, str]:
     found = one["quality"]
-    return found["reason"] or f"{interval(found['value'], found['low'], found['high'])}, n {found['n']}"
+    return ("–", "–") if found["value"] is None else (interval(found["value"], found["low"], found["high"]), str(found["n"]))
+
+
+def _bounded(found: dict[str, Any]) -> str:
+    """A number with its interval; of a quantile that few texts do not bound on one side, that end is open."""
+    if found["value"] is None:
+        return "–"
+    return f"{_short(found['value'])} [{_short(found['low'])}, {_short(found['high'])}]"
+
+
+def _short(value: float | None) -> str:
+    """Three digits that say something, and never an exponent."""
+    if value is None:
+        return "–"
+    if not value or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

@@ -9,7 +9,7 @@ from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.results import result_of, show_results
 from pp_gateway.cli.side_by_side import side_by_side
 from pp_gateway.cli.stages import StageLog, running, summary
-from pp_gateway.cli.suite import SuiteOption, check_curve, check_suite, show_generalisation, show_suite
+from pp_gateway.cli.suite import SuiteOption, check_parts, check_suite, show_generalisation, show_suite
 from pp_gateway.cli.tasks import TaskArgument, VariantOption, check_variants, settle
 from pp_resources.settings import Settings
 
@@ -107,12 +107,14 @@ def evaluate(
     variant: VariantOption,
     suite: SuiteOption = None,
     curve: Annotated[bool, typer.Option("--curve", help="With --suite generalisation: train on parts of the rows too.")] = False,
+    control: Annotated[bool, typer.Option("--control", help="With --suite generalisation: train on outputs of other rows too.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Evaluate the adapter that is there, and package it. Fails when the data has changed since its training.
 
     --suite comprehensive goes on to damaged, hostile and reworded inputs, other names and nationalities, and more metrics.
-    --suite generalisation compares answers to training rows with those to others; --curve adds a learning curve.
+    --suite generalisation compares answers to training rows with those to others; --curve adds a learning curve,
+    --control a model that is taught the outputs of other rows: where it knows more than the commonest answer, there is a leak.
 
     Examples:
 
@@ -120,11 +122,11 @@ def evaluate(
 
         pp eval support-triage --variant encoder-lora --suite comprehensive
 
-        pp eval support-triage --variant encoder-lora --suite generalisation --curve
+        pp eval support-triage --variant encoder-lora --suite generalisation --curve --control
     """
     check_variants([variant])
     check_suite(suite)
-    check_curve(curve, suite)
+    check_parts(suite, curve=curve, control=control)
     out = Output(as_json)
     settings, name = settle(task)
     with running(settings) as (runner, log):
@@ -133,7 +135,7 @@ def evaluate(
             began = time.monotonic()
             log.terminal.now(suite)
             pipeline = runner.pipeline
-            made = pipeline.suite(name, variant) if suite == "comprehensive" else pipeline.overfitting(name, variant, curve)
+            made = pipeline.suite(name, variant) if suite == "comprehensive" else pipeline.overfitting(name, variant, curve, control)
             log.add("suite", made, time.monotonic() - began)
         results = [result_of(runner.pipeline, name, variant)]
     if suite:

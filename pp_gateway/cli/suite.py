@@ -20,15 +20,16 @@ def check_suite(name: str | None) -> None:
         raise UserError(f"unknown suite {name!r}", where="--suite", how=nearest(name, SUITES))
 
 
-def check_curve(curve: bool, suite: str | None) -> None:
-    """Raise UserError where a learning curve is asked for without the suite that it belongs to."""
-    if curve and suite != "generalisation":
-        raise UserError("a learning curve is part of --suite generalisation", where="--curve", how="add --suite generalisation")
+def check_parts(suite: str | None, **wanted: bool) -> None:
+    """Raise UserError where a part of the generalisation suite is wanted without it."""
+    for name, asked in wanted.items():
+        if asked and suite != "generalisation":
+            raise UserError(f"--{name} is part of --suite generalisation", where=f"--{name}", how="add --suite generalisation")
 
 
 def show_generalisation(out: Output, log: StageLog, made: Artifact) -> None:
-    """The verdict, scores by split, gaps, the curve, where to read all of it."""
-    from pp_assets.evaluation.generalisation_page import GAP_HEAD, SCORE_HEAD, gap_rows, score_rows
+    """The verdict, scores by split, gaps, leak probes, the curve, where to read all of it."""
+    from pp_assets.evaluation.generalisation_page import GAP_HEAD, PROBE_HEAD, SCORE_HEAD, gap_rows, probe_notes, probe_rows, score_rows
     from pp_assets.pipeline import read_json
 
     document = read_json(made.file("generalisation.json"))
@@ -38,9 +39,10 @@ def show_generalisation(out: Output, log: StageLog, made: Artifact) -> None:
     line(f"{document['task']}/{document['variant']}: {document['verdict']}: {document['reason']}")
     table(SCORE_HEAD, score_rows(document), right=("n",))
     table(GAP_HEAD, gap_rows(document))
-    for why in (document["neighbours"]["reason"], document["curve_reason"]):
-        if why:
-            line(why)
+    table(PROBE_HEAD, probe_rows(document), right=("n",))
+    for told in (*probe_notes(document), document["curve_reason"]):
+        if told:
+            line(told)
     if document["curve"]:
         points = [(str(p["rows"]), interval(p["value"], p["low"], p["high"])) for p in document["curve"]]
         table(("training rows", f"{document['metric']} on validation rows"), points, right=("training rows",))

@@ -8,11 +8,13 @@ import pytest
 from command_line import command_line
 from small_task import write_task
 
-from pp_assets.benchmarks import Options, benchmark
-from pp_assets.evaluation.benchmark import WARM_UP, cost, measure, summary
+from pp_assets.benchmarks import Options, benchmark, profile
+from pp_assets.evaluation.benchmark import WARM_UP, Timing, machine_cost, measure, summary, token_cost
 from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.stats.location import hodges_lehmann, paired_ratio
+from pp_assets.experiment.ops import Price
 from pp_assets.pipeline import Pipeline
+from pp_gateway.cli.bench import _short, _show
 from pp_resources.errors import UserError
 from pp_resources.models.interface import Prediction
 from pp_resources.settings import Settings
@@ -71,10 +73,79 @@ def test_times_rates_and_tokens_are_those_of_the_clock():
     assert slow["ratio"]["value"] == pytest.approx(2.0) and fast["ratio"]["value"] == 1.0
 
 
-def test_cost_needs_a_price_and_says_so():
-    assert cost(0.36, 1.0)["usd_per_1000"] == pytest.approx(0.1)
-    found = cost(0.36, None)
-    assert found["usd_per_1000"] is None and "no price is known" in found["reason"]
+def test_the_machine_needs_a_price_and_says_so():
+    assert machine_cost(0.36, 1.0)["usd_per_1000"] == pytest.approx(0.1)
+    found = machine_cost(0.36, None)
+    assert found["usd_per_1000"] is None and "unpriced" in found["reason"] and "--hourly" in found["reason"]
+
+
+def test_tokens_are_priced_as_a_provider_does():
+    writes = Timing(tokens_in=[100, 200, 300], tokens_out=[10, 20, 60])
+    found = token_cost(writes, Price(0.15, 0.60))
+    assert found["usd_per_1000"] == pytest.approx(1000 * (200 * 0.15 + 30 * 0.60) / 1e6)
+    assert found["low"] < found["usd_per_1000"] < found["high"] and found["reason"] == ""
+    reads = token_cost(Timing(tokens_in=[100, 200], tokens_out=[0, 0]), Price(0.15, 0.60))
+    assert reads["usd_per_1000"] == pytest.approx(1000 * 150 * 0.15 / 1e6) and "it generates none" in reads["reason"]
+    assert token_cost(writes, Price(0.0, 0.0))["usd_per_1000"] == 0.0, "a price of nothing is a price"
+    for timing, price in ((writes, None), (Timing(tokens_in=[0], tokens_out=[0]), Price(1, 1))):
+        unpriced = token_cost(timing, price)
+        assert unpriced["usd_per_1000"] is None and unpriced["reason"].startswith("unpriced")
+
+
+def test_tokens_are_means_over_texts_or_none_with_a_reason():
+    _, timings = measured()
+    found = summary(timings, seed=1)["fast"]["tokens"]
+    assert found["in"]["value"] == 10.0 and found["out"]["value"] == 2.0 and found["out"]["n"] == len(TEXTS)
+    for timing in timings.values():
+        timing.tokens_out = [0] * len(TEXTS)
+    silent = summary(timings, seed=1)["fast"]
+    assert silent["tokens"]["out"]["value"] is None and silent["tokens"]["out"]["reason"] == "generates no tokens"
+    assert silent["tokens_out_per_s"] is None
+
+
+def test_one_price_of_two_is_refused(tmp_path, capfd):
+    write_task(tmp_path / "tasks", "alpha")
+    said = command_line(tmp_path, capfd)("bench", "alpha", "--price-in", "0.15")
+    assert said.code == 2 and "one price of two is given" in said.err and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (1234.5, "1234"), (99.96, "100.0"), (12.34, "12.3"), (0.12345, "0.123"), (0.000123, "0.000123")],
+)
+def test_numbers_have_three_digits_and_no_exponent(value, shown):
+    assert _short(value) == shown
+
+
+def report(**changes):
+    """What the command shows of two variants, one of which is not measured in full."""
+    _, timings = measured()
+    found = summary(timings, seed=1)
+    for name, one in found.items():
+        one |= {"memory": {"rss_mb": 1234.5, "reason": ""}, "cost": {"machine": machine_cost(0.1, None)}}
+        one["cost"]["tokens"] = token_cost(timings[name], Price(0.15, 0.6))
+        one["quality"] = {"metric": "object_exact_match", "value": 0.5, "low": 0.4, "high": 0.6, "n": 151, "reason": ""}
+    found["slow"]["quality"] = {"value": None, "reason": "not evaluated: run 'pp eval alpha --variant slow'"}
+    found = {"encoder-frozen": found["fast"], "ensemble-weighted": found["slow"]}
+    document = {"task": "alpha", "items": 20, "batch": 8, "repeats": 4, "reference": "encoder-frozen", "variants": found}
+    return {**document, "hardware": {**profile(1), "processor": "Some(R) Processor(R) CPU @ 2.20GHz", "load": 0.5, **changes}}
+
+
+def test_tables_fit_a_window_of_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    _show(report(), 12.0)
+    out = capsys.readouterr().out
+    told = [row for row in out.splitlines() if row.startswith(("encoder-frozen", "ensemble-weighted"))]
+    assert len(told) == 6 and max(map(len, told)) <= 80, out
+    for word in ("Some(R) Processor(R)", "30.0 [", "2.00 [", "unpriced", "0.0027", "0.500 [0.400, 0.600]", "151", "not evaluated"):
+        assert word in out, out
+    assert "by the hour: unpriced" in out and out.count("unpriced: it runs on this machine") == 1, "a shared reason is told once"
+    assert "(ensemble-weighted)" in out and "busy" not in out
+
+
+def test_a_busy_machine_is_told(capsys):
+    _show(report(load=9.3, cores=2), 12.0)
+    assert "the machine was busy (load 9.3 on 2 cores)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("n", [2, 5, 30])
@@ -113,14 +184,17 @@ def test_the_command_puts_quality_beside_cost(tmp_path, capfd):
     pp = command_line(tmp_path, capfd)
     assert pp("run", "alpha").code == 0
     openings = (tmp_path / "pp" / "ledger" / "test_openings.jsonl").read_text()
-    said = pp("bench", "alpha", "--items", "6", "--repeats", "2", "--hourly", "0.4", "--json")
+    said = pp("bench", "alpha", "--items", "6", "--repeats", "2", "--hourly", "0.4", "--price-in", "1", "--price-out", "2", "--json")
     assert said.code == 0, said.err
     one = said.json["variants"]["encoder-frozen"]
     assert one["latency_ms"]["p50"]["value"] > 0 and one["items_per_s"]["batched"] > 0 and one["ratio"]["value"] == 1.0
-    assert one["memory"]["rss_mb"] > 100 and one["cost"]["usd_per_1000"] > 0 and one["quality"]["n"] > 0
+    assert one["memory"]["rss_mb"] > 100 and one["quality"]["n"] > 0
+    assert one["cost"]["machine"]["usd_per_1000"] > 0 and one["cost"]["tokens"]["usd_per_1000"] > 0
+    assert one["tokens"]["in"]["value"] > 5 and one["tokens"]["out"]["value"] is None
+    assert said.json["prices"] == {"usd_per_hour": 0.4, "usd_per_million_tokens_in": 1.0, "usd_per_million_tokens_out": 2.0}
     assert said.json["hardware"]["threads"] >= 1
     (file,) = (tmp_path / "pp" / "benchmarks" / "alpha").glob("*.json")
     assert json.loads(file.read_text()) == said.json
     assert (tmp_path / "pp" / "ledger" / "test_openings.jsonl").read_text() == openings, "no test item is asked"
     told = pp("bench", "alpha", "--items", "4", "--repeats", "1", "--no-memory")
-    assert "no price is known" in told.out and "p95 ms" in told.out
+    assert "by the hour: unpriced" in told.out and "by tokens: unpriced" in told.out and "p95 ms" in told.out

@@ -1,9 +1,11 @@
 """Ensembles through the commands that all variants have: trained, evaluated, packaged, verified, asked."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from causal_tiny import write_tiny_base
 from command_line import command_line
 from small_task import write_task
 
@@ -62,8 +64,6 @@ def test_files_of_members_are_checked_as_those_of_packages(tmp_path):
 
 @pytest.mark.slow
 def test_an_ensemble_is_trained_packaged_verified_and_asked(tmp_path, capfd, monkeypatch):
-    import io
-
     write_task(tmp_path / "tasks", "alpha", rows=160, more=MORE)
     pp = command_line(tmp_path, capfd)
     early = pp("train", "alpha", "-v", "ensemble-stack")
@@ -88,6 +88,30 @@ def test_an_ensemble_is_trained_packaged_verified_and_asked(tmp_path, capfd, mon
     combiner.chmod(0o644)
     combiner.write_text(combiner.read_text().replace("encoder-lora", "../evil-lora"))
     assert pp("package", "verify", str(folder)).code == 1
+
+
+@pytest.mark.slow
+def test_a_causal_member_is_weighed_routed_packaged_and_verified(tmp_path, capfd, monkeypatch):
+    base = write_tiny_base(tmp_path / "base")
+    members = "{members: [encoder-frozen, lora-r8]}"
+    more = f"base_model_id: {base}\nparams: {{encoder-frozen: {{epochs: 2}}, lora-r8: {{epochs: 1}}, "
+    write_task(tmp_path / "tasks", "alpha", rows=160, more=more + f"ensemble-weighted: {members}, ensemble-route: {members}}}")
+    pp = command_line(tmp_path, capfd)
+    variants = ("encoder-frozen", "lora-r8", "ensemble-weighted", "ensemble-route")
+    done = pp("run", "alpha", *(word for name in variants for word in ("-v", name)), "--json")
+    assert done.code == 0, done.err
+    for name in variants[2:]:
+        folder = next((tmp_path / "pp" / "packages" / "alpha" / name).glob("*/manifest.json")).parent
+        training = json.loads((folder / "training.json").read_text())
+        families = {member: told["family"] for member, told in training["members"].items()}
+        assert families == {"encoder-frozen": "encoder", "lora-r8": "causal"}
+        assert 1 <= training["val_calls"] <= 2 and (name == "ensemble-route" or training["val_calls"] == 2)
+        verified = pp("package", "verify", str(folder))
+        assert verified.code == 0, verified.out
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the parcel never came, order A-1234\n")))
+        (record,) = pp("predict", str(folder)).lines
+        assert record["valid"] and set(record["output"]) == {"kind", "order"}
+        assert json.loads((folder / "eval_report.json").read_text())["comparisons"]["lora-r8"]["n"] > 0
 
 
 @pytest.mark.slow

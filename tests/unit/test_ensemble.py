@@ -1,16 +1,22 @@
 """Ensembles: how answers are combined field by field, what is fitted on validation rows, and that two good members beat either alone."""
 
 import json
+import math
 import random
 from dataclasses import asdict
 
 import pytest
+from causal_tiny import examples, spec_on, write_tiny_base
 
 from pp_assets.evaluation.outputs import OutputReader
 from pp_assets.evaluation.scoring import Scoring
 from pp_assets.task.examples import Example
-from pp_assets.training.ensemble import fit_ensemble
-from pp_assets.training.params import EnsembleParams
+from pp_assets.training.causal import CausalRun
+from pp_assets.training.ensemble import LOSS, fit_ensemble, write_ensemble
+from pp_assets.training.loop import train
+from pp_assets.training.params import CausalParams, EnsembleParams
+from pp_assets.training.predictors import load_predictor
+from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
 from pp_resources.json_schema import output_validator
 from pp_resources.models.ensemble.opinions import Opinion, Weights, decide
@@ -184,6 +190,66 @@ def test_routing_saves_calls_where_the_first_member_is_sure():
     assert found["val_calls"] == pytest.approx(1.4)
     before = dear.asked
     assert accuracy(predictor, rows(50, 500)) == 1.0 and dear.asked - before == 20
+
+
+class Luck:
+    """Right or wrong by chance, as often as its confidence says."""
+
+    def __init__(self, name, skill, seed):
+        self.name, self.skill, self.seed = name, skill, seed
+
+    def predict(self, inputs, *, distributions=False):
+        return [self.answer(int(text)) for text in inputs]
+
+    def answer(self, number):
+        rng = random.Random(f"{self.seed} {number}")
+        sure = 1 / (1 + math.exp(-(self.skill + 1.5 * rng.gauss(0, 1))))
+        return said("abc"[number % 3] if rng.random() < sure else "abc"[(number + 1) % 3], sure=sure)
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_a_cascade_asks_as_little_as_its_members_confidences_allow(draw):
+    """The luck of 40 rows is not followed: the share of right answers that is expected chooses the threshold, not the one that happened."""
+    members = [Luck("cheap", 0.5, 1), Luck("dear", 1.0, 2), Luck("dearest", 1.5, 3)]
+    validation = rows(40, 40 * draw)
+    combiner = fitted("route", members, validation)[0].combiner
+    fields = FieldCombiner(SCHEMA, combiner)
+    trust = [fields.trust([member.answer(int(row.input_text)) for member in members]) for row in validation]
+    surest = sum(max(p for _, p in row) for row in trust)
+
+    def lost(threshold):
+        return (surest - sum(row[route(row, threshold)[0]][1] for row in trust)) / len(trust)
+
+    lower = [p for row in trust for _, p in row if p < combiner.threshold]
+    assert 0 < lost(combiner.threshold) <= LOSS and lower
+    assert all(lost(p) > LOSS for p in sorted(lower)[:-5]), "a lower threshold loses more, but for those between two that were tried"
+    assert 1 < sum(route(row, combiner.threshold)[1] for row in trust) / len(trust) < 3
+
+
+def test_causal_members_are_written_loaded_and_asked(tmp_path):
+    base = write_tiny_base(tmp_path / "base")
+    spec, validation = spec_on(base), examples(24, seed=9)
+    texts = [row.input_text for row in validation]
+    folders = {}
+    for seed, name in enumerate(("lora-one", "lora-two")):
+        recipe = Recipe(name, "causal", "test", CausalParams(r=4, alpha=8, lr=2e-2, epochs=2 - seed, batch_size=8))
+        folders[name] = tmp_path / name
+        train(CausalRun(spec, recipe, examples(24), [], seed, 1), folders[name], work=tmp_path / f"{name}-work")
+    alone = {name: load_predictor(folder, spec, 1).predict(texts) for name, folder in folders.items()}
+    scoring = Scoring.of(spec)
+    reader = OutputReader(scoring.schema, scoring.compare)
+    for strategy in ("vote", "weighted", "stack", "route"):
+        combiner, found = fit_ensemble(reader, EnsembleParams(strategy), validation, alone, seed=1)
+        assert set(found["val_members"]) == set(folders) and 1 <= found["val_calls"] <= 2
+        out = tmp_path / strategy
+        out.mkdir()
+        write_ensemble(out, combiner, folders, {"family": "ensemble", "variant": f"ensemble-{strategy}", "history": []})
+        answers = load_predictor(out, spec, 1).predict(texts[:6])
+        stored = FieldCombiner(scoring.schema, Combiner.of(json.loads((out / "combiner.json").read_text())))
+        expected = [stored.answer(pair) for pair in zip(*alone.values())][:6]
+        assert [a.text for a in answers] == [e.text for e in expected]
+        assert [a.tokens_out for a in answers] == [e.tokens_out for e in expected] and all(a.tokens_out for a in answers)
+        assert all(output_validator(scoring.schema).is_valid(values(a)) for a in answers)
 
 
 def test_weights_follow_who_is_right_on_validation_rows():

@@ -9,6 +9,7 @@ from small_task import write_task
 from statsmodels.stats.proportion import confint_proportions_2indep
 from suite_models import Rule, examples, task, truth
 
+from pp_assets.evaluation.controls import Against, probes
 from pp_assets.evaluation.generalisation import difference, generalisation
 from pp_assets.evaluation.generalisation_page import write_page
 from pp_assets.evaluation.predictions import make_rows
@@ -90,10 +91,12 @@ def test_a_curve_that_rises_says_so(tmp_path):
     learnt = {n: answered(Memory(SPLITS["val"][: n // 4]))["val"] for n in (200, 8)}
     found = generalisation(SPEC, answered(Rule()), {}, learnt)
     assert "more rows still help" in found["curve_reason"] and found["curve"][1]["rows"] == 200
-    write_page(found | {"variant": "rule"}, tmp_path)
+    beside = {"probes": probes({"same_item": 0}, found["neighbours"], None, Against(60, 0.9, 0.3, 0.6, 0.5, 0.7)), "control": None}
+    write_page(found | beside | {"variant": "rule"}, tmp_path)
     assert (tmp_path / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "generalisation.md").read_text()
     assert "**no sign of it**" in text and "| train - test |" in text and "| 200 |" in text
+    assert "| exchanged outputs |" in text and "not asked for" in text and "0.900 with the text, 0.300" in text
 
 
 def test_samples_are_seeded_and_bounded():
@@ -110,13 +113,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_curve_without_its_suite_is_refused(home, capfd):
-    said = command_line(home, capfd)("eval", "alpha", "-v", "encoder-frozen", "--curve")
-    assert said.code == 2 and "--suite generalisation" in said.err
+@pytest.mark.parametrize("part", ["--curve", "--control"])
+def test_a_part_without_its_suite_is_refused(home, capfd, part):
+    said = command_line(home, capfd)("eval", "alpha", "-v", "encoder-frozen", part)
+    assert said.code == 2 and f"{part} is part of --suite generalisation" in said.err
 
 
 @pytest.mark.slow
-def test_the_command_asks_nothing_twice_and_draws_a_curve(home, capfd):
+def test_the_command_asks_nothing_twice_draws_a_curve_and_teaches_a_control(home, capfd):
     pp = command_line(home, capfd)
     assert pp("run", "alpha").code == 0
     openings = (home / "pp" / "ledger" / "test_openings.jsonl").read_text()
@@ -129,3 +133,13 @@ def test_the_command_asks_nothing_twice_and_draws_a_curve(home, capfd):
     again = pp("eval", "alpha", "-v", "encoder-frozen", "--suite", "generalisation", "--curve", "--json").json
     assert again["reused"] and again["generalisation"] == found
     assert "gap" in pp("eval", "alpha", "-v", "encoder-frozen", "--suite", "generalisation", "--curve").out
+    controlled = pp("eval", "alpha", "-v", "encoder-frozen", "--suite", "generalisation", "--control", "--json")
+    assert controlled.code == 0, controlled.err
+    made = controlled.json["generalisation"]
+    assert made["control"]["fields"] == ["kind"] and made["control"]["held_out"]["n"] > 0 and made["leaks"] == []
+    assert made["probes"][0]["verdict"] == "no sign of it" and made["probes"][3]["value"] is not None
+    files = sorted((home / "pp" / "curves" / "alpha" / "encoder-frozen").glob("*/exchanged-*"))
+    assert [file.name for file in files] == ["exchanged-train.jsonl.gz", "exchanged-val.jsonl.gz"]
+    stamps = [file.stat().st_mtime_ns for file in files]
+    pp("eval", "alpha", "-v", "encoder-frozen", "--suite", "generalisation", "--control", "--curve")
+    assert [file.stat().st_mtime_ns for file in files] == stamps, "a control that is there is not trained again"
