@@ -55,7 +55,7 @@ class Results:
     def metrics(self) -> list[str]:
         """Columns of scores."""
         kinds = {name for name, state in self._states.items() if state.step.kind == "score"}
-        return [c for c in self.df.columns if c in kinds or c.rpartition(".")[0] in kinds]
+        return [c for c in self.df.columns if c in kinds or c.partition(".")[0] in kinds]
 
     @cached_property
     def df(self) -> "pd.DataFrame":
