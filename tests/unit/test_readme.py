@@ -211,6 +211,7 @@ def run_example(code: str, folder: Path) -> None:
 
 
 def test_the_worked_example_of_an_experiment_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PP_TRACKING", "off")
     code = blocks(TOP.read_text("utf-8"), "python")[0]
     for _ in range(2):
         run_example(code.replace('Path("tasks/', f'Path("{PROJECT_ROOT}/tasks/'), tmp_path)
