@@ -7,8 +7,7 @@ from pp_assets.experiment.plan import Plan
 from pp_assets.experiment.results import Results
 from pp_assets.experiment.statistics import pass_all, quantile
 from pp_assets.experiment.store import CellStore
-from pp_assets.experiment.systems import ask, models, parsed, task_rows
-from pp_assets.experiment.task_scores import task_scores
+from pp_assets.experiment.systems import ask, models, parsed, task_rows, task_scores
 
 __all__ = [
     "CellStore",

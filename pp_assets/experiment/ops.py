@@ -79,7 +79,9 @@ class Op:
     @property
     def bound(self) -> Mapping[str, Any]:
         """Arguments that are given already, where the function is a `functools.partial`."""
-        return self.function.keywords if isinstance(self.function, partial) else {}
+        if not isinstance(self.function, partial):
+            return {}
+        return {**{f"argument {place}": value for place, value in enumerate(self.function.args)}, **self.function.keywords}
 
     @property
     def arguments(self) -> dict[str, bool]:

@@ -1,13 +1,16 @@
-"""The product's own models as values of a dimension, the step that asks them, and the rows of a task to ask them of."""
+"""The product's own parts of an experiment: trained models, the step that asks them, the rows and the metrics of a task."""
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets.evaluation.outputs import strict_json
-from pp_assets.experiment.ops import Out, Price, op
+from pp_assets.evaluation.scoring import Scoring
+from pp_assets.experiment.item_scores import score_answer
+from pp_assets.experiment.ops import Op, Out, Price, op
 from pp_assets.pipeline import ADAPTERS, DATASETS, Pipeline, answering_spec
 from pp_assets.result_facts import libraries
 from pp_assets.sources import source_digest
@@ -68,7 +71,7 @@ def models(*named: str) -> list[TrainedModel]:
     Nothing is loaded before the first is asked. Raises UserError with the nearest name for one that is not there.
     """
     p = Pipeline(Settings.from_env())
-    return [_packaged(p, name) if (Path(name).expanduser() / MANIFEST).is_file() else _trained(p, name) for name in named]
+    return [_packaged(p, name) if (Path(name).expanduser() / MANIFEST).is_file() else trained(p, name) for name in named]
 
 
 def of_adapter(p: Pipeline, spec: "TaskSpec", adapter: Artifact) -> TrainedModel:
@@ -97,6 +100,18 @@ def parsed(answer: Any) -> Any:
         return None
 
 
+def task_scores(task: Any) -> Op:
+    """A scorer with the metrics of a task (its name, or its spec) that an item has a value of: object_exact_match, field_exact_mean,
+    json_valid_rate, schema_valid_rate, …, and field_exact.<path> of each field. Its columns are `task.<metric>`.
+
+    It takes the columns `answer` (what `ask` gave, a text, or the parsed output) and `output_json` (the expected one). The mean of a metric
+    over items is the number that a report has for the same answers; what cannot be counted for an item is None there and here.
+    """
+    scoring = Scoring.of(Pipeline(Settings.from_env()).task(task) if isinstance(task, str) else task)
+    rules = {"schema": dict(scoring.schema), "compare": dict(scoring.compare)}
+    return replace(score_answer, function=partial(score_answer.function, rules=rules), name="task")
+
+
 def task_rows(task: str, split: str = "val") -> list[dict[str, Any]]:
     """The rows of a task's split: id, input_text, output_json, source_id, group (near-duplicates and rows of one source), meta.
 
@@ -118,7 +133,8 @@ def task_rows(task: str, split: str = "val") -> list[dict[str, Any]]:
     return [{name: getattr(row, attribute) for name, attribute in names.items()} for row in found]
 
 
-def _trained(p: Pipeline, named: str) -> TrainedModel:
+def trained(p: Pipeline, named: str) -> TrainedModel:
+    """The current version of a trained variant. Raises UserError with the nearest name."""
     from pp_assets.stored_answers import stored_systems
 
     known = p.store.keys(ADAPTERS)

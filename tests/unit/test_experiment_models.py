@@ -1,7 +1,10 @@
 """The product's own models, rows and metrics in an experiment: a small model that was really trained."""
 
 import json
+import os
 import shutil
+import threading
+from dataclasses import replace
 
 import pytest
 from test_package import package, parts
@@ -10,7 +13,7 @@ from pp_assets.answers import answers
 from pp_assets.evaluation.metrics import score_system
 from pp_assets.evaluation.predictions import make_rows
 from pp_assets.experiment import Experiment, ask, models, op, parsed, task_rows, task_scores
-from pp_assets.experiment.task_scores import NOT_OF_AN_ITEM
+from pp_assets.experiment.item_scores import NOT_OF_AN_ITEM
 from pp_assets.pipeline import Pipeline
 from pp_assets.task.examples import count_test_openings, read_split
 from pp_resources.errors import UserError
@@ -65,8 +68,6 @@ def test_other_words_to_the_model_are_another_identity_and_other_metrics_are_not
         (folder / "task.json").write_text(json.dumps(spec | changes))
         return models("toy/encoder-lora")[0].identity
 
-    import os
-
     os.environ["PP_TASKS"] = str(folder.parent)
     assert identity(system_prompt="You sort mail.") != before
     assert identity(gates=[], description="Another") == before
@@ -107,6 +108,45 @@ def test_the_rows_of_a_split_are_those_of_the_data_set_and_openings_of_test_are_
     assert len(task_rows("toy", "test")) == 12 and count_test_openings(installed.ledger, "toy") == before + 1
     with pytest.raises(UserError, match="unknown split 'dev'"):
         task_rows("toy", "dev")
+
+
+@pytest.fixture
+def url(installed):
+    """A server of this installation that allows nothing but what every server does."""
+    import uvicorn
+
+    from pp_assets.experiment.served import Served
+    from pp_gateway.experiment_server import Door, build_app
+
+    door = Door(port=0)
+    listening = door.open()
+    server = uvicorn.Server(uvicorn.Config(build_app(Served([]), door), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_server_asks_its_own_copy_of_a_model_and_scores_by_the_task(installed, url, tmp_path):
+    def exp(name, *which):
+        made = Experiment(task_rows("toy"), store=tmp_path / name).vary(model=list(which)).step("answer", ask).step("output", parsed)
+        return made.score(task_scores("toy"))
+
+    variant, packaged = models("toy/encoder-lora", str(package("encoder-lora").path))
+    there = exp("there.db", variant).run(where=url)
+    assert not variant._loaded and there.computed == {"answer": 6, "output": 6, "task": 6} and there.spent_usd == 0
+    here = exp("here.db", variant).run()
+    for column in ("output", *here.metrics, "tokens_in", "cost_usd"):
+        assert here.df[column].tolist() == there.df[column].tolist(), column
+    assert exp("there.db", packaged).run(where=url).computed == {"answer": 0, "output": 0, "task": 0}
+
+    retrained = replace(variant, weights="of another training")
+    with pytest.raises(UserError, match="the server's 'toy/encoder-lora' is another model under the same name"):
+        exp("other.db", retrained).run(where=url)
+    for key in ("toy/lora-r9", "../toy", str(packaged.folder)):
+        with pytest.raises(UserError, match=r"no model 'toy/lora-r9'|is no TASK/VARIANT"):
+            exp("other.db", replace(variant, key=key, weights="w")).run(where=url)
 
 
 GOOD = '{"topic": "refund", "order": "A1", "angry": true}'

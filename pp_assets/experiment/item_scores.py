@@ -1,41 +1,25 @@
-"""Scorers made from a task: an answer and the output that was expected, judged by the evaluator's own rules."""
+"""An answer and the output that was expected, judged by the evaluator's own rules: the metrics that a single item has a value of."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from functools import lru_cache, partial
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from pp_assets.evaluation.outputs import OutputReader
 from pp_assets.evaluation.predictions import PredictionRow
-from pp_assets.evaluation.scoring import Scoring
 from pp_assets.evaluation.tables import exact_table, whole_tables
-from pp_assets.experiment.ops import Op, op
-from pp_assets.pipeline import Pipeline
+from pp_assets.experiment.ops import op
 from pp_assets.sources import source_digest
 from pp_resources.models.interface import Prediction
-from pp_resources.settings import Settings
 
 # Of these no item has a value of its own: F1 is counted over all items together, and whether a field is quoted is seen in all of them.
 NOT_OF_AN_ITEM = ("value_f1", "not_in_input_rate")
 _PREDICTION = {f.name for f in fields(Prediction)}
 
 
-def task_scores(task: Any) -> Op:
-    """A scorer with the metrics of a task (its name, or its spec) that an item has a value of: object_exact_match, field_exact_mean,
-    json_valid_rate, schema_valid_rate, …, and field_exact.<path> of each field. Its columns are `task.<metric>`.
-
-    It takes the columns `answer` (what `ask` gave, a text, or the parsed output) and `output_json` (the expected one). The mean of a metric
-    over items is the number that a report has for the same answers; what cannot be counted for an item is None there and here.
-    """
-    spec = Pipeline(Settings.from_env()).task(task) if isinstance(task, str) else task
-    scoring = Scoring.of(spec)
-    rules = {"schema": dict(scoring.schema), "compare": dict(scoring.compare)}
-    return replace(score_answer, function=partial(score_answer.function, rules=rules), name="task")
-
-
-@op(version=lambda: source_digest("pp_assets.experiment.task_scores"), sampled=False)
+@op(version=lambda: source_digest("pp_assets.experiment.item_scores"), sampled=False)
 def score_answer(answer: Any, output_json: Any, *, rules: Mapping[str, Any]) -> dict[str, float | None]:
     """The metrics of one item by `rules`: the output `schema`, and how to `compare` each field.
 
