@@ -15,7 +15,7 @@ from pp_assets.feedback.inbox import Inbox, as_rows
 from pp_assets.sources import source_digest
 from pp_assets.task.dataset import build_dataset, dataset_inputs
 from pp_assets.task.examples import Example, read_split
-from pp_assets.task.spec import Task, load_task
+from pp_assets.task.spec import Task, TaskSpec, load_task
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.fingerprint import digest
@@ -228,12 +228,12 @@ def rows_digest(rows: Sequence[Example]) -> str:
 def training_spec(task: Task) -> str:
     """Digest of what a training depends on; of the metric the name, of the rubric how fields are compared."""
     compare = {path: rule.compare for path, rule in task.spec.rubric.fields.items()}
-    return digest([answering_spec(task), task.spec.primary_metric.name, compare], ordered=True)
+    return digest([answering_spec(task.spec), task.spec.primary_metric.name, compare], ordered=True)
 
 
-def answering_spec(task: Task) -> str:
+def answering_spec(spec: TaskSpec) -> str:
     """Digest of what the answers of a model depend on."""
-    return digest(task.spec.model_dump(mode="json", exclude=_WORDS), ordered=True)
+    return digest(spec.model_dump(mode="json", exclude=_WORDS), ordered=True)
 
 
 def scoring_spec(task: Task) -> str:

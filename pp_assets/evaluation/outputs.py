@@ -15,6 +15,7 @@ from pp_resources.json_schema import Field, canonical_output, get_path, leaf_fie
 
 _ABSENT = "absent"
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+REMEMBERED = 100_000  # different texts of a reader, some 2 kB each
 
 
 def strict_json(text: str) -> Any:
@@ -74,6 +75,8 @@ class OutputReader:
         """Read one output; equal texts are read once."""
         found = self._seen.get(text)
         if found is None:
+            if len(self._seen) >= REMEMBERED:
+                self._seen.clear()
             found = self._seen[text] = self._read(text)
         return found
 

@@ -7,6 +7,7 @@ from pp_assets.experiment.plan import Plan
 from pp_assets.experiment.results import Results
 from pp_assets.experiment.statistics import pass_all, quantile
 from pp_assets.experiment.store import CellStore
+from pp_assets.experiment.systems import ask, models, parsed, task_rows, task_scores
 
 __all__ = [
     "CellStore",
@@ -17,8 +18,13 @@ __all__ = [
     "Price",
     "Refused",
     "Results",
+    "ask",
     "half_width",
+    "models",
     "op",
+    "parsed",
     "pass_all",
     "quantile",
+    "task_rows",
+    "task_scores",
 ]

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pp_assets.evaluation.stats.nested import nested_mean
+from pp_assets.experiment.calls import Caller
 from pp_assets.experiment.cells import State, Step
 from pp_assets.experiment.data import read_rows
 from pp_assets.experiment.grid import KEYS, TRIAL, Grid
 from pp_assets.experiment.ops import Price, as_op, label
 from pp_assets.experiment.plan import Plan, make_plan
+from pp_assets.experiment.remote import LOCAL, callers_of
 from pp_assets.experiment.results import Results
 from pp_assets.experiment.runner import Limits, Runner
 from pp_assets.experiment.statistics import matrix
@@ -128,8 +130,12 @@ class Experiment:
         retry: bool = True,
         until: "HalfWidth | None" = None,
         max_trials: int = 30,
+        where: str | Mapping[str, str] = LOCAL,
     ) -> Results:
         """Compute what is missing; each cell is on the disk when it is done, so that a run that was killed goes on.
+
+        `where` is the address of a server (`pp experiment serve`) that makes the calls instead of this process, or one for each step that
+        is named, the others being called here. Cells are the same, and in the same store, wherever they were computed.
 
         `on_error` "raise" stops at the first failed call, "keep" leaves it in the table with its message. A budget ends the run before it
         is passed, with everything that was done kept and `Results.left` saying what was not. `retry` asks again where a call failed in an
@@ -142,19 +148,20 @@ class Experiment:
         if budget_usd is not None and (unpriced := self.plan().unpriced):
             raise UserError(f"no price is known of {', '.join(unpriced)}", where="budget_usd", how="give prices, or budget_minutes")
         limits = Limits(workers, on_error == "raise", budget_usd, budget_minutes, retry)
-        results = self._results(Runner(self.grid(), self.prices, limits).run(list(self.steps.values())))
+        callers = callers_of(self.steps, where, self.prices)
+        results = self._results(Runner(self.grid(), callers, limits).run(list(self.steps.values())))
         if until is None:
             return results
-        return self._until(until, max_trials, limits, results)
+        return self._until(until, max_trials, limits, callers, results)
 
-    def _until(self, until: "HalfWidth", most: int, limits: Limits, results: Results) -> Results:
+    def _until(self, until: "HalfWidth", most: int, limits: Limits, callers: Mapping[str, Caller], results: Results) -> Results:
         began, looks = time.monotonic(), 1
         while not until.reached(results, looks) and self.trial_count < most and not any(results.left.values()):
             self.trials(self.trial_count + 1)
             looks += 1
             minutes = None if limits.budget_minutes is None else limits.budget_minutes - (time.monotonic() - began) / 60
             money = None if limits.budget_usd is None else limits.budget_usd - results.spent_usd
-            runner = Runner(self.grid(), self.prices, replace(limits, budget_minutes=minutes, budget_usd=money))
+            runner = Runner(self.grid(), callers, replace(limits, budget_minutes=minutes, budget_usd=money))
             more = self._results(runner.run(list(self.steps.values())))
             more.spent_usd += results.spent_usd
             more.computed = {name: count + results.computed[name] for name, count in more.computed.items()}
@@ -165,7 +172,7 @@ class Experiment:
 
     def results(self) -> Results:
         """What the store has, without computing anything."""
-        return self._results(Runner(self.grid(), self.prices, Limits(retry=False, stop=True)).run(list(self.steps.values())))
+        return self._results(Runner(self.grid(), {}, Limits(retry=False, stop=True)).run(list(self.steps.values())))
 
     def pilot(self, count: int, seed: int = 0, **options: Any) -> "Experiment":
         """Compute so many rows, drawn at random, so that the next plan knows what a call takes."""

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 
 from pp_assets.experiment.fingerprint import Fingerprint, fingerprint
@@ -44,7 +45,7 @@ class Op:
     """A function with what was said of it by `@op`; calling it calls the function."""
 
     function: Callable[..., Any]
-    version: str | None = None
+    version: str | Callable[[], str] | None = None
     watch: tuple[str, ...] = ()
     docstrings: bool = False
     sampled: bool | str | None = None
@@ -62,9 +63,25 @@ class Op:
 
     def fingerprint(self) -> Fingerprint:
         """Of the code, or of the version that was pinned, with the files that are watched."""
-        pinned = {f"version of {self.name}": self.version}
-        parts = dict(pinned if self.version is not None else fingerprint(self.function, docstrings=self.docstrings).parts)
-        return Fingerprint(parts | {f"file {path}": file_sha256(_watched(path, self.name)) for path in self.watch})  # type: ignore[arg-type]
+        return Fingerprint(self.code() | self.files())
+
+    def code(self) -> dict[str, str]:
+        """The parts of the fingerprint that are of this process, and stay what they are as long as it runs."""
+        if self.version is None:
+            return dict(fingerprint(self.function, docstrings=self.docstrings).parts)
+        pinned = self.version() if callable(self.version) else self.version
+        return {f"version of {self.name}": pinned, **{f"{name} of {self.name}": digest(v).hex() for name, v in self.bound.items()}}
+
+    def files(self) -> dict[str, str]:
+        """The parts that are of the files which it watches."""
+        return {f"file {path}": file_sha256(_watched(path, self.name)) for path in self.watch}
+
+    @property
+    def bound(self) -> Mapping[str, Any]:
+        """Arguments that are given already, where the function is a `functools.partial`."""
+        if not isinstance(self.function, partial):
+            return {}
+        return {**{f"argument {place}": value for place, value in enumerate(self.function.args)}, **self.function.keywords}
 
     @property
     def arguments(self) -> dict[str, bool]:
@@ -73,14 +90,15 @@ class Op:
         for name, parameter in inspect.signature(self.function).parameters.items():
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise UserError(f"parameter {name!r} has no name of its own", where=self.name, how="name every argument that it takes")
-            found[name] = parameter.default is parameter.empty
+            if name not in self.bound:
+                found[name] = parameter.default is parameter.empty
         return found
 
 
 def op(
     function: Callable[..., Any] | None = None,
     *,
-    version: str | None = None,
+    version: str | Callable[[], str] | None = None,
     watch: Sequence[str] = (),
     docstrings: bool = False,
     sampled: bool | str | None = None,
@@ -90,11 +108,11 @@ def op(
 ) -> Any:
     """Say something of a step or scorer; a plain function needs none of it.
 
-    `version` pins it: its results are good until this word changes, whatever the code does. `watch` adds the content of files. `docstrings`
-    counts them, where they are prompts. `sampled` says that it answers differently each time: always, never, or where the number in the
-    argument of this name is above 0; by default steps do (those with an argument `temperature` where it is above 0), scorers do not.
-    `batch` = ("texts", 64) has the function called with lists of up to 64 in this argument, and give a list. `per_minute` bounds the calls,
-    `retries` are made with growing pauses.
+    `version` pins it: its results are good until this word (or what this function gives) changes, whatever the code does. `watch` adds the
+    content of files. `docstrings` counts them, where they are prompts. `sampled` says that it answers differently each time: always, never,
+    or where the number in the argument of this name is above 0; by default steps do (those with an argument `temperature` where it is above
+    0), scorers do not. `batch` = ("texts", 64) has the function called with lists of up to 64 in this argument, and give a list.
+    `per_minute` bounds the calls, `retries` are made with growing pauses.
     """
 
     def mark(inner: Callable[..., Any]) -> Op:

@@ -1,5 +1,6 @@
 """The results of an experiment as one HTML file: what is decided first, then every number with its interval, and the rows behind them."""
 
+from collections.abc import Mapping
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +11,7 @@ from pp_assets.evaluation.html import items, page, picture, table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pp_assets.experiment.comparison import Compared
+    from pp_assets.experiment.comparison import Compared, Many
     from pp_assets.experiment.results import Results
 
 SHOWN = 10  # rows behind a comparison, and failed calls
@@ -18,10 +19,16 @@ CUT = 300  # characters of a cell
 _BANNER = {"better": "ship", "worse": "stop", "equivalent": "ship", "undecided": "wait"}
 
 
-def write_page(results: "Results", path: Path, title: str, *, margin: float = 0.0) -> Path:
-    """Self-contained: pictures inline, no script, every value escaped. `margin` makes two values "equivalent" within it."""
+def compare_dims(results: "Results") -> "dict[str, Many]":
+    """All comparisons of each dimension with several values, on every metric."""
     varied = [dim for dim, values in results.dims.items() if len(values) > 1]
-    compared = {dim: results.compare_all(dim, results.metrics) for dim in varied} if results.metrics else {}
+    return {dim: results.compare_all(dim, results.metrics) for dim in varied} if results.metrics else {}
+
+
+def write_page(results: "Results", path: Path, title: str, *, margin: float = 0.0, compared: "Mapping[str, Many] | None" = None) -> Path:
+    """Self-contained: pictures inline, no script, every value escaped. `margin` makes two values "equivalent" within it; `compared` is what
+    `compare_dims` gave, where somebody has asked it already."""
+    compared = compare_dims(results) if compared is None else compared
     parts = [f"<h1>{escape(title)}</h1>"]
     for dim, found in compared.items():
         parts += [_banner(dim, list(found.each), margin), _comparisons(found.df)]
@@ -111,7 +118,7 @@ def _takes(results: "Results") -> str:
 
 
 def _versions(results: "Results") -> str:
-    rows = [[name, results.versions(name)[-1][:16], str(count)] for name, count in results.computed.items()]
+    rows = [[name, code[:16], str(results.computed[name])] for name, code in results.codes.items()]
     return table(["step", "version of its code", "calls in this run"], rows)
 
 

@@ -55,7 +55,7 @@ class Results:
     def metrics(self) -> list[str]:
         """Columns of scores."""
         kinds = {name for name, state in self._states.items() if state.step.kind == "score"}
-        return [c for c in self.df.columns if c in kinds or c.rpartition(".")[0] in kinds]
+        return [c for c in self.df.columns if c in kinds or c.partition(".")[0] in kinds]
 
     @cached_property
     def df(self) -> "pd.DataFrame":
@@ -163,9 +163,25 @@ class Results:
 
         return write_page(self, Path(path), title, margin=margin)
 
+    def log(self, name: str, *, task: str = "experiments", title: str = "", margin: float = 0.0) -> str | None:
+        """A run in MLflow, under the parent run `name` of the experiment `task`: what was varied, the mean of every metric with its
+        interval, all comparisons as a table, their plots, the page. Returns its address; None where `PP_TRACKING` is off, and then nothing
+        is written."""
+        from pp_assets.experiment.tracked import log_results
+        from pp_resources.settings import Settings
+        from pp_resources.tracking import open_tracker
+
+        return log_results(self, open_tracker(Settings.from_env()), task, name, title or name, margin)
+
     def trials_used(self) -> "pd.Series":
         """Answers by input and dimensions."""
         return self.df[self.df["status"] == DONE].groupby([self.key, *self.dims], observed=True).size()
+
+    @property
+    def codes(self) -> dict[str, str]:
+        """The digest of each step's code, as it is in force here."""
+        found = {name: {v.id: v.digest for v in self._store.versions(name)} for name in self._states}
+        return {name: found[name][state.op] for name, state in self._states.items()}
 
     def versions(self, step: str) -> list[str]:
         """Digests of all versions of a step whose cells the store keeps, oldest first."""

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pp_assets.experiment.calls import Pace, done, ended, patiently
+from pp_assets.experiment.calls import Caller
 from pp_assets.experiment.cells import State, Step
 from pp_assets.experiment.grid import Grid
-from pp_assets.experiment.ops import Op, Price
 from pp_assets.experiment.store import FAILED, REFUSED, Cell
-from pp_assets.experiment.values import NotData
 from pp_resources.errors import UserError
 from pp_resources.progress import steps as progress
 
@@ -39,14 +37,14 @@ class _Enough(Exception):
 
 
 class Runner:
-    """One run of an experiment."""
+    """One run of an experiment. `callers` say by step where it is called."""
 
-    def __init__(self, grid: Grid, prices: Mapping[str, Price], limits: Limits) -> None:
-        self.grid, self.store, self.prices, self.limits = grid, grid.store, prices, limits
+    def __init__(self, grid: Grid, callers: Mapping[str, Caller], limits: Limits) -> None:
+        self.grid, self.store, self.callers, self.limits = grid, grid.store, callers, limits
         self.began = time.monotonic()
         self.spent = self.dearest = 0.0
         self.calls: dict[str, int] = {}
-        self._paces: dict[str, Pace] = {}
+        self._ready: list[Caller] = []
 
     def run(self, todo: Sequence[Step]) -> tuple[Grid, dict[str, State], dict[str, int], dict[str, int], float]:
         """(grid, state by step, calls made, calls left, US dollars spent)."""
@@ -59,7 +57,7 @@ class Runner:
                 self.calls[step.name] = 0
                 try:
                     if not enough:
-                        self._compute(state)
+                        self._compute(state, todo)
                 except _Enough:
                     enough = True
                 left[step.name] = len(state.missing(retry=False)) + len(state.waiting)
@@ -69,10 +67,15 @@ class Runner:
             self.store.release()
         return self.grid, states, self.calls, left, self.spent
 
-    def _compute(self, state: State) -> None:
+    def _compute(self, state: State, todo: Sequence[Step]) -> None:
         pending = dict.fromkeys(state.missing(self.limits.retry))
         if not pending:
             return
+        caller = self.callers[state.step.name]
+        if not any(ready is caller for ready in self._ready):
+            # All of its steps, before the first is paid for.
+            caller.prepare([step for step in todo if self.callers[step.name] is caller])
+            self._ready.append(caller)
         self._note(state, pending)
         size = max(1, state.step.op.batch[1] if state.step.op.batch else 1)
         chunk = max(4 * self.limits.workers * size, 20_000 if state.step.kind == "score" else 0)
@@ -117,6 +120,7 @@ class Runner:
                 ended, running = wait(running, timeout=ALIVE_EVERY, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt as interrupt:
                 stopped = interrupt
+                self.callers[state.step.name].hurry()
                 continue
             cells: dict[bytes, Cell] = {}
             for future in ended:
@@ -124,6 +128,7 @@ class Runner:
                     cells |= future.result()
                 except UserError as error:
                     stopped = error
+                    self.callers[state.step.name].hurry()
             if cells:
                 self.store.put(state.op, cells)
             for key, cell in cells.items():
@@ -143,59 +148,34 @@ class Runner:
             raise stopped
 
     def _tasks(self, state: State, keys: Sequence[bytes]) -> "Iterator[Callable[[], dict[bytes, Cell]]]":
-        op = state.step.op
-        pace = self._paces.setdefault(state.step.name, Pace(op.per_minute))
-        if op.batch is None:
+        step, caller = state.step, self.callers[state.step.name]
+        if step.op.batch is None:
             took = [QUICK]  # seconds of a call; scorers that are quick are called many times in one task
 
             def calls(part: Sequence[bytes]) -> dict[bytes, Cell]:
                 began = time.perf_counter()
-                cells = {key: self._call(op, state.call(state.places[key]), pace) for key in part}
+                cells = dict(zip(part, caller.each(step, [state.call(state.places[key]) for key in part])))
                 took[0] = (time.perf_counter() - began) / len(part)
                 return cells
 
             start = 0
             while start < len(keys):
-                size = 1 if state.step.kind == "step" else min(5000, max(1, int(QUICK / took[0])))
+                size = 1 if step.kind == "step" else min(5000, max(1, int(QUICK / took[0])))
                 yield partial(calls, keys[start : start + size])
                 start += size
             return
-        many, most = op.batch
+
+        def batch(part: Sequence[bytes]) -> dict[bytes, Cell]:
+            return dict(zip(part, caller.together(step, [state.call(state.places[key]) for key in part])))
+
+        many, most = step.op.batch
         alike: dict[tuple[bytes | None, ...], list[bytes]] = {}
         for key in keys:
             others = tuple(state.digest(name, state.places[key]) for name in state.columns if name != many)
             alike.setdefault(others, []).append(key)
         for group in alike.values():
             for start in range(0, len(group), most):
-                yield partial(self._call_many, op, state, group[start : start + most], pace)
-
-    def _call(self, op: Op, arguments: Mapping[str, Any], pace: "Pace") -> Cell:
-        began = time.perf_counter()
-        try:
-            given = patiently(op, arguments, pace)
-            return done(given, arguments, self.prices, time.perf_counter() - began)
-        except Exception as error:
-            return ended(error, time.perf_counter() - began)
-
-    def _call_many(self, op: Op, state: State, keys: Sequence[bytes], pace: Pace) -> dict[bytes, Cell]:
-        assert op.batch is not None
-        many = op.batch[0]
-        calls = [state.call(state.places[key]) for key in keys]
-        began = time.perf_counter()
-        try:
-            given = list(patiently(op, calls[0] | {many: [call[many] for call in calls]}, pace))
-            if len(given) != len(keys):
-                raise ValueError(f"gave {len(given)} answers to {len(keys)} inputs")
-        except Exception as error:
-            return {key: ended(error, (time.perf_counter() - began) / len(keys)) for key in keys}
-        each = (time.perf_counter() - began) / len(keys)
-        cells = {}
-        for key, call, value in zip(keys, calls, given):
-            try:
-                cells[key] = done(value, call, self.prices, each)
-            except NotData as error:
-                cells[key] = ended(error, each)
-        return cells
+                yield partial(batch, group[start : start + most])
 
     def _afford(self, state: State, running: int) -> None:
         """Raises _Enough when the next call, with those that are running, would pass a budget."""

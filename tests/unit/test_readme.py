@@ -28,7 +28,11 @@ def without_comment(line: str) -> str:
 
 
 def fenced(text: str, kind: str) -> str:
-    return "\n".join(re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    return "\n".join(blocks(text, kind))
+
+
+def blocks(text: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def spans(text: str) -> list[str]:
@@ -202,12 +206,31 @@ def test_the_splits_of_a_task_are_as_told_and_its_sample_line_is_sound(task: str
     assert isinstance(LineChecker(loaded.spec).check("README.md", 1, sample.encode()), Row)
 
 
+def run_example(code: str, folder: Path) -> None:
+    exec(compile(code.replace('".pp/', f'"{folder}/'), str(folder / "example.py"), "exec"), {"__name__": "example"})
+
+
 def test_the_worked_example_of_an_experiment_runs(tmp_path, monkeypatch, capsys):
-    code = (
-        fenced(TOP.read_text("utf-8"), "python").replace('".pp/', f'"{tmp_path}/').replace('Path("tasks/', f'Path("{PROJECT_ROOT}/tasks/')
-    )
+    monkeypatch.setenv("PP_TRACKING", "off")
+    code = blocks(TOP.read_text("utf-8"), "python")[0]
     for _ in range(2):
-        exec(compile(code, str(tmp_path / "example.py"), "exec"), {"__name__": "example"})
+        run_example(code.replace('Path("tasks/', f'Path("{PROJECT_ROOT}/tasks/'), tmp_path)
     said = capsys.readouterr().out
     assert "right: most against first:" in said and "exact McNemar" in said
     assert (tmp_path / "experiment.html").stat().st_size > 10_000
+
+
+def test_the_example_with_trained_models_runs(tmp_path, monkeypatch, capsys):
+    from test_package import package, parts
+
+    task, _, _, _, store = parts("encoder-lora")
+    monkeypatch.setenv("PP_HOME", str(store.root))
+    monkeypatch.setenv("PP_TASKS", str(task.folder.parent))
+    names = {"support-triage": "toy", "path/to/package": str(package("encoder-lora").path), "field_exact.category": "field_exact.topic"}
+    code = blocks(TOP.read_text("utf-8"), "python")[1]
+    for name, here in names.items():
+        assert name in code
+        code = code.replace(name, here)
+    run_example(code, tmp_path)
+    said = capsys.readouterr().out
+    assert "task.field_exact.topic" in said and "toy/encoder-lora" in said
