@@ -1,9 +1,11 @@
 """All baseline systems of a task on its test rows: the classical ones, and where a causal variant is planned, its bare base model."""
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +13,13 @@ from pp_assets.evaluation.baselines import DESCRIPTIONS, classical_baselines
 from pp_assets.evaluation.predictions import System, make_rows
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import Task
-from pp_resources.device import CPU, find_device
+from pp_resources.device import CPU, device_kind, find_device
+from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
-from pp_resources.models.interface import Prediction
+from pp_resources.models.interface import Prediction, Predictor
+
+if TYPE_CHECKING:
+    from pp_resources.models.causal_prompt import Prompt, PromptEncoder
 
 
 def answer_all(
@@ -25,11 +31,13 @@ def answer_all(
     clusters: Path,
     families: Collection[str],
     threads: int,
+    keep: "Callable[[BareModel], Predictor]",
     device: str = CPU,
 ) -> list[System]:
     """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings;
     `families` are those of the task's variants: each adds what its own base can do without an adapter, on
-    `device` (as PP_DEVICE); embeddings are made on the processor."""
+    `device` (as PP_DEVICE); embeddings are made on the processor.
+    `keep` makes of a language model one whose answers are kept."""
     import torch
 
     from pp_resources.models.bases import find_base
@@ -51,7 +59,8 @@ def answer_all(
     if "encoder" in families:
         answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads, device=device)
     if "causal" in families:
-        answers |= base_model(task, train, texts, device)
+        models = bare_models(task, train, threads=threads, device=device)
+        answers |= {model.name: (said, keep(model).predict(texts)) for model, said in models}
     return [
         System(name=name, kind="baseline", description=said, rows=make_rows(test, found, lambda out: dump_output(task.output_schema, out)))
         for name, (said, found) in answers.items()
@@ -94,32 +103,86 @@ def frozen_encoder(
         return f"{recipe.description} ({spec.encoder_model_id})", load_predictor(out / "model", spec, threads, device).predict(texts)
 
 
-def base_model(task: Task, train: Sequence[Example], texts: Sequence[str], device: str = CPU) -> dict[str, tuple[str, list[Prediction]]]:
-    """The bare base: zero-shot and few-shot, each free and bound to the schema. The model is loaded once."""
-    from pp_assets.task.causal_prompt import prompt_of
-    from pp_resources.models.bases import find_base
-    from pp_resources.models.causal import CausalPredictor, context_length, load_model, load_tokenizer
+class Base:
+    """A base model as published, loaded when it is first asked."""
 
-    spec, folder = task.spec, find_base(task.spec.base_model_id)
-    model, tokenizer = load_model(folder, device=find_device(device)), load_tokenizer(folder)
-    budget = answer_budget(task, train, tokenizer)
+    def __init__(self, model_id: str, threads: int, device: str = CPU) -> None:
+        from transformers import AutoConfig
+
+        from pp_resources.models.bases import find_base, weights_sha256
+        from pp_resources.models.causal import context_length, load_tokenizer
+
+        self.folder, self.threads, self.device = find_base(model_id), threads, device
+        self.weights, self.tokenizer = weights_sha256(self.folder), load_tokenizer(self.folder)
+        self.context = context_length(AutoConfig.from_pretrained(self.folder, local_files_only=True))
+
+    @cached_property
+    def model(self) -> Any:
+        import torch
+
+        from pp_resources.models.causal import load_model
+
+        torch.set_num_threads(self.threads)
+        return load_model(self.folder, device=find_device(self.device))
+
+
+@dataclass(frozen=True)
+class BareModel:
+    """A base behind a prompt, free or bound to the schema; `budget` is the most tokens of an answer."""
+
+    name: str
+    base: Base
+    schema: Mapping[str, Any]
+    prompt: "Prompt"
+    bound: bool
+    budget: int
+
+    @property
+    def encoder(self) -> "PromptEncoder":
+        from pp_resources.models.causal_prompt import PromptEncoder
+
+        return PromptEncoder(self.base.tokenizer, self.prompt)
+
+    @property
+    def identity(self) -> str:
+        from pp_assets.task.causal_prompt import golden_prompt
+
+        of_base = [self.base.weights, device_kind(self.base.device)]
+        return digest([*of_base, golden_prompt(self.encoder), self.schema, self.bound, self.budget], ordered=True)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from pp_resources.models.causal import CausalPredictor
+
+        options: dict[str, Any] = {"constrained": self.bound, "max_new_tokens": self.budget}
+        return CausalPredictor(self.name, self.base.model, self.base.tokenizer, self.schema, self.prompt, **options)
+
+    def predict(self, texts: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
+        return self._predictor.predict(texts, distributions=distributions)
+
+
+def bare_models(task: Task, train: Sequence[Example], *, threads: int, device: str = CPU) -> list[tuple[BareModel, str]]:
+    """The bare base, zero-shot and few-shot, each free and bound to the schema, with what each is in words."""
+    from pp_assets.task.causal_prompt import prompt_of
+
+    spec = task.spec
+    base = Base(spec.base_model_id, threads, device)
+    budget = answer_budget(task, train, base.tokenizer)
     shots = few_shot(train, spec.decoding.few_shot, spec.seed)
-    found: dict[str, tuple[str, list[Prediction]]] = {}
+    found = []
     for few in (False, True):
         for bound in (False, True):
             examples = list(shots) if few else []
-            options: dict[str, Any] = {"constrained": bound, "max_new_tokens": budget}
             name = f"base-{'few' if few else 'zero'}-shot{'-constrained' if bound else ''}"
-            predictor = CausalPredictor(name, model, tokenizer, spec.output_schema, prompt_of(spec, examples), **options)
+            model = BareModel(name, base, spec.output_schema, prompt_of(spec, examples), bound, budget)
             # A base with a short context takes as many examples as leave half of it to the input.
-            while examples and len(predictor.encoder.prefix_ids) + budget > context_length(model) // 2:
+            while examples and len(model.encoder.prefix_ids) + budget > base.context // 2:
                 examples.pop()
-                predictor = CausalPredictor(name, model, tokenizer, spec.output_schema, prompt_of(spec, examples), **options)
+                model = replace(model, prompt=prompt_of(spec, examples))
             if few and not examples:
                 continue
             how = f"{len(examples) or 'no'} examples in the prompt, {'bound to the schema' if bound else 'free'}"
-            said = f"The base model {spec.base_model_id}, {how}"
-            found[name] = (said, predictor.predict(texts))
+            found.append((model, f"The base model {spec.base_model_id}, {how}"))
     return found
 
 

@@ -5,6 +5,7 @@ Each function is one stage of `pp_assets.pipeline.Pipeline`. Heavy modules are i
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
-from pp_assets.pipeline import base_digest, rows_digest, scoring_spec, training_spec
+from pp_assets.pipeline import answering_spec, base_digest, rows_digest, scoring_spec, training_spec
 from pp_assets.result_facts import (
     field_row,
     libraries,
@@ -35,30 +36,35 @@ if TYPE_CHECKING:
     from pp_assets.task.examples import Example
 
 BASELINE_MODULES = ("pp_assets.evaluation.baselines", "pp_assets.evaluation.predictions", "pp_assets.base_systems")
+BARE_MODULES = ("pp_resources.models.causal", "pp_assets.task.causal_prompt")
 REPORT_MODULES = ("pp_assets.evaluation.report", "pp_assets.evaluation.html", "pp_assets.training.predictors")
 
 
 def baselines(p: "Pipeline", name: str) -> Artifact:
     """predictions/: majority, TF-IDF, sentence embeddings, nearest neighbours; with an encoder variant heads on the frozen encoder;
-    with a causal one the bare base, zero-shot and few-shot."""
+    with a causal one the bare base, zero-shot and few-shot. Depends on what answers and not on what scores, but for the frozen heads,
+    whose epoch is chosen by the primary metric."""
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
     clusters = p.current(stages.CLUSTERS, name)
     families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES} - {"ensemble"})
-    inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": training_spec(task)}
+    inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": answering_spec(task)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
     inputs["device"] = device_kind(p.settings.device)
     if task.spec.extra_baselines:
         inputs["extra"] = digest(sorted(task.spec.extra_baselines))
     if "encoder" in families:
-        inputs |= {"val": rows_digest(rows.val), "frozen": digest(asdict(recipe_of(task, "encoder-frozen").params))}
+        frozen = digest([asdict(recipe_of(task, "encoder-frozen").params), training_spec(task)])
+        inputs |= {"val": rows_digest(rows.val), "frozen": frozen}
     if "causal" in families:
         inputs["base"] = base_digest(task.spec.base_model_id)
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.base_systems import answer_all
-        from pp_assets.evaluation.leaderboard import leaderboard as rank
         from pp_assets.evaluation.predictions import write_systems
+        from pp_assets.kept import KeptPredictor
 
+        asked = Counter[str]()
+        version = f"{source_digest(*BARE_MODULES)} {libraries()}"
         systems = answer_all(
             task,
             rows.train,
@@ -68,20 +74,26 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
             families=families,
             threads=p.settings.threads,
             device=p.settings.device,
+            keep=lambda model: KeptPredictor(p.settings.home / "cells.db", model, version, asked=asked),
         )
         write_systems(out / "predictions", systems)
-        ranked = rank(task, systems)
-        best = ranked[0]
-        table = [{"baseline": e["name"], **metric_numbers(e["primary"]), "what": e["description"]} for e in ranked]
-        return {
-            "systems": len(systems),
-            "best": best["name"],
-            "best_value": best["primary"]["value"],
-            "metric": best["metric"],
-            "table": table,
-        }
+        return {"systems": len(systems), "asked": asked.total()}
 
     return p.store.produce(stages.BASELINES, name, inputs, build)
+
+
+def baseline_ranks(p: "Pipeline", name: str, base: Artifact) -> dict[str, Any]:
+    """The best of the baselines and a table of all, by the primary metric of today, which their answers do not depend on."""
+    from pp_assets.evaluation.leaderboard import ranked, score_all
+    from pp_assets.evaluation.metrics import table_metric
+    from pp_assets.evaluation.predictions import read_systems
+
+    systems = {system["name"]: system for system in read_systems(base.file("predictions"))}
+    scored = score_all(p.task(name), list(systems.values()))
+    metric = next(iter(scored.values())).scoring.primary
+    found = {system: asdict(table_metric(scored[system], scored[system].tables[metric])) for system in ranked(scored)}
+    table = [{"baseline": one, **metric_numbers(value), "what": systems[one]["description"]} for one, value in found.items()]
+    return {"best": table[0]["baseline"], "best_value": table[0]["value"], "metric": metric, "table": table}
 
 
 def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:

@@ -9,7 +9,14 @@ from pp_resources.settings import PROJECT_ROOT
 
 # What moves, words or records results and can change none.
 NEUTRAL = frozenset(
-    {"pp_resources.errors", "pp_resources.settings", "pp_resources.artifacts", "pp_resources.tracker", "pp_resources.tracking"}
+    {
+        "pp_assets.kept",
+        "pp_resources.errors",
+        "pp_resources.settings",
+        "pp_resources.artifacts",
+        "pp_resources.tracker",
+        "pp_resources.tracking",
+    }
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
-from pp_assets.pipeline import base_digest, scoring_spec
+from pp_assets.pipeline import base_digest, read_json, scoring_spec
 from pp_assets.result_facts import libraries, provenance
 from pp_assets.sources import source_digest
 from pp_resources.artifacts import Artifact
@@ -15,10 +15,12 @@ from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
 if TYPE_CHECKING:
+    from pp_assets.answers import Answers
     from pp_assets.evaluation.suite.asking import Subject
     from pp_assets.evaluation.suite.cases import Case
     from pp_assets.pipeline import Pipeline
     from pp_assets.task.spec import Task
+    from pp_resources.models.causal_prompt import Prompt
 
 MODULES = ("pp_assets.evaluation.suite.build", "pp_assets.evaluation.suite.page", "pp_assets.training.predictors")
 
@@ -37,6 +39,7 @@ def suite(p: "Pipeline", name: str, variant: str) -> Artifact:
     inputs |= {"code": source_digest(*MODULES), "lists": lists_digest(), "libraries": libraries(), "metrics": _metric_libraries()}
 
     def build(out: Path) -> Mapping[str, Any]:
+        from pp_assets.answers import Answers
         from pp_assets.evaluation.suite.build import build_suite
         from pp_assets.evaluation.suite.page import write_suite
         from pp_assets.task.examples import open_test_split, read_split
@@ -44,22 +47,24 @@ def suite(p: "Pipeline", name: str, variant: str) -> Artifact:
 
         test = open_test_split(dataset.path, p.ledger, name, f"comprehensive suite of {variant}")
         seen = {split: read_split(dataset.path, split) for split in ("train", "val")}
-        subject = _subject(p, task, variant, trained, earlier)
+        asking = Answers(p, task)
+        subject = _subject(asking, variant, trained, earlier)
         made = build_suite(task.spec, test, seen, subject, encoder=find_base(task.spec.encoder_model_id))
         write_suite(made.document, out)
         write_cases(out / "cases.jsonl.gz", made.cases)
         facts = provenance(p, task, variant, inputs)
         (out / "provenance.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")
         verdicts = made.document["verdicts"]
+        calls = {**made.document["model_calls"], "asked": asking.asked.total()}
         with p.tracker.run(name, variant, "suite") as run:
-            run.params({"edited_items": made.document["edited_items"], **made.document["model_calls"]})
+            run.params({"edited_items": made.document["edited_items"], **calls})
             run.summary({f"suite.{k}": v for k, v in suite_numbers(made.document).items()})
             run.tags({f"suite.{v['section']}.{v['name']}": v["verdict"] for v in verdicts})
             run.table("suite_verdicts", verdicts)
             for file in sorted(out.glob("suite.*")):
                 run.file(file, "suite")
             run.file(out / "plots", "suite/plots")
-            return {"verdicts": verdicts, **made.document["model_calls"], "mlflow": run.where}
+            return {"verdicts": verdicts, **calls, "mlflow": run.where}
 
     return p.store.produce(stages.SUITES, key, inputs, build)
 
@@ -88,32 +93,35 @@ def write_cases(path: Path, cases: "Sequence[tuple[Case, str]]") -> None:
             out.write(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n")
 
 
-def _subject(p: "Pipeline", task: "Task", variant: str, trained: Artifact, earlier: Sequence[Artifact]) -> "Subject":
-    """The adapter, the same behind reworded templates where it reads one, and what evaluations of these weights stored."""
+def _subject(asking: "Answers", variant: str, trained: Artifact, earlier: Sequence[Artifact]) -> "Subject":
+    """The adapter, the same behind reworded templates where it reads one, and what evaluations of these weights stored. Answers are cells:
+    a killed suite goes on, and one with other statistics asks nothing."""
     from pp_assets.evaluation.predictions import SUFFIX, read_predictions
     from pp_assets.evaluation.suite.asking import Subject
-    from pp_assets.evaluation.suite.wording import reworded
-    from pp_assets.training.predictors import load_predictor
 
-    predictor = load_predictor(trained.path, task.spec, p.settings.threads, p.settings.device)
     before = {
         f"evaluation {report.path.name}": {
             row.item_id: row.output for row in read_predictions(report.file("predictions") / f"{variant}{SUFFIX}")
         }
         for report in earlier
     }
-    behind, reason = getattr(predictor, "behind", None), ""
-    rewordings = {}
-    if behind is not None:
-        from pp_assets.task.causal_prompt import prompt_of
+    prompts, reason = _prompts(asking.task, trained)
+    rewordings = {name: asking.of(trained, behind=prompt) for name, prompt in prompts.items()}
+    return Subject(variant, asking.of(trained), rewordings, reason, before, lambda trial: asking.of(trained, trial=trial))
 
-        try:
-            rewordings = {name: behind(prompt_of(spec)) for name, spec in reworded(task.spec).items()}
-        except UserError as error:
-            reason = error.what
-        if not rewordings and not reason:
-            reason = "no rewording of this template is sound"
-    return Subject(variant, predictor, rewordings, reason, before)
+
+def _prompts(task: "Task", trained: Artifact) -> "tuple[dict[str, Prompt], str]":
+    """(the task's prompt in other words, by name; why there is none, where the adapter reads one)."""
+    from pp_assets.evaluation.suite.wording import reworded
+    from pp_assets.task.causal_prompt import prompt_of
+    from pp_resources.models.causal import ONE_PROMPT, invocation_ids
+
+    if read_json(trained.file("training.json"))["family"] != "causal":
+        return {}, ""
+    if invocation_ids(trained.file("adapter")):
+        return {}, ONE_PROMPT
+    prompts = {name: prompt_of(spec) for name, spec in reworded(task.spec).items()}
+    return prompts, "" if prompts else "no rewording of this template is sound"
 
 
 def _metric_libraries() -> str:

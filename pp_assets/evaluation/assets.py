@@ -3,6 +3,8 @@
 Belongs here: shells. Does not belong here: metrics, tests, decisions.
 """
 
+from dataclasses import replace
+
 import dagster as dg
 
 from pp_assets import names
@@ -13,6 +15,7 @@ from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import task_variant, task_variants, tasks
 from pp_assets.pipeline import read_json
 from pp_assets.result_facts import field_row
+from pp_assets.results import baseline_ranks
 from pp_assets.training.assets import adapter
 from pp_resources.dagster_resources import Installation
 
@@ -28,7 +31,9 @@ from pp_resources.dagster_resources import Installation
 )
 def baselines(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     pipeline = pipeline_of(installation)
-    return materialized(pipeline, pipeline.baselines(context.partition_key))
+    made = pipeline.baselines(context.partition_key)
+    ranks = baseline_ranks(pipeline, context.partition_key, made)
+    return materialized(pipeline, replace(made, metadata={**made.metadata, **ranks}))
 
 
 @dg.asset(

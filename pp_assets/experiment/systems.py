@@ -50,8 +50,8 @@ class TrainedModel:
 
     @property
     def identity(self) -> str:
-        """Of the weights, of what the task says of prompt, schema and decoding, and of the kind of device. A package has that of the variant
-        it was made from."""
+        """Of the weights, of what the task says of prompt, schema and decoding, and of the kind of device. A package has that of the
+        variant it was made from."""
         own, prompt = f"{self.weights} {answering_spec(self.spec)} {device_kind(self.device)}", self.behind
         return own if prompt is None else f"{own} behind {digest([prompt.system, prompt.before, prompt.after])}"
 
@@ -89,12 +89,12 @@ def of_adapter(p: Pipeline, spec: "TaskSpec", adapter: Artifact) -> TrainedModel
     return TrainedModel(adapter.key, adapter.key, spec, adapter.path, adapter.digest, p.settings.threads, p.settings.device)
 
 
-def _version() -> str:
-    # The code and the libraries that answer; following imports from the function would miss what is loaded by name.
+def answering_code() -> str:
+    """Version of the code and the libraries that answer; following imports from a step would miss what is loaded by name."""
     return f"{source_digest('pp_assets.training.predictors')} {libraries()}"
 
 
-@op(version=_version, batch=("input_text", BATCH), sampled=False)
+@op(version=answering_code, batch=("input_text", BATCH), sampled=False)
 def ask(model: Any, input_text: Sequence[str]) -> list[Any]:
     """The step that asks a model: `Prediction` as an object (text, confidence, fields, …), with its tokens. Works with whatever has
     `identity`, `name` and `predict(texts)`."""

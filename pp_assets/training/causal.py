@@ -59,9 +59,9 @@ class CausalRun(Run):
         options = {"constrained": spec.decoding.constrained, "activated": p.activated}
         self.predictor = CausalPredictor(recipe.name, base, self.tokenizer, schema, prompt, **options)
         encoder = self.predictor.encoder
-        self.rows = encode_rows(spec, encoder, train, context_length(base))
+        self.rows = encode_rows(spec, encoder, train, context_length(base.config))
         self.val = val[:VAL_LIMIT]
-        self.val_rows = encode_rows(spec, encoder, self.val, context_length(base))
+        self.val_rows = encode_rows(spec, encoder, self.val, context_length(base.config))
         if self.predictor.grammar:
             refuse_outside_grammar(self.predictor.grammar, [*self.rows, *self.val_rows], [*train, *self.val])
         self.labels: LabelReport = label_report(encoder, self.rows)

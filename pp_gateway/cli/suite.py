@@ -56,14 +56,15 @@ def show_suite(out: Output, log: StageLog, made: Artifact) -> None:
 
     document = read_json(made.file("suite.json"))
     paths = {"path": str(made.path), "page": str(made.file("suite.html"))}
-    if out.result({**paths, "reused": made.reused, "suite": document, **log.as_dict()}):
+    asked = 0 if made.reused else made.metadata["asked"]
+    if out.result({**paths, "reused": made.reused, "asked": asked, "suite": document, **log.as_dict()}):
         return
-    _summary(document)
+    _summary(document, asked)
     line(f"suite    {paths['page']}")
     line(log.said())
 
 
-def _summary(document: Mapping[str, Any]) -> None:
+def _summary(document: Mapping[str, Any], asked: int) -> None:
     from pp_assets.evaluation.suite.cells import FAMILY_HEAD, family_rows
 
     calls, clean = document["model_calls"], document["clean"]["object_exact_match"]
@@ -73,4 +74,4 @@ def _summary(document: Mapping[str, Any]) -> None:
     line()
     others = [v for v in document["verdicts"] if v["section"] != "robustness"]
     table(("section", "name", "verdict", "numbers"), [tuple(v.values()) for v in others], whole=("section", "name", "verdict"))
-    line(f"{calls['texts_answered']} texts answered by the model, of {calls['texts_wanted']} that were wanted")
+    line(f"{calls['texts_answered']} texts answered by the model, of {calls['texts_wanted']} that were wanted; {asked} asked in this run")

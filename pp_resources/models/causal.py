@@ -21,6 +21,7 @@ from pp_resources.models.interface import Prediction
 from pp_resources.progress import steps
 
 DEFAULT_BUDGET = 256
+ONE_PROMPT = "an activated adapter works behind the prompt that it was trained with alone"
 
 
 class CausalPredictor:
@@ -96,7 +97,7 @@ class CausalPredictor:
         """The same model and rules behind another prompt. Raises UserError for an activated adapter, which belongs to one prompt."""
         if self._activated:
             how = "train again with the other prompt"
-            raise UserError("an activated adapter works behind the prompt that it was trained with alone", where=self.name, how=how)
+            raise UserError(ONE_PROMPT, where=self.name, how=how)
         options: dict[str, Any] = {"max_new_tokens": self.max_new_tokens, "batch_size": self.batch_size}
         made = CausalPredictor(self.name, self.model, self.tokenizer, self.schema, prompt, constrained=False, **options)
         made.grammar = self.grammar
@@ -109,7 +110,7 @@ class CausalPredictor:
             how = "use another base model"
             raise UserError("distributions need an architecture that can share a prefix", where=self.name, how=how)
         suffixes = [self.encoder.suffix_ids(text) for text in inputs]
-        room = context_length(self.model) - len(self.encoder.prefix_ids) - self.max_new_tokens
+        room = context_length(self.model.config) - len(self.encoder.prefix_ids) - self.max_new_tokens
         fitting = [i for i, suffix in enumerate(suffixes) if len(suffix) <= room]
         began, decoded = time.perf_counter(), dict[int, Decoded]()
         with steps("answering", len(fitting)) as advance:
@@ -225,6 +226,6 @@ def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
     return {tokenizer.eos_token_id, *([] if listed is None else listed if isinstance(listed, list) else [listed])}
 
 
-def context_length(model: Any) -> int:
-    """Most tokens that the model can take, prompt and answer together."""
-    return int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+def context_length(config: Any) -> int:
+    """Most tokens that a model of this configuration can take, prompt and answer together."""
+    return int(getattr(config, "max_position_embeddings", None) or 1_000_000)

@@ -46,7 +46,7 @@ def build_suite(
 
     The document holds plain JSON values with floats at six decimals; the same inputs and model give the same one.
     """
-    judge, asked = Judge.of(spec), Asked(subject.predictor)
+    judge, asked = Judge.of(spec), Asked(subject.predictor, subject.again)
     test = sorted(test, key=lambda e: e.item_id)
     if not test:
         raise UserError("there is no test item", where=spec.name, how="give the test split a share of the data")
@@ -91,15 +91,15 @@ def longest_input(spec: TaskSpec) -> int:
     return min(spec.limits.max_input_chars, spec.io_schema.input.get("maxLength", spec.limits.max_input_chars))
 
 
-def chosen(test: Sequence[Example], seed: int) -> list[Example]:
-    """At most ITEMS items in whole groups, drawn by the task's seed, in the order of `test`."""
+def chosen(test: Sequence[Example], seed: int, most: int = ITEMS) -> list[Example]:
+    """At most `most` items in whole groups, drawn by the task's seed, in the order of `test`."""
     groups: dict[str, list[Example]] = {}
     for example in test:
         groups.setdefault(example.group, []).append(example)
     names, kept = sorted(groups), set[str]()
     random.Random(seed).shuffle(names)
     for name in names:
-        if kept and len(kept) + len(groups[name]) > ITEMS:
+        if kept and len(kept) + len(groups[name]) > most:
             break
         kept |= {e.item_id for e in groups[name]}
     return [e for e in test if e.item_id in kept]

@@ -48,7 +48,7 @@ def _repeats(judge: Judge, examples: Sequence[Example], clean: Mapping[str, Pred
     for trial in range(TRIALS):
         order = list(range(len(examples)))
         random.Random(trial).shuffle(order)
-        outputs = asked.fresh([examples[i].input_text for i in order])
+        outputs = asked.fresh([examples[i].input_text for i in order], trial=trial + 1)
         for i, prediction in zip(order, outputs):
             same[i] = same[i] and prediction.text == clean[examples[i].item_id].output
     note = "Answers are greedy, nothing is drawn: what differs here comes from other neighbours in a batch, or from the machine."

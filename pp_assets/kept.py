@@ -1,0 +1,75 @@
+"""A model whose answers are kept: each text is asked once, and its answer is a cell of an experiment, on the disk when it is given.
+
+A cell knows the model, the code that answers, the libraries and the text; so a changed metric asks nothing again, one more text is one more
+call, and what was killed goes on.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pp_assets.experiment.experiment import Experiment
+from pp_assets.experiment.ops import op
+from pp_assets.experiment.store import CellStore
+from pp_resources.models.interface import Choice, Prediction
+
+BATCH = 512  # texts of one call: a kill costs at most so many answers
+
+
+class Model(Protocol):
+    """What answers. `identity` tells it from any other: weights, prompt, schema, decoding."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    def predict(self, texts: Sequence[str], *, distributions: bool = False) -> list[Prediction]: ...
+
+
+@dataclass
+class KeptPredictor:
+    """`model` as a Predictor that asks it for new texts alone. Raises what the model raises.
+
+    `version` is that of the code and libraries that answer. Another `trial` asks every text once more and keeps that too, and so are
+    answers with distributions kept apart from those without. `asked` counts the texts that the model was given, by its name.
+    """
+
+    file: Path
+    model: Model
+    version: str
+    trial: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.model.name
+
+    def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
+        different = list(dict.fromkeys(inputs))
+        if not different:
+            return []
+        # What is not asked for is not in a key, so that a plain answer is found by whoever wants one.
+        how: dict[str, list[Any]] = {"distributions": [True]} if distributions else {}
+        how |= {"again": [self.trial]} if self.trial else {}
+        predict = op(_predict, version=self.version, batch=("texts", BATCH), sampled=False)
+        with CellStore(self.file) as store:
+            exp = Experiment([{"id": i, "text": text} for i, text in enumerate(different)], store=store)
+            exp.vary(model=[self.model], **how).step("answer", predict, inputs={"texts": "text"})
+            results = exp.run(workers=1, on_error="raise")
+            by_text = dict(zip(different, map(_prediction, results.df["answer"])))
+        self.asked[self.name] += results.computed["answer"]
+        return [by_text[text] for text in inputs]
+
+
+def _predict(model: Model, texts: list[str], distributions: bool = False, again: int = 0) -> list[Prediction]:  # noqa: ARG001
+    """`again` is in the key and nowhere else: the same question, once more."""
+    return model.predict(texts, distributions=True) if distributions else model.predict(texts)
+
+
+def _prediction(value: Mapping[str, Any]) -> Prediction:
+    choices = {path: [Choice(*choice) for choice in listed] for path, listed in value["choices"].items()}
+    return Prediction(**{**value, "choices": choices})
