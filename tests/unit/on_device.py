@@ -60,6 +60,7 @@ class Trained:
     initial: str
     weights: str
     device: str
+    attention: str
     answers: list[str]
     confidences: list[float]
 
@@ -85,6 +86,7 @@ def trained(family: str, folder: Path, device: str, *, bf16: bool | None = None,
         initial=record["initial_adapter_sha256"],
         weights=hashlib.sha256(weights).hexdigest(),
         device=record["device"],
+        attention=record["attention"],
         answers=[answer.text for answer in said],
         confidences=[answer.confidence or 0.0 for answer in said],
     )
