@@ -60,7 +60,7 @@ def bench(
 
 def _show(found: dict[str, Any], seconds: float) -> None:
     variants = found["variants"].items()
-    line(f"{found['task']}: {found['items']} validation rows, batches of {found['batch']}, {found['repeats']} runs")
+    line(f"{found['task']}: {found['items']} validation rows, batches of {found['batch']}, asked {found['repeats']} times")
     line(_machine(found["hardware"]))
     line()
     _table("one text at a time", ("p50 ms", "p95 ms", "p99 ms"), [(name, *_latency(one)) for name, one in variants])
