@@ -66,7 +66,7 @@ def measure(
 
 def summary(timings: Mapping[str, Timing], seed: int) -> dict[str, dict[str, Any]]:
     """By model: `latency_ms` alone with its quantiles and their intervals, `items_per_s` alone and in batches (also of the slowest and
-    the fastest run), mean `tokens` of a text, tokens a second in batches, and `ratio`: how many times as slow as the first model."""
+    the fastest run), mean `tokens` of a text, tokens a second in batches, and `ratio`, how many times as slow the model is as the first."""
     reference = np.array(next(iter(timings.values())).alone)
     return {name: _one(name, timing, reference, seed) for name, timing in timings.items()}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from pp_assets.evaluation.controls import LEAK
 from pp_assets.evaluation.markdown import md
 from pp_assets.evaluation.markdown import table as md_table
 from pp_assets.evaluation.plots import BLUE, GREY, draw
@@ -26,8 +27,9 @@ def write_page(document: Mapping[str, Any], out: Path) -> None:
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The verdict first, then scores, gaps and the curve."""
-    lines = [f"# {md(document['task'])}: {md(document['variant'])}, generalisation", "", f"**{document['verdict']}**", ""]
+    """The verdict first, with the leaks, then scores, gaps, leak probes and the curve."""
+    found = "; ".join([document["verdict"], *(f"leak: {name}" for name in document["leaks"])])
+    lines = [f"# {md(document['task'])}: {md(document['variant'])}, generalisation", "", f"**{found}**", ""]
     lines += [f"{md(document['reason'])}.", "", f"Scores are {md(document['metric'])}; rows of the splits are different rows.", ""]
     lines += [*md_table(SCORE_HEAD, score_rows(document)), *md_table(GAP_HEAD, gap_rows(document))]
     if document["neighbours"]["reason"]:
@@ -62,6 +64,8 @@ def probe_notes(document: Mapping[str, Any]) -> list[str]:
     """What the rows of that table cannot hold, a sentence each: reasons, what the control learnt by heart, what an effect is against."""
     notes = [f"{p['name']}: {p['reason']}" for p in document["probes"] if p["reason"]]
     found = document["control"]
+    if found and found["held_out"]["verdict"] == LEAK:
+        notes.append("exchanged outputs: a leak: rows that are in both splits, or a base that saw them or needs no more than the prompt")
     if found and "learnt" in found:
         learnt, held, fields = found["learnt"], found["held_out"], ", ".join(found["fields"])
         notes.append(f"exchanged outputs: taught {fields} of other rows, a model has {_beside(held)} of them right on validation rows")

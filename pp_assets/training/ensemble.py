@@ -32,7 +32,8 @@ LEAST_OF_A_KIND = 5  # right and wrong candidates each; a field with fewer takes
 FOLDS, THRESHOLDS = 5, 50
 # Of right answers, which a cascade may lose by asking less. To count right answers instead follows the luck of few rows: fitted on half of
 # support-triage's validation rows (100 draws), encoder-frozen before encoder-lora had of the other half 0.447 right by the threshold that
-# counts most (1.87 members asked), 0.383 by the cheapest within a standard error of it (1.65), 0.464 by this (1.92); asking both, 0.468.
+# counts most (1.87 members asked), 0.383 by the cheapest within a standard error of it (1.65), 0.464 by this (1.92); asking both, 0.468. On
+# expense-notes these are 0.573 (1.90), 0.532 (1.76), 0.585 (1.95) and 0.585.
 LOSS = 0.01
 Said = Mapping[str, Sequence[Prediction]]  # by member an answer for each validation row
 

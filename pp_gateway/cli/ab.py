@@ -56,10 +56,18 @@ def ab(
 
 
 def _short(found: Mapping[str, Any]) -> None:
-    sure = "" if found["confidence"] is None else f", confidence {found['confidence']:.4f} (1 - p)"
+    sure = "" if found["confidence"] is None else f", confidence {_nearly(found['confidence'], 4)} (1 - p)"
     line(f"winner   {found['winner'] or 'none is shown'}{sure}")
-    power = "–" if found["power"] is None else f"{found['power']:.2f} for an effect as large as the one observed, which flatters"
+    power = "– (no effect was observed)"
+    if found["power"] is not None:
+        power = f"{_nearly(found['power'], 2)} for an effect as large as the one observed, which flatters"
     line(f"power    {power}")
+
+
+def _nearly(chance: float, digits: int) -> str:
+    """A probability that is not certain is never shown as 1."""
+    most = 1 - 10**-digits
+    return f">{most:.{digits}f}" if chance > most else f"{chance:.{digits}f}"
 
 
 def _path(path: Mapping[str, Any], a: str, b: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -59,19 +60,24 @@ def bench(
 
 def _show(found: dict[str, Any], seconds: float) -> None:
     variants = found["variants"].items()
-    line(f"{found['task']}: {found['items']} validation rows, batches of {found['batch']}, {found['repeats']} runs")
+    line(f"{found['task']}: {found['items']} validation rows, batches of {found['batch']}, asked {found['repeats']} times")
     line(_machine(found["hardware"]))
     line()
-    head = ("one text at a time", "p50 ms", "p95 ms", "p99 ms", f"times {found['reference']}")
-    table(head, [(name, *_latency(one)) for name, one in variants], right=head[1:], whole=("one text at a time",))
-    head = ("in batches", "items/s", "slowest, fastest run", "tokens in", "out", "out/s", "memory MB")
-    table(head, [(name, *_rates(one)) for name, one in variants], right=head[1:], whole=("in batches",))
+    _table("one text at a time", ("p50 ms", "p95 ms", "p99 ms"), [(name, *_latency(one)) for name, one in variants])
+    speed = ("items/s", "tokens in", "out", "out/s", "memory MB", "times as slow")
+    _table("in batches", speed, [(name, *_rates(one)) for name, one in variants])
     metric = next((one["quality"]["metric"] for _, one in variants if one["quality"]["value"] is not None), "quality")
-    head = ("1000 answers", "US$ by the hour", "US$ by tokens", metric, "n")
-    table(head, [(name, *_price(one), *_quality(one)) for name, one in variants], right=head[1:3] + head[4:], whole=("1000 answers",))
+    rows = [(name, *_price(one), *_quality(one)) for name, one in variants]
+    _table("1000 answers", ("US$ by the hour", "US$ by tokens", metric, "n"), rows)
     for note in _notes(found):
         line(note)
-    line(f"measured in {seconds:.0f} s; intervals are of 95 %, over texts")
+    line(f"times as slow: against {found['reference']}, one text at a time; intervals are of 95 %, over texts; measured in {seconds:.0f} s")
+
+
+def _table(what: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One row a variant, numbers to the right; no name is folded."""
+    table((what, *head), rows, right=head, whole=(what,))
+    line()
 
 
 def _machine(place: dict[str, Any]) -> str:
@@ -81,15 +87,16 @@ def _machine(place: dict[str, Any]) -> str:
 
 def _notes(found: dict[str, Any]) -> list[str]:
     """What the tables have no room for: why a cell is empty, once for all variants that share a reason; a machine that was busy."""
-    place, told = found["hardware"], {}
+    place: dict[str, Any] = found["hardware"]
+    told: dict[tuple[str, str], list[str]] = {}
     for name, one in found["variants"].items():
         parts = {
-            "by the hour": one["cost"]["machine"],
-            "by tokens": one["cost"]["tokens"],
+            "US$ by the hour": one["cost"]["machine"],
+            "US$ by tokens": one["cost"]["tokens"],
             "memory": one["memory"],
             "quality": one["quality"],
         }
-        parts |= {f"tokens {side}": one["tokens"][side] for side in ("in", "out")} | {"times": one["ratio"]}
+        parts |= {f"tokens {side}": cell for side, cell in one["tokens"].items() if cell["value"] is None} | {"times as slow": one["ratio"]}
         for part, cell in parts.items():
             if cell["reason"]:
                 told.setdefault((part, cell["reason"]), []).append(name)
@@ -103,14 +110,13 @@ def _notes(found: dict[str, Any]) -> list[str]:
 
 
 def _latency(one: dict[str, Any]) -> tuple[str, ...]:
-    return (*(_bounded(one["latency_ms"][q]) for q in ("p50", "p95", "p99")), _bounded(one["ratio"]))
+    return tuple(_bounded(one["latency_ms"][q]) for q in ("p50", "p95", "p99"))
 
 
 def _rates(one: dict[str, Any]) -> tuple[str, ...]:
-    rate, tokens = one["items_per_s"], one["tokens"]
-    runs = f"{_short(rate['slowest_run'])}, {_short(rate['fastest_run'])}"
-    counts = (_short(tokens["in"]["value"]), _short(tokens["out"]["value"]), _short(one["tokens_out_per_s"]))
-    return (_short(rate["batched"]), runs, *counts, number(one["memory"]["rss_mb"], 0))
+    tokens = [_short(one["tokens"][side]["value"]) for side in ("in", "out")]
+    rates = [_short(one["items_per_s"]["batched"]), *tokens, _short(one["tokens_out_per_s"])]
+    return (*rates, number(one["memory"]["rss_mb"], 0), _bounded(one["ratio"]))
 
 
 def _price(one: dict[str, Any]) -> tuple[str, str]:

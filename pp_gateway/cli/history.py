@@ -1,7 +1,8 @@
 """`pp history`: the primary metric over the packages of a task, each tested against the champion."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +10,8 @@ from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.run import Variants
 from pp_gateway.cli.tasks import TaskArgument, check_variants, settle
 from pp_resources.errors import UserError
+
+_SHORT = 8  # characters of a package's digest, which tell it from the others of a task
 
 
 def history(
@@ -42,16 +45,31 @@ def history(
     if plot is not None:
         plot.write_bytes(trend_plot(found))
     if not out.result({**found, "plot": str(plot) if plot else None}):
-        head = ("made", "variant", "package", f"{found['metric']} [95 % interval]", "n", "verdict", "against the champion")
-        rows = [
-            (p["at"][:16], p["variant"], p["package"], interval(p["value"], p["low"], p["high"]), str(p["n"]), p["verdict"], p["outcome"])
-            for p in found["points"]
-        ]
-        table(head, rows, right=("n",), whole=("package",))
-        line(f"{found['looks']} tested with a margin of {found['margin']:g}; p values of alerts are adjusted for all of them (Holm)")
+        _points(found)
+        tested = f"{found['looks']} tested against it with a margin of {found['margin']:g}"
+        line(f"champion: {tested}; alerts hold for all of them together (Holm)")
+        for p in found["points"]:
+            if p["value"] is None:
+                line(f"no value {p['variant']} {p['package'][:_SHORT]}: {p['reason']}")
         for alert in found["alerts"]:
             line(f"worse    {alert}")
         if plot is not None:
             line(f"plot     {plot}")
     if found["alerts"]:
         raise typer.Exit(1)
+
+
+def _points(found: Mapping[str, Any]) -> None:
+    """A row for each package. Only a verdict is folded where the window is small; items are counted above the table where all answered as
+    many."""
+    counts = {p["n"] for p in found["points"]}
+    asked = f" on {counts.pop()} test items" if len(counts) == 1 else ""
+    line(f"{found['task']}: {found['metric']} [95 % interval] of {len(found['points'])} packages{asked}, oldest first")
+    line()
+    head = ("made", "variant", "package", "value", *(() if asked else ("n",)), "verdict", "champion")
+    rows = []
+    for p in found["points"]:
+        value, n = interval(p["value"], p["low"], p["high"]), () if asked else (str(p["n"]),)
+        rows.append((p["at"][:10], p["variant"], p["package"][:_SHORT], value, *n, p["verdict"], p["outcome"]))
+    table(head, rows, right=("n",), whole=[name for name in head if name != "verdict"])
+    line()

@@ -37,6 +37,8 @@ def show_generalisation(out: Output, log: StageLog, made: Artifact) -> None:
     if out.result({"path": str(made.path), "page": page, "reused": made.reused, "generalisation": document, **log.as_dict()}):
         return
     line(f"{document['task']}/{document['variant']}: {document['verdict']}: {document['reason']}")
+    for name in document["leaks"]:
+        line(f"leak: {name}")
     table(SCORE_HEAD, score_rows(document), right=("n",))
     table(GAP_HEAD, gap_rows(document))
     table(PROBE_HEAD, probe_rows(document), right=("n",))

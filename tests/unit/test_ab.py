@@ -9,6 +9,7 @@ from test_cli_compare import home  # noqa: F401  (a fixture)
 from test_eval_predictions import answers, spec
 
 from pp_assets.evaluation.ab import ab_test, path_plot, sequential_test
+from pp_gateway.cli.ab import _nearly
 from pp_resources.errors import UserError
 
 
@@ -88,3 +89,9 @@ def test_the_command_tells_and_writes(pp, tmp_path):
 def test_a_plot_without_looks_is_refused(pp, tmp_path):
     said = pp("ab", "alpha/encoder-lora", "alpha/majority", "--plot", str(tmp_path / "p.png"))
     assert said.code == 2 and "--sequential" in said.err and not (tmp_path / "p.png").exists()
+
+
+def test_no_chance_is_shown_as_certain():
+    assert (
+        _nearly(0.99999, 4) == ">0.9999" and _nearly(0.9999, 4) == "0.9999" and _nearly(0.5, 2) == "0.50" and _nearly(0.997, 2) == ">0.99"
+    )

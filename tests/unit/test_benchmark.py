@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -137,10 +139,11 @@ def test_tables_fit_a_window_of_80_columns(monkeypatch, capsys):
     out = capsys.readouterr().out
     told = [row for row in out.splitlines() if row.startswith(("encoder-frozen", "ensemble-weighted"))]
     assert len(told) == 6 and max(map(len, told)) <= 80, out
+    assert not any(row.startswith("  ") for row in out.splitlines()), "no cell is folded into a second line"
     for word in ("Some(R) Processor(R)", "30.0 [", "2.00 [", "unpriced", "0.0027", "0.500 [0.400, 0.600]", "151", "not evaluated"):
         assert word in out, out
-    assert "by the hour: unpriced" in out and out.count("unpriced: it runs on this machine") == 1, "a shared reason is told once"
-    assert "(ensemble-weighted)" in out and "busy" not in out
+    assert "US$ by the hour: unpriced" in out and out.count("unpriced: it runs on this machine") == 1, "a shared reason is told once"
+    assert "(ensemble-weighted)" in out and "busy" not in out and "all items are equal" not in out
 
 
 def test_a_busy_machine_is_told(capsys):
@@ -176,6 +179,15 @@ def test_nothing_trained_is_told(tmp_path):
     write_task(tmp_path / "tasks", "alpha")
     with pytest.raises(UserError, match="no variant is trained"):
         benchmark(Pipeline(Settings(home=tmp_path / "pp", tasks=tmp_path / "tasks", threads=1)), "alpha", [], Options())
+
+
+def test_a_process_is_not_charged_with_what_its_parent_held():
+    held = bytearray(400 * 1024**2)
+    held[::4096] = b"x" * len(held[::4096])
+    code = "from pp_assets.benchmarks import peak_mb; small = peak_mb(); a = bytearray(b'x') * (100 * 1024**2); print(small, peak_mb())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    small, large = map(float, said.stdout.split())
+    assert small < 400 and 90 < large - small < 110
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Overfitting is found where it is planted and not where it is not; the interval of a gap is that of the reference."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from suite_models import Rule, examples, task, truth
 
 from pp_assets.evaluation.controls import Against, probes
 from pp_assets.evaluation.generalisation import difference, generalisation
-from pp_assets.evaluation.generalisation_page import write_page
+from pp_assets.evaluation.generalisation_page import markdown, write_page
 from pp_assets.evaluation.predictions import make_rows
 from pp_assets.evaluation.stats.intervals import wilson
 from pp_assets.generalisations import samples, sizes_of
@@ -91,11 +92,25 @@ def test_a_curve_that_rises_says_so(tmp_path):
     learnt = {n: answered(Memory(SPLITS["val"][: n // 4]))["val"] for n in (200, 8)}
     found = generalisation(SPEC, answered(Rule()), {}, learnt)
     assert "more rows still help" in found["curve_reason"] and found["curve"][1]["rows"] == 200
-    beside = {"probes": probes({"same_item": 0}, found["neighbours"], None, Against(60, 0.9, 0.3, 0.6, 0.5, 0.7)), "control": None}
+    beside = {"probes": probes({"same_item": 0}, found["neighbours"], None, Against(60, 0.9, 0.3, 0.6, 0.5, 0.7))}
+    beside |= {"control": None, "leaks": []}
     write_page(found | beside | {"variant": "rule"}, tmp_path)
     assert (tmp_path / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "generalisation.md").read_text()
     assert "**no sign of it**" in text and "| train - test |" in text and "| 200 |" in text
+    taught = {
+        "held_out": asdict(Against(60, 0.9, 0.3, 0.6, 0.5, 0.7, verdict="leak")),
+        "learnt": asdict(Against(60, 0.4, 0.3)),
+        "fields": ["kind"],
+    }
+    leaking = {
+        "probes": probes({"same_item": 0}, found["neighbours"], taught, Against(0)),
+        "control": taught,
+        "leaks": ["exchanged outputs"],
+    }
+    said = markdown(found | leaking | {"variant": "rule"})
+    assert "**no sign of it; leak: exchanged outputs**" in said and "a base that saw them" in said
+    assert "it gives back 0.400 (the commonest values 0.300)" in said
     assert "| exchanged outputs |" in text and "not asked for" in text and "0.900 with the text, 0.300" in text
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from command_line import command_line
@@ -11,6 +12,7 @@ from test_eval_predictions import answers, spec
 from pp_assets.evaluation.predictions import PredictionRow, System, write_systems
 from pp_assets.evaluation.trend import Release, trend, trend_plot
 from pp_assets.pipeline import EVALUATIONS, PACKAGES, Pipeline
+from pp_gateway.cli.history import _points
 from pp_resources.settings import Settings
 
 RIGHT, WRONG = '{"kind":"billing","order":null}', '{"kind":"returns","order":null}'
@@ -104,3 +106,19 @@ def test_the_command_shows_all_packages_and_ends_with_1_on_an_alarm(place, tmp_p
     assert found.code == 1 and [p["variant"] for p in found.json["points"]] == ["encoder-lora", "lora-r8"]
     assert pp("history", "alpha", "-v", "encoder-lora").code == 0
     assert os.environ["PP_HOME"].startswith(str(tmp_path))
+
+
+def test_the_table_fits_a_window_of_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    stood = release(1, 0.9, "encoder-lora", champion=True)
+    names = {"package": "0123456789abcdef", "at": "2026-01-02T03:04:05+00:00"}
+    others = [replace(release(2, 0.5, "encoder-frozen"), verdict="NOT ENOUGH DATA", **names), replace(stood, champion=False, **names)]
+    _points(trend(spec(), [stood, *others], stood.rows))
+    out = capsys.readouterr().out
+    told, *rows = out.splitlines()
+    assert "on 200 test items" in told and max(map(len, rows)) <= 80
+    (row,) = (row for row in rows if "encoder-frozen" in row)
+    assert row.startswith("2026-01-02") and "01234567 " in row and "NOT ENOUGH" in row and row.rstrip().endswith("FAIL")
+    _points(trend(spec(), [stood, release(2, 0.5, "encoder-frozen", n=50)], stood.rows))
+    out = capsys.readouterr().out
+    assert "on 200 test items" not in out and " 50 " in out and "OTHER DATA" in out, "who answered other items has another n"
