@@ -6,6 +6,7 @@ import math
 import re
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -169,3 +170,8 @@ def test_only_json_is_kept():
 
 def test_the_documented_example_runs():
     assert doctest.testmod(experiment).attempted > 5 and not doctest.testmod(experiment).failed
+
+
+def test_threads_may_take_fingerprints_at_once():
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: fingerprint(as_json).digest, range(200)))) == 1
