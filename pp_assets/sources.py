@@ -4,7 +4,7 @@ import ast
 from functools import lru_cache
 from pathlib import Path
 
-from pp_resources.fingerprint import code_digest
+from pp_resources.fingerprint import code_digest, parse
 from pp_resources.settings import PROJECT_ROOT
 
 # What moves, words or records results and can change none.
@@ -40,7 +40,7 @@ def reached(*modules: str) -> tuple[str, ...]:
 
 def _imports(file: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in ast.walk(parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

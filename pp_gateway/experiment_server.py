@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pp_assets.experiment.remote import CALLS, CHECK
+from pp_assets.experiment.remote import CALLS, CHECK, HEALTH
 from pp_assets.experiment.served import FORBIDDEN, Refusal, Served, count_of, late, read_request
 from pp_resources.errors import UserError
 from pp_resources.json_server import is_loopback
@@ -36,7 +36,7 @@ class Door:
     workers: int = 8
     key: str | None = None
     bytes: int = 32 << 20
-    seconds: float = 600.0
+    seconds: float = 3600.0
 
     def open(self) -> socket.socket:
         """A socket that listens. Raises UserError without a key where others than this machine can ask, and for a port that is taken."""
@@ -85,22 +85,29 @@ class Once:
 
 
 def build_app(served: Served, door: Door) -> Starlette:
-    """Two routes: a check of steps, and calls of them. Every refusal is JSON: {"error": {what, where, how}}."""
+    """A check of steps, calls of them, and a sign of life. Every refusal is JSON: {"error": {what, where, how}}."""
     pool, once = ThreadPoolExecutor(door.workers), Once()
 
-    async def in_pool(work: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+    async def health(_request: Request) -> Response:
+        return _json(200, b"{}")
 
     async def check(body: bytes) -> bytes:
-        await in_pool(served.check, read_request(body))
-        return orjson.dumps({"seconds": door.seconds, "bytes": door.bytes})
+        # Not in the pool, whose workers may be busy for an hour.
+        await asyncio.to_thread(served.check, read_request(body))
+        return orjson.dumps({"bytes": door.bytes})
 
     async def calls(body: bytes) -> bytes:
-        request = read_request(body)
-        began = in_pool(served.answer, request, door.seconds)
+        request, loop, began = read_request(body), asyncio.get_running_loop(), asyncio.Event()
+
+        def work() -> bytes:
+            loop.call_soon_threadsafe(began.set)
+            return served.answer(request, door.seconds)
+
+        working = loop.run_in_executor(pool, work)
+        await began.wait()  # a request that waits for a worker has its time still before it
         try:
             # A second more: what ends in time tells itself which calls were not reached.
-            return bytes(await asyncio.wait_for(began, door.seconds + 1))
+            return await asyncio.wait_for(working, door.seconds + 1)
         except TimeoutError:
             return orjson.dumps({"answers": [late(door.seconds)] * count_of(request)})
 
@@ -118,8 +125,8 @@ def build_app(served: Served, door: Door) -> Starlette:
 
         return handle
 
-    routes = [Route(CHECK, route(check, one=False), methods=["POST"]), Route(CALLS, route(calls, one=True), methods=["POST"])]
-    return Starlette(routes=routes)
+    posts = [Route(CHECK, route(check, one=False), methods=["POST"]), Route(CALLS, route(calls, one=True), methods=["POST"])]
+    return Starlette(routes=[Route(HEALTH, health), *posts])
 
 
 def run_server(served: Served, door: Door, made: socket.socket, ready: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,15 @@ from typing import Any
 import orjson
 
 from pp_resources.settings import PROJECT_ROOT
+
+# Python 3.11 parses in one thread at a time: two at once end in "AST constructor recursion depth mismatch" (CPython issue 106905).
+PARSING = threading.RLock()
+
+
+def parse(source: str) -> ast.Module:
+    """The syntax tree of a source text, whichever thread asks."""
+    with PARSING:
+        return ast.parse(source)
 
 
 def canonical_json(value: Any) -> str:
@@ -39,7 +49,7 @@ def code_digest(*modules: str) -> str:
         base = PROJECT_ROOT.joinpath(*module.split("."))
         files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
         for file in files:
-            trees[file.relative_to(PROJECT_ROOT).as_posix()] = ast.dump(without_docstrings(ast.parse(file.read_text("utf-8"))))
+            trees[file.relative_to(PROJECT_ROOT).as_posix()] = ast.dump(without_docstrings(parse(file.read_text("utf-8"))))
     return digest(trees)
 
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from pp_assets.experiment.libraries import PYTHON, Library, is_own, library, library_of
 from pp_assets.experiment.values import NotData, encode
 from pp_resources.errors import UserError
-from pp_resources.fingerprint import digest, without_docstrings
+from pp_resources.fingerprint import PARSING, digest, without_docstrings
 
 # Objects that no result depends on, and whose state says nothing.
 _HARMLESS = (logging.Logger, type(threading.Lock()), type(threading.RLock()), TypeVar)
@@ -60,7 +60,8 @@ def fingerprint(function: Any, *, docstrings: bool = False) -> Fingerprint:
     Raises UserError for what it uses and cannot be told apart.
     """
     walk = _Walk(_name(function), docstrings)
-    walk.value(_name(function), function)
+    with PARSING:  # `inspect` parses too, to find a class
+        walk.value(_name(function), function)
     return Fingerprint(dict(sorted(walk.parts.items())))
 
 

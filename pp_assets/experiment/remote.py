@@ -19,9 +19,8 @@ from pp_resources.json_server import JsonServer
 
 LOCAL = "local"
 PROTOCOL = 1
-CHECK, CALLS = "/v1/check", "/v1/calls"
+HEALTH, CHECK, CALLS = "/v1/health", "/v1/check", "/v1/calls"
 PATIENCE = 60.0  # seconds that a server which cannot be reached is waited for
-GRACE = 30.0  # seconds beyond the server's own limit before a connection counts as lost
 
 
 def callers_of(steps: Mapping[str, Step], where: str | Mapping[str, str], prices: Mapping[str, Price]) -> dict[str, Caller]:
@@ -32,7 +31,7 @@ def callers_of(steps: Mapping[str, Step], where: str | Mapping[str, str], prices
     made: dict[str, Caller] = {LOCAL: Here(prices)}
     for address in by_step.values():
         if address not in made:
-            made[address] = Remote(JsonServer(address, os.environ.get("PP_EXPERIMENT_KEY"), patience=PATIENCE), prices)
+            made[address] = Remote(JsonServer(address, os.environ.get("PP_EXPERIMENT_KEY"), patience=PATIENCE, health=HEALTH), prices)
     return {name: made[by_step.get(name, LOCAL)] for name in steps}
 
 
@@ -53,17 +52,17 @@ class Remote:
     def __init__(self, server: JsonServer, prices: Mapping[str, Price]) -> None:
         self.server, self.prices = server, prices
         self._ops: dict[str, dict[str, Any]] = {}
-        self._seconds, self._bytes = 600.0, 1 << 20
+        self._bytes = 1 << 20  # of a request, until the server has told its limit
 
     def prepare(self, steps: Sequence[Step]) -> None:
         """Ask whether the server has the same code of all these steps. Raises UserError that says of which it has not."""
         self._ops = {step.name: asked_op(step.op, f"step {step.name!r}") for step in steps}
         parts = [{**self._ops[step.name], "parts": dict(step.op.fingerprint().parts)} for step in steps]
-        said = self.server.post(CHECK, orjson.dumps({"protocol": PROTOCOL, "ops": parts}), timeout=GRACE)
+        said = self.server.post(CHECK, orjson.dumps({"protocol": PROTOCOL, "ops": parts}))
         try:
-            self._seconds, self._bytes = float(said["seconds"]), int(said["bytes"])
+            self._bytes = int(said["bytes"])
         except (KeyError, TypeError, ValueError):
-            raise self._nonsense("it does not tell its limits") from None
+            raise self._nonsense("it does not tell its limit") from None
 
     def each(self, step: Step, calls: Sequence[Arguments]) -> list[Cell]:
         body = self._body(step, calls, together=False)
@@ -93,7 +92,7 @@ class Remote:
         return orjson.dumps(request)
 
     def _cells(self, body: bytes, calls: Sequence[Arguments]) -> list[Cell]:
-        said = self.server.post(CALLS, body, timeout=self._seconds + GRACE)
+        said = self.server.post(CALLS, body)
         answers = said.get("answers") if isinstance(said, dict) else None
         if not isinstance(answers, list) or len(answers) != len(calls):
             raise self._nonsense(f"no {len(calls)} answers to {len(calls)} calls")

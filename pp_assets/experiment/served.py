@@ -31,6 +31,7 @@ from pp_resources.settings import Settings
 
 # Always allowed: asking trained models, reading what they say, scoring it by a task.
 OURS = {"pp_assets.experiment.systems": ("ask", "parsed"), "pp_assets.experiment.item_scores": ("score_answer",)}
+STEPS = 1000  # different ones (a scorer with other rules is another one) that are remembered
 BAD, FORBIDDEN, UNKNOWN, OTHER = 400, 403, 404, 409
 
 
@@ -71,11 +72,8 @@ class Served:
         ours, UserError where a step does."""
         until = time.monotonic() + seconds
         op, pace = self._op(request.get("op"), None)
-        try:
-            shared = {name: self._value(value) for name, value in dict(request["shared"]).items()}
-            calls = [shared | {name: self._value(value) for name, value in dict(call).items()} for call in _list(request, "calls")]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refusal(BAD, f"the arguments cannot be read ({error})", where=op.name) from error
+        shared = self._arguments(request.get("shared"))
+        calls = [shared | self._arguments(call) for call in _list(request, "calls")]
         self._fit(op, calls)
         if request.get("together") and op.batch:
             return _document(together(op, calls, pace, _answered, _failed))
@@ -102,15 +100,17 @@ class Served:
         except (KeyError, TypeError) as error:
             raise Refusal(BAD, f"a step that is none ({error})", where="request") from error
         with self._lock:
+            if len(self._ops) > STEPS:
+                self._ops.clear()
             if known not in self._ops:
                 op = as_op(self._find(at))
-                values = {key: self._value(value) for key, value in bound.items()}
+                values = self._arguments(bound)
                 op = replace(op, name=str(name), function=partial(op.function, **values) if values else op.function)
                 self._ops[known] = op, self._code_of(at, op, bool(values)), Pace(op.per_minute)
             op, code, pace = self._ops[known]
         mine = Fingerprint(code | op.files())
         if mine.digest != digest:
-            differs = mine.changed(theirs) if theirs else []
+            differs = mine.changed(theirs) if isinstance(theirs, dict) else []
             how = f"{'; '.join(differs) or 'its fingerprint is another'}: bring both to one version, and start the server again"
             raise Refusal(OTHER, f"the server has other code of {at}", where=f"step {name!r}", how=how)
         if many != (op.batch[0] if op.batch else None):
@@ -166,8 +166,14 @@ class Served:
                 except UserError as error:
                     self._code[f"{module}:{name}"] = error
 
-    def _value(self, value: Any) -> Any:
-        return unpack(value, lambda tag, words: self._function(words) if tag == CODE else self._model(words))
+    def _arguments(self, packed: Any) -> dict[str, Any]:
+        try:
+            return {name: unpack(value, self._named) for name, value in dict(packed).items()}
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Refusal(BAD, f"the arguments cannot be read ({error})", where="request") from error
+
+    def _named(self, tag: str, words: Mapping[str, Any]) -> Any:
+        return self._function(words) if tag == CODE else self._model(words)
 
     def _function(self, words: Mapping[str, Any]) -> Any:
         found = self._find(words.get("at"))

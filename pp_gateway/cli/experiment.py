@@ -29,7 +29,10 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Requests that are worked on at once.")] = 8,
     megabytes: Annotated[int, typer.Option(min=1, max=1024, help="Size of a request, at most.")] = 32,
-    seconds: Annotated[float, typer.Option(min=1, help="Time for the calls of a request; those that take longer fail.")] = 600.0,
+    seconds: Annotated[
+        float,
+        typer.Option(min=1, help="Time for the calls of a request; those that take longer fail, and keep their worker until they end."),
+    ] = 3600.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the calls of experiments that run elsewhere with run(where="http://…"), until Ctrl-C.

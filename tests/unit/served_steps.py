@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from pp_assets.experiment import Out, Price, Refused, op
+from pp_resources.errors import UserError
 
 
 class Counts(Counter):
@@ -84,6 +85,10 @@ def use(function, text):
 
 def shout(text):
     return text + "!"
+
+
+def complain(text):
+    raise UserError(f"has no column {text!r}", where="table", how="give one")
 
 
 def end(text, end):

@@ -1,7 +1,7 @@
 import json
-import time
 
 import pytest
+from counting import bytes_held, growth, lines_run
 from sklearn.metrics import f1_score
 from test_eval_predictions import SCHEMA, answers, row, spec
 
@@ -191,11 +191,13 @@ def test_rows_that_cannot_be_scored_are_refused(rows, changes, says):
     assert says in str(error.value)
 
 
-def test_three_thousand_items_are_scored_in_a_few_seconds():
-    rows = answers(0.8, 1, 3080)
-    start = time.perf_counter()
-    score_metrics(score_rows(spec(), rows))
-    assert time.perf_counter() - start < 5
+@pytest.mark.parametrize("measure", [lines_run, bytes_held])
+def test_twice_as_many_items_take_twice_as_much(measure):
+    def scored(count):
+        rows = answers(0.8, 1, count)
+        return lambda: score_metrics(score_rows(spec(), rows))
+
+    assert growth(scored, 400, measure) < 2.1
 
 
 def _copies(rows, times):

@@ -1,11 +1,14 @@
 """What changes the fingerprint of a step, and what does not; and the bytes of values."""
 
 import doctest
+import gc
 import importlib
+import inspect
 import math
 import re
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from pp_assets.experiment import experiment, op
 from pp_assets.experiment.fingerprint import fingerprint
 from pp_assets.experiment.values import NotData, as_json, digest, encode
 from pp_resources.errors import UserError
+from pp_resources.fingerprint import parse
 
 STEP = """
     import re
@@ -169,3 +173,25 @@ def test_only_json_is_kept():
 
 def test_the_documented_example_runs():
     assert doctest.testmod(experiment).attempted > 5 and not doctest.testmod(experiment).failed
+
+
+class Garbage:
+    """Runs a little code when it is collected, which lets other threads in."""
+
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        sum(range(100))
+
+
+def test_threads_may_parse_at_once():
+    source, interval, threshold = inspect.getsource(experiment), sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(lambda _: (Garbage(), len(parse(source).body))[1], range(40)))) == 1
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)

@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 import served_steps as steps
 
-from pp_assets.experiment import CellStore, Experiment, op
+from pp_assets.experiment import CellStore, Experiment, half_width, op
 from pp_assets.experiment import remote as remotes
+from pp_resources import json_server
 from pp_resources.errors import UserError
 from pp_resources.json_server import JsonServer
 from pp_resources.settings import PROJECT_ROOT
@@ -210,7 +211,7 @@ def test_only_functions_of_allowed_modules_are_called(url, at, says):
     asked = {"at": at, "name": "x", "bound": {}, "digest": "", "many": None}
     body = json.dumps({"protocol": 1, "op": asked, "shared": {}, "calls": [{}]}).encode()
     with pytest.raises(UserError, match=says):
-        JsonServer(url).post("/v1/calls", body, 5)
+        JsonServer(url).post("/v1/calls", body)
 
 
 def test_requests_that_are_none_are_refused_in_words(url):
@@ -228,8 +229,8 @@ def test_requests_that_are_none_are_refused_in_words(url):
     }
     for says, body in wrong.items():
         with pytest.raises(UserError, match=says):
-            JsonServer(url).post("/v1/calls", body, 5)
-    assert JsonServer(url).post("/v1/calls", json.dumps(good).encode(), 5)["answers"][0]["value"] == "int 1"
+            JsonServer(url).post("/v1/calls", body)
+    assert JsonServer(url).post("/v1/calls", json.dumps(good).encode())["answers"][0]["value"] == "int 1"
 
 
 def test_a_page_in_a_browser_cannot_ask(url):
@@ -242,12 +243,12 @@ def test_a_page_in_a_browser_cannot_ask(url):
 def test_the_same_request_is_done_once_however_often_it_comes(url, counted):
     body = json.dumps({"protocol": 1, "id": "1", "op": remotes.asked_op(steps.slowly, ""), "shared": {}, "calls": [{"text": "a"}]}).encode()
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(JsonServer(url).post("/v1/calls", body, 5))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: answers.append(JsonServer(url).post("/v1/calls", body))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers[0] == answers[1] == answers[2] == JsonServer(url).post("/v1/calls", body, 5) and counted() == {"slowly": 1}
+    assert answers[0] == answers[1] == answers[2] == JsonServer(url).post("/v1/calls", body) and counted() == {"slowly": 1}
 
 
 def test_large_scorings_go_in_parts(url, tmp_path):
@@ -260,6 +261,17 @@ def test_a_call_that_takes_too_long_is_a_failed_cell(url, tmp_path):
     results = Experiment(ROWS, store=tmp_path / "c.db").step("answer", steps.hang).run(where=url)
     assert results.df["status"].tolist() == ["failed", *["done"] * 4]
     assert results.errors["error"].tolist() == ["TimeoutError: no answer within 1 s on the server"]
+
+
+def test_a_long_call_is_waited_for_and_made_once(url, counted, tmp_path, monkeypatch):
+    monkeypatch.setattr(json_server, "ROUND", 0.04)
+    results = Experiment(ROWS, store=tmp_path / "c.db").step("answer", steps.slowly).run(where=url)
+    assert results.df["answer"].tolist() == [f"TEXT {i}" for i in range(5)] and counted() == {"slowly": 5}
+
+
+def test_what_a_step_says_is_wrong_with_the_experiment_ends_the_run(url, tmp_path):
+    with pytest.raises(UserError, match="table: has no column 'text 0'; give one"):
+        Experiment(ROWS[:1], store=tmp_path / "c.db").step("answer", steps.complain).run(where=url)
 
 
 def test_two_clients_share_the_work(url, counted, tmp_path):
@@ -283,6 +295,8 @@ def test_budgets_and_rules_to_stop_hold(url, tmp_path):
     results = exp.run(where=url, budget_usd=10 * 2e-4, workers=2)
     assert 0 < results.computed["answer"] <= 10 and results.spent_usd <= 10 * 2e-4 and results.left["answer"] > 0
     assert exp.run(where=url, budget_minutes=0).computed["answer"] == 0
+    known = made(tmp_path).trials(1).run(where=url, until=half_width("right", 0.45), max_trials=6)
+    assert known.precision("right")["half_width"].max() < 0.45 or known.left["right"] == 0
 
 
 def test_a_server_that_is_not_there_costs_nothing(tmp_path, monkeypatch):
