@@ -1,11 +1,12 @@
 """Faults planted in trained models: does the suite report each, and what does it report of the same models as they were trained?
 
-    .venv/bin/python -m bench.planted DATA [--only snips] [--items 200] [--home .pp/planted] [--record]
+    .venv/bin/python -m bench.planted DATA [--only snips] [--items 200] [--quality HOME] [--home .pp/planted] [--record]
 
 DATA holds the folder snips (schema.json, train.jsonl, test.jsonl); the other tasks are the example tasks. Each is trained by its recipe on
-one thread. A plant stands around the trained model and changes its answer where a rule of its own fires; it reads none of the suite's
-lists. The comprehensive suite is run on the clean model and on each plant but the one that learns by heart, which is for the suite of
-generalisation. What was trained and answered is kept under --home: a killed bench goes on.
+one thread; with --quality the model of snips is the first that bench/quality.py has trained under its --home. A plant stands around the
+trained model and changes its answer where a rule of its own fires; it reads none of the suite's lists. The comprehensive suite is run on
+the clean model and on each plant but the one that learns by heart, which is for the suite of generalisation. What was trained and answered
+is kept under --home: a killed bench goes on.
 
 found: plants that the suite reports in the check meant for them. false: the same checks on the clean models that report that fault, which
 they may have. beyond: plants whose figure lies outside of the interval of the clean model. elsewhere: what else is reported of a planted
@@ -112,39 +113,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", action="append", metavar="TASK", help=", ".join((*EXAMPLES, "snips")))
+    parser.add_argument("--quality", type=Path, metavar="HOME", help="of bench/quality.py: take its model of snips")
     parser.add_argument("--home", type=Path, default=ROOT / ".pp" / "planted")
     parser.add_argument("--items", type=int, default=200, help="test items of the comprehensive suite, in whole groups")
     parser.add_argument("--record", action="store_true", help="write the table into RESULTS.md")
     args = parser.parse_args()
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1"}
     names = [name for name in (*EXAMPLES, "snips") if not args.only or name in args.only]
-    found = {name: Bench(args.home.resolve(), args.data, name, args.items).run() for name in names}
+    found = {name: Bench(args.home.resolve(), args.data, name, args.items, args.quality).run() for name in names}
     table = as_table(found)
     print(table)
     if args.record:
-        record(HEADING, table, f"`python -m bench.planted DATA --items {args.items}`, {date.today()}, {processor()}, one thread")
+        command = f"python -m bench.planted DATA --items {args.items}{' --quality HOME' if args.quality else ''}"
+        record(HEADING, table, f"`{command}`, {date.today()}, {processor()}, one thread")
 
 
 class Bench:
     """One task: its data, its trained model, and what the suites say of that model clean and with each plant."""
 
-    def __init__(self, home: Path, data: Path, name: str, items: int) -> None:
+    def __init__(self, home: Path, data: Path, name: str, items: int, quality: Path | None) -> None:
         from pp_assets.answers import Answers
-        from pp_assets.pipeline import Pipeline
+        from pp_assets.pipeline import Pipeline, Training
+        from pp_assets.task.examples import read_split
         from pp_resources.settings import Settings
 
-        tasks, self.name, self.items = home / "tasks", name, items
+        tasks, self.name, self.items, self.home = home / "tasks", name, items, home
+        made = sorted((quality / "models").glob(f"{name}-*/training.json")) if quality and name not in EXAMPLES else []
         if name in EXAMPLES:
             shutil.copytree(ROOT / "tasks" / name, tasks / name, dirs_exist_ok=True)
         else:
             case = next(case for case in CASES if case.name == name)
-            self.name = write_task(case, data / name, 0, tasks).name
+            seed = int(made[0].parent.name.rpartition("-")[2]) if made else 0
+            self.name = write_task(case, data / name, seed, tasks).name
         self.p = Pipeline(Settings(home, tasks, 1))
-        for stage in (self.p.seeds, self.p.generated_data, self.p.clusters, self.p.evaluated_inputs):
+        data_set = self.p.seeds(self.name).path
+        self.task, self.asking = self.p.task(self.name), Answers(self.p, self.p.task(self.name))
+        if made:
+            self.trained = taken(self.p, self.name, made[0].parent)
+            self.rows = Training(read_split(data_set, "train"), read_split(data_set, "val"), [])
+            return
+        for stage in (self.p.generated_data, self.p.clusters, self.p.evaluated_inputs):
             stage(self.name)
-        self.task, self.trained = self.p.task(self.name), self.p.adapter(self.name, VARIANT)
-        self.asking = Answers(self.p, self.task)
-        self.home = home
+        self.trained, self.rows = self.p.adapter(self.name, VARIANT), self.p.training_rows(self.name)
 
     def run(self) -> dict[str, dict[str, dict[str, Any]]]:
         """By plant ("clean" for none), what each check says: its section, verdict and numbers, by `section check`."""
@@ -176,7 +186,7 @@ class Bench:
             return predictor
         from pp_resources.json_schema import dump_output
 
-        rows = self.p.training_rows(self.name).train if plant is MEMORY else []
+        rows = self.rows.train if plant is MEMORY else []
         by_heart = {row.input_text: dump_output(self.task.output_schema, row.output) for row in rows}
         return Planted(VARIANT, predictor, self.task.output_schema, plant.fires, by_heart)
 
@@ -184,18 +194,14 @@ class Bench:
         """Verdict and figure of each check. The metrics of texts, which no plant is for, go without an encoder."""
         from pp_assets.evaluation.suite.asking import Subject
         from pp_assets.evaluation.suite.build import build_suite, chosen
-        from pp_assets.task.examples import read_split
 
-        data = self.p.current("datasets", self.name).path
-        seen = {split: read_split(data, split) for split in ("train", "val")}
+        seen = {"train": self.rows.train, "val": self.rows.val}
         subject = Subject(VARIANT, self.model(plant), again=lambda trial: self.model(plant, trial))
         test = chosen(sorted(self.test(), key=lambda e: e.item_id), self.task.spec.seed, self.items)
         document = build_suite(self.task.spec, test, seen, subject, encoder=None).document
-        said, figures = (
-            {f"{line['section']} {line['name']}": line["verdict"] for line in document["verdicts"]},
-            comprehensive_figures(document),
-        )
-        return {key: {"verdict": verdict, **figures.get(key, {"what": ""})} for key, verdict in said.items()}
+        figures = comprehensive_figures(document)
+        verdicts = {f"{line['section']} {line['name']}": line["verdict"] for line in document["verdicts"]}
+        return {key: {"verdict": verdict, **figures.get(key, {"what": ""})} for key, verdict in verdicts.items()}
 
     def generalisation(self, plant: Plant | None) -> dict[str, Any]:
         """Verdict and figure of the gap between training and test rows."""
@@ -205,7 +211,7 @@ class Bench:
         from pp_resources.json_schema import dump_output
 
         model, said = self.model(plant), {}
-        for split, rows in {**samples(self.p.training_rows(self.name), self.task.spec.seed), "test": self.test()}.items():
+        for split, rows in {**samples(self.rows, self.task.spec.seed), "test": self.test()}.items():
             answers = model.predict([row.input_text for row in rows])
             said[split] = make_rows(rows, answers, lambda output: dump_output(self.task.output_schema, output))
         document = generalisation(self.task.spec, said, {}, {})
@@ -216,6 +222,15 @@ class Bench:
         from pp_assets.task.examples import open_test_split
 
         return open_test_split(self.p.current("datasets", self.name).path, self.p.ledger, self.name, "bench/planted.py")
+
+
+def taken(p: Any, name: str, folder: Path) -> Any:
+    """A trained folder from elsewhere as the task's adapter."""
+    from pp_resources.fingerprint import digest, file_sha256
+
+    files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    build = lambda out: shutil.copytree(folder, out, dirs_exist_ok=True) and None  # noqa: E731
+    return p.store.produce("adapters", f"{name}/{VARIANT}", {"files": digest(files)}, build)
 
 
 def figure(what: str, value: float, low: float | None, high: float | None) -> dict[str, Any]:
