@@ -59,7 +59,7 @@ def answer_all(
     if "encoder" in families:
         answers["frozen-encoder"] = frozen_encoder(task, train, val, texts, threads=threads, device=device)
     if "causal" in families:
-        models = bare_models(task, train, threads=threads, device=device)
+        models = bare_models(task, train, device)
         answers |= {model.name: (said, keep(model).predict(texts)) for model, said in models}
     return [
         System(name=name, kind="baseline", description=said, rows=make_rows(test, found, lambda out: dump_output(task.output_schema, out)))
@@ -106,23 +106,20 @@ def frozen_encoder(
 class Base:
     """A base model as published, loaded when it is first asked."""
 
-    def __init__(self, model_id: str, threads: int, device: str = CPU) -> None:
+    def __init__(self, model_id: str, device: str = CPU) -> None:
         from transformers import AutoConfig
 
         from pp_resources.models.bases import find_base, weights_sha256
         from pp_resources.models.causal import context_length, load_tokenizer
 
-        self.folder, self.threads, self.device = find_base(model_id), threads, device
+        self.folder, self.device = find_base(model_id), device
         self.weights, self.tokenizer = weights_sha256(self.folder), load_tokenizer(self.folder)
         self.context = context_length(AutoConfig.from_pretrained(self.folder, local_files_only=True))
 
     @cached_property
     def model(self) -> Any:
-        import torch
-
         from pp_resources.models.causal import load_model
 
-        torch.set_num_threads(self.threads)
         return load_model(self.folder, device=find_device(self.device))
 
 
@@ -161,12 +158,12 @@ class BareModel:
         return self._predictor.predict(texts, distributions=distributions)
 
 
-def bare_models(task: Task, train: Sequence[Example], *, threads: int, device: str = CPU) -> list[tuple[BareModel, str]]:
+def bare_models(task: Task, train: Sequence[Example], device: str = CPU) -> list[tuple[BareModel, str]]:
     """The bare base, zero-shot and few-shot, each free and bound to the schema, with what each is in words."""
     from pp_assets.task.causal_prompt import prompt_of
 
     spec = task.spec
-    base = Base(spec.base_model_id, threads, device)
+    base = Base(spec.base_model_id, device)
     budget = answer_budget(task, train, base.tokenizer)
     shots = few_shot(train, spec.decoding.few_shot, spec.seed)
     found = []

@@ -30,7 +30,7 @@ def task(base: Path, **changes) -> Task:
 def asked(cells: Path, made: Task, texts, train=TRAIN) -> tuple[dict[str, list[str]], dict[str, int]]:
     """(answers, texts that were asked) by system."""
     calls = Counter()
-    found = bare_models(made, train, threads=1)
+    found = bare_models(made, train)
     said = {model.name: KeptPredictor(cells, model, "1", asked=calls).predict(texts) for model, _ in found}
     return {name: [p.text for p in answers] for name, answers in said.items()}, dict(calls)
 
@@ -56,7 +56,7 @@ def test_what_changes_the_answers_asks_again_where_it_does(base, tmp_path):
 
 
 def test_an_identity_holds_all_that_answers(base):
-    (model, said), *others = bare_models(task(base), TRAIN, threads=1)
+    (model, said), *others = bare_models(task(base), TRAIN)
     assert "no examples in the prompt, free" in said and isinstance(model, BareModel)
     changed = [replace(model, bound=True), replace(model, budget=9), replace(model, schema={**model.schema, "x": 1})]
     changed += [replace(model, prompt=replace(model.prompt, after="?")), *(other for other, _ in others)]
