@@ -98,7 +98,7 @@ def path_plot(found: Mapping[str, Any], names: Sequence[str]) -> bytes:
     """The path of a sequential test as PNG: the difference and its interval over the items that were revealed."""
     from matplotlib.figure import Figure
 
-    from pp_assets.evaluation.plots import BLUE, GREY, draw
+    from pp_assets.evaluation.drawing import BLUE, GREY, draw
 
     path = found["path"]
 

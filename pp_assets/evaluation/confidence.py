@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from pp_assets.evaluation.metrics import Metric
+from pp_assets.evaluation.metrics import LEVEL, Metric
 from pp_assets.evaluation.scoring import Scored
-from pp_assets.evaluation.suite.paired import LEVEL
+from pp_assets.evaluation.stats.intervals import proportion_interval
 from pp_resources.models.encoder.calibration import ECE_BINS, abstain_threshold, coverage_curve
 
 WHOLE = "(whole object)"
 MIN_ITEMS = 20
 TARGETS = (0.9, 0.95, 0.99)
 CURVE_POINTS = 20
+AT_ONCE = 1 << 22  # weights of answers held at a time (32 MB), however many answers there are
 
 
 def calibration(scored: Scored) -> list[dict[str, Any]]:
-    """One entry for the whole object and one for each field: ECE over bins of equal size with its table, risk-coverage curve and AURC."""
+    """One entry for the whole object and one for each field: ECE over bins of equal size (Naeini et al. 2015) with its table,
+    where each bin has an interval of its own, risk-coverage curve and AURC."""
     entries = [(WHOLE, [row.confidence for row in scored.rows], scored.exact)]
     for leaf in scored.fields:
         right = np.array([a.keys.get(leaf.path) == e.keys[leaf.path] for a, e in zip(scored.answers, scored.expected)])
@@ -34,19 +36,15 @@ def _entry(scored: Scored, path: str, confidences: Sequence[float | None], right
         return {"field": path, "ece": none, "aurc": none, "reliability": [], "curve": [], "thresholds": []}
     sure = np.array([c for c in confidences if c is not None], dtype=float)
     hits = right[given].astype(float)
-    weights = scored.weights[:, scored.blocks.codes[given]]
     bins = equal_mass(sure)
     curve = coverage_curve(sure.tolist(), (hits > 0).tolist())
     kept = [curve[i] for i in sorted({round(j * (len(curve) - 1) / (CURVE_POINTS - 1)) for j in range(CURVE_POINTS)})]
     thresholds = [(target, abstain_threshold(curve, target)) for target in TARGETS]
     return {
         "field": path,
-        "ece": asdict(_metric(lambda w: ece(sure, hits, bins, w), weights, n, f"ECE over {ECE_BINS} bins of equal size")),
-        "aurc": asdict(_metric(lambda w: aurc(sure, hits, w), weights, n, "area under the risk-coverage curve")),
-        "reliability": [
-            {"n": int((bins == b).sum()), "confidence": float(sure[bins == b].mean()), "right": float(hits[bins == b].mean())}
-            for b in np.unique(bins)
-        ],
+        "ece": asdict(_metric(scored, given, lambda w: ece(sure, hits, bins, w), f"ECE over {ECE_BINS} bins of equal size")),
+        "aurc": asdict(_metric(scored, given, lambda w: aurc(sure, hits, w), "area under the risk-coverage curve")),
+        "reliability": [_bin(scored, np.flatnonzero(given)[bins == b], sure[bins == b], hits[bins == b]) for b in np.unique(bins)],
         "curve": [{"threshold": p.threshold, "coverage": p.coverage, "risk": 1 - p.accuracy} for p in kept],
         "thresholds": [{"target": target, **(asdict(point) if point else {"threshold": None})} for target, point in thresholds],
     }
@@ -80,7 +78,18 @@ def aurc(confidences: np.ndarray, hits: np.ndarray, weights: np.ndarray) -> np.n
     return (w * risk).sum(1) / w.sum(1)
 
 
-def _metric(measure: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, n: int, what: str) -> Metric:
-    boot = measure(weights[weights.sum(1) > 0])
-    low, high = np.quantile(boot, [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
-    return Metric(float(measure(np.ones((1, n)))[0]), n, float(low), float(high), f"{what}; percentile bootstrap over groups")
+def _bin(scored: Scored, places: np.ndarray, sure: np.ndarray, hits: np.ndarray) -> dict[str, Any]:
+    inside = np.isin(np.arange(len(scored.rows)), places)
+    interval = proportion_interval(hits, scored.clusters.subset(inside), LEVEL)
+    return {"n": len(hits), "confidence": float(sure.mean()), "right": float(hits.mean()), "low": interval.low, "high": interval.high}
+
+
+def _metric(scored: Scored, given: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], what: str) -> Metric:
+    codes, boot = scored.blocks.codes[given], []
+    size = max(1, AT_ONCE // len(codes))
+    for start in range(0, len(scored.weights), size):
+        weights = scored.weights[start : start + size][:, codes]
+        boot.append(measure(weights[weights.sum(1) > 0]))
+    low, high = np.quantile(np.concatenate(boot), [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
+    value = float(measure(np.ones((1, len(codes))))[0])
+    return Metric(value, len(codes), float(low), float(high), f"{what}; percentile bootstrap over groups")
