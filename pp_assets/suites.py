@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
-from pp_assets.pipeline import base_digest, scoring_spec
+from pp_assets.pipeline import base_digest, read_json, scoring_spec
 from pp_assets.result_facts import libraries, provenance
 from pp_assets.sources import source_digest
 from pp_resources.artifacts import Artifact
@@ -46,7 +46,7 @@ def suite(p: "Pipeline", name: str, variant: str) -> Artifact:
         seen = {split: read_split(dataset.path, split) for split in ("train", "val")}
         subject = _subject(p, task, variant, trained, earlier)
         made = build_suite(task.spec, test, seen, subject, encoder=find_base(task.spec.encoder_model_id))
-        write_suite(made.document, out)
+        write_suite(made.document, out, read_json(report.file("eval_report.json")))
         write_cases(out / "cases.jsonl.gz", made.cases)
         facts = provenance(p, task, variant, inputs)
         (out / "provenance.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -48,7 +48,7 @@ def risk_coverage(entries: Sequence[Mapping[str, Any]]) -> bytes | None:
         axes = figure.subplots()
         for place, entry in enumerate(shown):
             coverage, risk = ([point[key] for point in entry["curve"]] for key in ("coverage", "risk"))
-            style = {"color": DARK, "linewidth": 2} if not place else {"color": f"C{place}", "linewidth": 1}
+            style: Any = {"color": DARK, "linewidth": 2} if not place else {"color": f"C{place}", "linewidth": 1}
             axes.plot(coverage, risk, label=short(entry["field"]), **style)
         axes.set_xlabel("coverage: share of answers that are kept, the surest first")
         axes.set_ylabel("share of them that is wrong")
@@ -70,9 +70,8 @@ def confidence_scatter(points: Sequence[Sequence[Any]], names: Sequence[str]) ->
         held = (lambda a, b: a and b, lambda a, b: not a and not b, lambda a, b: a and not b, lambda a, b: b and not a)
         for (label, colour), of_kind in zip(_OUTCOMES, held):
             some = [point for point in points if of_kind(point[2], point[3])]
-            axes.plot(
-                [p[1] for p in some], [p[0] for p in some], "o", color=colour, markersize=4, alpha=0.75, label=f"{label} ({len(some)})"
-            )
+            shown = f"{label} ({len(some)})"
+            axes.plot([p[1] for p in some], [p[0] for p in some], "o", color=colour, markersize=4, alpha=0.75, label=shown)
         axes.set_xlabel(f"confidence of B: {short(names[1], 44)}")
         axes.set_ylabel(f"confidence of A: {short(names[0], 36)}")
         axes.set_xlim(-0.02, 1.02)

@@ -51,30 +51,30 @@ def bars(axes: Axes, names: Sequence[str], found: Sequence[Mapping[str, Any]], c
     axes.set_yticks(list(places), [short(name) for name in names])
 
 
-def forest(rows: Sequence[Bar], title: str, lines: Mapping[float, str], *, share: bool = False) -> bytes | None:
+def forest(rows: Sequence[Bar], title: str, lines: Mapping[float, str], *, share: bool = False, width: float = 5.0) -> bytes | None:
     """Values with intervals below each other, the first on top; blue where an interval lies above zero, red where below, or each in its own
     colour. `lines` are drawn upright at these values in these styles. None where no row has a value."""
-    shown = [row for row in rows if row.value is not None]
+    shown = [(row, row.value) for row in rows if row.value is not None]
     if not shown:
         return None
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for place, row in zip(range(len(shown), 0, -1), shown):
+        for place, (row, value) in zip(range(len(shown), 0, -1), shown):
             sure = DARK if row.low is None or row.high is None else BLUE if row.low > 0 else RED if row.high < 0 else DARK
             colour = row.colour or sure
             if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
-            axes.plot(row.value, place, "o", color=colour)
-        for value, style in lines.items():
-            axes.axvline(value, color=GREY, linewidth=1, linestyle=style)
-        axes.set_yticks(range(len(shown), 0, -1), [short(row.name, 40) for row in shown])
+            axes.plot(value, place, "o", color=colour)
+        for at, style in lines.items():
+            axes.axvline(at, color=GREY, linewidth=1, linestyle=style)
+        axes.set_yticks(range(len(shown), 0, -1), [short(row.name, 44) for row, _ in shown])
         axes.set_ylim(0.4, len(shown) + 0.6)
         if share:
             axes.set_xlim(0, 1)
         axes.set_title(title, fontsize=9)
 
-    return draw((6.4, 0.3 * len(shown) + 0.9), paint)
+    return draw((width, 0.28 * len(shown) + 0.9), paint)
 
 
 def short(name: str, most: int = 28) -> str:

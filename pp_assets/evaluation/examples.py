@@ -44,10 +44,10 @@ def worst(ours: Scored, theirs: Scored | None) -> list[dict[str, Any]]:
     """The candidate's worst errors: first those that the best baseline avoids, then by number of wrong fields, then by confidence."""
     sides = _named(ours, theirs)
     places = []
-    for i in np.flatnonzero(~ours.exact):
+    for i in np.flatnonzero(~ours.exact).tolist():
         avoided = theirs is not None and bool(theirs.exact[i])
         wrong = sum(ours.answers[i].keys.get(leaf.path) != ours.expected[i].keys[leaf.path] for leaf in ours.fields)
-        places.append((not avoided, -wrong, -_sureness(ours, i), ours.rows[i].item_id, int(i)))
+        places.append((not avoided, -wrong, -_sureness(ours, i), ours.rows[i].item_id, i))
     return [example(sides, place[-1]) for place in sorted(places)[:WORST]]
 
 
@@ -65,16 +65,16 @@ def outcomes(a: Scored, b: Scored, metric: str, names: Sequence[str] = NAMES) ->
         reason = f"{metric} is one of the whole corpus; items are judged by {used}"
     mine, other = (_scores(side.tables[used], used) for side in (a, b))
     gain = mine - other  # nan where a side has no value
-    wins, losses, ties = np.flatnonzero(gain > 0), np.flatnonzero(gain < 0), np.flatnonzero(gain == 0)
+    wins, losses, ties = (np.flatnonzero(held).tolist() for held in (gain > 0, gain < 0, gain == 0))
     wrong = [i for i in ties if not a.exact[i] and not b.exact[i]]
     sides = dict(zip(names, (a, b)))
 
     def rows(places: Sequence[int]) -> list[dict[str, Any]]:
         ranked = sorted(places, key=lambda i: (-abs(gain[i]), -_sureness(a, i), a.rows[i].item_id))
-        return [example(sides, int(i)) for i in ranked[:ROWS]]
+        return [example(sides, i) for i in ranked[:ROWS]]
 
     counts = {"wins": len(wins), "losses": len(losses), "ties": len(ties), "both_wrong": len(wrong)}
-    shown = {"wins": rows(list(wins)), "losses": rows(list(losses)), "both_wrong": rows(wrong)}
+    shown = {"wins": rows(wins), "losses": rows(losses), "both_wrong": rows(wrong)}
     left = int(np.isnan(gain).sum())
     reason = "; ".join(filter(None, (reason, f"{left} items have no value on one side and count neither way" if left else "")))
     return {"metric": used, **counts, "rows": shown, "reason": reason}

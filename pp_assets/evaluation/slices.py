@@ -62,12 +62,13 @@ def slice_table(ours: Scored, theirs: Scored | None) -> dict[str, Any]:
     gaps, p = subgroup_test(table.value, table.counts, members, ours.blocks, generator(ours.scoring.seed, "slices"))
     gaps = gaps if ours.scoring.higher_is_better else -gaps
     adjusted = _adjusted(parts, [None if np.isnan(one) else float(one) for one in p])
-    rows = []
+    rows: list[tuple[Any, dict[str, Any]]] = []
     for part, gap, one, holms in zip(parts, gaps, p, adjusted):
         mine, sides = subset(ours, part.mask, metric), {"candidate": ours} | ({"baseline": theirs} if theirs else {})
         metrics = {name: asdict(table_metric(s, s.tables[metric])) for name, s in _each(sides, part.mask, metric)}
         rest = table.value(table.counts[~part.mask].sum(0))
-        row = {"slice": part.name, "by": part.by, "n": len(mine.rows), "groups": mine.clusters.count, "baseline": None, **metrics}
+        row: dict[str, Any] = {"slice": part.name, "by": part.by, "n": len(mine.rows), "groups": mine.clusters.count}
+        row |= {"baseline": None, **metrics}
         row |= {"rest": None if np.isnan(rest) else float(rest), "p_value": None if holms is None else float(one), "p_holm": holms}
         sure = holms is not None and holms < alpha
         row |= {"worse": bool(sure and gap < 0), "better": bool(sure and gap > 0)}
@@ -84,9 +85,9 @@ def slice_comparisons(a: Scored, b: Scored, metric: str) -> dict[str, Any]:
         metrics = {name: asdict(table_metric(side, side.tables[metric])) for name, side in sides.items()}
         compared.append((part, compare_scored(sides["a"], sides["b"], metric), metrics))
     adjusted = _adjusted([part for part, _, _ in compared], [found.p_value for _, found, _ in compared], complements=False)
-    rows = []
+    rows: list[tuple[Any, dict[str, Any]]] = []
     for (part, found, metrics), holms in zip(compared, adjusted):
-        row = {"slice": part.name, "by": part.by, "n": found.n, "groups": found.groups, **metrics}
+        row: dict[str, Any] = {"slice": part.name, "by": part.by, "n": found.n, "groups": found.groups, **metrics}
         row |= {key: getattr(found, key) for key in ("effect", "low", "high", "p_value", "reason")}
         rows.append(((_evidence(found.effect, found.p_value), part.name), row | {"p_holm": holms}))
     reason = "" if rows else f"no slice has {MIN_ITEMS} items and leaves as many"
@@ -97,10 +98,14 @@ def slice_comparisons(a: Scored, b: Scored, metric: str) -> dict[str, Any]:
 def subset(scored: Scored, mask: np.ndarray, metric: str) -> Scored:
     """The rows where `mask` (n,) holds, with the table of one metric."""
     table = scored.tables[metric]
-    rows, answers, expected = (
-        tuple(one for one, kept in zip(all_, mask) if kept) for all_ in (scored.rows, scored.answers, scored.expected)
+    kept = np.flatnonzero(mask)
+    return replace(
+        scored,
+        rows=tuple(scored.rows[i] for i in kept),
+        answers=tuple(scored.answers[i] for i in kept),
+        expected=tuple(scored.expected[i] for i in kept),
+        tables={metric: replace(table, counts=table.counts[mask])},
     )
-    return replace(scored, rows=rows, answers=answers, expected=expected, tables={metric: replace(table, counts=table.counts[mask])})
 
 
 def _each(sides: dict[str, Scored], mask: np.ndarray, metric: str) -> list[tuple[str, Scored]]:
