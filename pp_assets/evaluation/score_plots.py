@@ -102,11 +102,8 @@ def _name(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         width = 6.2 * len(name)  # pixels of a letter at size 7
         left = x + width > axes.bbox.x1
         start = x - 7 - width if left else x + 7
-        free = [
-            dy
-            for dy in SHIFTS
-            if axes.bbox.y0 < y + dy < axes.bbox.y1 - 8 and not any(_covers((start, y + dy, width), other) for other in taken)
-        ]
+        inside = [dy for dy in SHIFTS if axes.bbox.y0 < y + dy < axes.bbox.y1 - 8]
+        free = [dy for dy in inside if not any(_covers((start, y + dy, width), other) for other in taken)]
         if not free:
             continue  # the tables name it
         shift = free[0]
