@@ -40,7 +40,7 @@ def comparison_document(
     told = {
         **found,
         "comparison_version": COMPARISON_VERSION,
-        "verdict": verdict(found),
+        "verdict": verdict(found, sequential),
         "metrics": {key: {name: asdict(m) for name, m in metrics.items()} for key, metrics in zip(NAMES, (mine, other))},
         "fields": field_rows(ours, theirs, mine, other, NAMES),
         "outcomes": outcomes(ours, theirs, found["metric"], NAMES),
@@ -58,17 +58,27 @@ def comparison_document(
     return dict(rounded(told))
 
 
-def verdict(found: Mapping[str, Any]) -> dict[str, Any]:
+def verdict(found: Mapping[str, Any], sequential: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The decision in a few words, the `kind` of it ("ship": the first is better or surely no worse; "stop": it is worse) and the
-    sentences that carry it."""
-    won, judged = found.get("winner_side", found["winner"]), found["non_inferiority"]
+    sentences that carry it. Where looks were taken, they decide: the test of all items does not allow for them."""
+    won, judged, reasons = found.get("winner_side", found["winner"]), found["non_inferiority"], [found["conclusion"]]
+    if sequential is not None:
+        won = sequential["winner"]
+        reasons = [stopped(sequential), f"All items at once: {found['conclusion']}"]
     label = {"a": "A IS BETTER", "b": "B IS BETTER"}.get(won or "", "NOT DECIDED")
     kind = {"a": "ship", "b": "stop"}.get(won or "", "wait")
-    reasons = [found["conclusion"]]
     if judged:
         reasons.append(f"A loses no more than {judged['margin']:g} against B: {judged['verdict']}: {judged['reason']}.")
         kind = {"PASS": "ship", "FAIL": "stop"}.get(judged["verdict"], kind)
     return {"label": label, "kind": kind, "reasons": reasons}
+
+
+def stopped(found: Mapping[str, Any]) -> str:
+    """How a sequential test ended, in a sentence."""
+    if not found["stopped"]:
+        return f"Looks did not stop the test: after all {found['of']} items the interval that holds at all looks still has zero in it."
+    won = found["winner"].upper()
+    return f"Stopped after {found['needed']} of {found['of']} items: {won} is better, by an interval that holds at all looks."
 
 
 def answers_digest(rows: Sequence[PredictionRow]) -> str:

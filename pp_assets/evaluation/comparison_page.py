@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pp_assets.evaluation.ab import path_plot
+from pp_assets.evaluation.comparison import stopped
 from pp_assets.evaluation.confidence_plots import confidence_scatter, reliability
 from pp_assets.evaluation.drawing import BLUE, GREY, Bar, forest
 from pp_assets.evaluation.html_examples import outcomes_html
@@ -66,7 +67,13 @@ def comparison_markdown(document: Mapping[str, Any]) -> str:
     lines += ["## Slices", "", *(md_table(SLICE_HEAD, slices) if slices else [f"{document['slices']['reason']}.", ""])]
     lines += ["## Calibration", "", *md_table(ECE_HEAD, _calibration(document))]
     if document["sequential"]:
-        lines += ["## Sequential test", "", md(_stopped(document)), "", *md_table(LOOK_HEAD, look_rows(document["sequential"]))]
+        lines += [
+            "## Sequential test",
+            "",
+            md(stopped(document["sequential"])),
+            "",
+            *md_table(LOOK_HEAD, look_rows(document["sequential"])),
+        ]
     told = [f"- {md(key)}: {md(value)}" for key, value in provenance_rows(document["reproduce"])]
     return "\n".join([*lines, "## How to reproduce", "", *told, ""])
 
@@ -193,15 +200,7 @@ def _sequential(document: Mapping[str, Any], plots: Mapping[str, bytes]) -> list
     path = document["sequential"]
     if not path:
         return []
-    return [soft(_stopped(document)), picture(plots, "path", "Interval over items revealed"), table(LOOK_HEAD, look_rows(path))]
-
-
-def _stopped(document: Mapping[str, Any]) -> str:
-    found = document["sequential"]
-    if not found["stopped"]:
-        return f"Not stopped: after all {found['of']} items the interval that holds at all looks still has zero in it."
-    won = found["winner"].upper()
-    return f"Stopped after {found['needed']} of {found['of']} items: {won} is better, by an interval that holds at all looks."
+    return [soft(stopped(path)), picture(plots, "path", "Interval over items revealed"), table(LOOK_HEAD, look_rows(path))]
 
 
 def _tail(name: str) -> str:

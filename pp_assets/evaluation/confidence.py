@@ -8,6 +8,7 @@ import numpy as np
 
 from pp_assets.evaluation.metrics import LEVEL, Metric
 from pp_assets.evaluation.scoring import Scored
+from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.stats.intervals import proportion_interval
 from pp_resources.models.encoder.calibration import ECE_BINS, abstain_threshold, coverage_curve
 
@@ -42,7 +43,7 @@ def _entry(scored: Scored, path: str, confidences: Sequence[float | None], right
     thresholds = [(target, abstain_threshold(curve, target)) for target in TARGETS]
     return {
         "field": path,
-        "ece": asdict(_metric(scored, given, lambda w: ece(sure, hits, bins, w), f"ECE over {ECE_BINS} bins of equal size")),
+        "ece": asdict(_ece_metric(scored, given, sure, hits, bins)),
         "aurc": asdict(_metric(scored, given, lambda w: aurc(sure, hits, w), "area under the risk-coverage curve")),
         "reliability": [_bin(scored, np.flatnonzero(given)[bins == b], sure[bins == b], hits[bins == b]) for b in np.unique(bins)],
         "curve": [{"threshold": p.threshold, "coverage": p.coverage, "risk": 1 - p.accuracy} for p in kept],
@@ -84,12 +85,46 @@ def _bin(scored: Scored, places: np.ndarray, sure: np.ndarray, hits: np.ndarray)
     return {"n": len(hits), "confidence": float(sure.mean()), "right": float(hits.mean()), "low": interval.low, "high": interval.high}
 
 
+def _ece_metric(scored: Scored, given: np.ndarray, sure: np.ndarray, hits: np.ndarray, bins: np.ndarray) -> Metric:
+    """ECE with an interval of the true error, of which the value itself is too much on few answers.
+
+    Resamples add the same bias once more, b = their mean - value: the interval is that of the resamples, its lower end moved by 2b and
+    its upper end by b. The lower end is 0 where confidences that are right as often as they say, items of a group together, show as large
+    an error in more than 2.5 % of draws (consistency resampling, Bröcker and Smith 2007). With 60, 150 and 600 answers and true errors of
+    0, .06 and .17 it covered 91 to 98 % of 150 samples, in groups of three 93 to 100 %; plain percentiles covered 0, 5 and 90 % at 150.
+    """
+    value = float(ece(sure, hits, bins, np.ones((1, len(sure))))[0])
+    boot = _resampled(scored, given, lambda w: ece(sure, hits, bins, w))
+    bias = max(0.0, float(boot.mean()) - value)
+    low, high = np.quantile(boot, [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
+    by_chance = float(np.quantile(_calibrated(scored, given, sure, bins, len(boot)), 0.5 + LEVEL / 2))
+    low = 0.0 if value <= by_chance else max(0.0, low - 2 * bias)
+    what = f"ECE over {ECE_BINS} bins of equal size; bootstrap over groups less its bias, from 0 where a calibrated model shows as much"
+    return Metric(value, len(sure), float(low), float(high - bias), what)
+
+
+def _calibrated(scored: Scored, given: np.ndarray, sure: np.ndarray, bins: np.ndarray, draws: int) -> np.ndarray:
+    """ECE of answers that are right exactly as often as their confidences say, (draws,)."""
+    clusters, rng = scored.clusters.subset(given), generator(scored.scoring.seed, "calibrated")
+    size, found = max(1, AT_ONCE // len(sure)), []
+    member = (bins[:, None] == np.unique(bins)).astype(float)
+    for start in range(0, draws, size):
+        luck = rng.random((min(size, draws - start), clusters.count))[:, clusters.codes]
+        found.append(np.abs((sure - (luck < sure)) @ member).sum(1) / len(sure))
+    return np.concatenate(found)
+
+
 def _metric(scored: Scored, given: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], what: str) -> Metric:
+    n = int(given.sum())
+    low, high = np.quantile(_resampled(scored, given, measure), [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
+    return Metric(float(measure(np.ones((1, n)))[0]), n, float(low), float(high), f"{what}; percentile bootstrap over groups")
+
+
+def _resampled(scored: Scored, given: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What is measured on each resample of groups that holds any of the answers."""
     codes, boot = scored.blocks.codes[given], []
     size = max(1, AT_ONCE // len(codes))
     for start in range(0, len(scored.weights), size):
         weights = scored.weights[start : start + size][:, codes]
         boot.append(measure(weights[weights.sum(1) > 0]))
-    low, high = np.quantile(np.concatenate(boot), [(1 - LEVEL) / 2, 0.5 + LEVEL / 2])
-    value = float(measure(np.ones((1, len(codes))))[0])
-    return Metric(value, len(codes), float(low), float(high), f"{what}; percentile bootstrap over groups")
+    return np.concatenate(boot)

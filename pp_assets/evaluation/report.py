@@ -133,7 +133,7 @@ def _notes(ours: Scored, best: str | None) -> list[str]:
         "Per-field tests are secondary: their p values are adjusted by Holm's method, and those of slices by themselves.",
         "A slice is told by what is expected and by the input alone. It is worse or better where the gap to all other items shows in a "
         "permutation of whole groups, adjusted for all slices; a slice that is not marked may still be either.",
-        "Calibration error is biased upward on few answers; judge it with its interval.",
+        "Calibration error comes out too large on few answers; its interval allows for that.",
     ]
     if not ours.clusters.single:
         notes.append(

@@ -51,6 +51,7 @@ details::details-content{content-visibility:visible;display:block;height:auto} s
 .scroll{overflow:visible} .scroll th,.scroll td{overflow-wrap:break-word;position:static!important;min-width:0!important}
 .span{white-space:normal;font-size:8px}
 table{font-size:9px} th,td{padding:3px 5px} thead{display:table-header-group} tr,figure,.example,.banner{break-inside:avoid}
+.example .soft,.example summary{font-size:8.5px}
 h2,h3,summary{break-after:avoid} section{break-before:page} section.flow{break-before:auto} pre,code{font-size:9px}
 figure img{max-height:230mm}
 }

@@ -161,7 +161,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
-        if self.tags and self.tags[-1] == "h2":
+        if self.tags and self.tags[-1] == "h2" and data.strip():
             self.headings.append(data)
 
 
@@ -212,6 +212,6 @@ def test_pictures_are_png_and_equal_for_equal_reports(report):
 
 def test_six_systems_on_three_thousand_items_take_a_few_seconds():
     many = [system(f"b{i}", answers(0.5 + i / 20, i + 2, 3080)) for i in range(5)] + [system("a", answers(0.9, 1, 3080), "candidate")]
-    start = time.perf_counter()
+    start = time.process_time()  # not the clock on the wall: other processes may be busy
     build_report(spec(), many, "a")
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
