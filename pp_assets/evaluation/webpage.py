@@ -21,7 +21,7 @@ h3{font-size:14px;margin:18px 0 6px;color:var(--soft)}
 .banner b{font-size:24px;letter-spacing:.5px} .banner ul{margin:8px 0 0;padding-left:20px}
 .ship{border-color:var(--good)} .ship b{color:var(--good)} .stop{border-color:var(--bad)} .stop b{color:var(--bad)}
 .wait{border-color:var(--open)} .wait b{color:var(--open)}
-nav{margin:12px 0 0;font-size:13px} nav a{color:var(--soft);margin-right:14px;white-space:nowrap}
+nav{margin:12px 0 0;font-size:13px} nav a{color:var(--soft);margin-right:14px;display:inline-block}
 .scroll{overflow-x:auto} .scroll th,.scroll td{overflow-wrap:normal}
 .scroll th:first-child,.scroll td:first-child{position:sticky;left:0;background:inherit}
 .scroll td:first-child{min-width:120px;max-width:340px;overflow-wrap:break-word} .scroll td:last-child{min-width:190px}
@@ -143,7 +143,7 @@ def _section(part: Section) -> str:
 
 
 def _contents(titles: Sequence[str]) -> str:
-    links = "".join(f'<a href="#{_slug(title)}">{escape(title)}</a> ' for title in titles)
+    links = "".join(f'<a href="#{_slug(title)}">{escape(title.partition(":")[0])}</a> ' for title in titles)
     return f"<nav>{links}</nav>" if links else ""
 
 

@@ -82,8 +82,7 @@ def _banner(document: Mapping[str, Any]) -> str:
     held = len(document["verdicts"]) - len(wrong) - len(unknown)
     said = f"{held} hold, {len(wrong)} do not, {len(unknown)} cannot be told"
     kind = "stop" if wrong else "wait" if unknown else "ship"
-    lines = items([f"{line['section']} {line['name']}: {line['verdict']}" for line in wrong])
-    return f'<div class="banner {kind}"><b>{said}</b> <p class="soft">{escape(_facts(document))}</p>{lines}</div>'
+    return f'<div class="banner {kind}"><b>{said}</b> <p class="soft">{escape(_facts(document))}</p></div>'
 
 
 def _facts(document: Mapping[str, Any]) -> str:
