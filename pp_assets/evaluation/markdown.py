@@ -98,7 +98,7 @@ def slice_words(found: Mapping[str, Any]) -> str:
         return f"No slice: {found['reason']}."
     said = f"{found['metric']} on parts of the test items, those that are surest worse than all other items first ({found['test']}; "
     said += f"p adjusted by Holm's method for all {found['found']} slices)."
-    return said + (f" {found['left_out']} slices are too small." if found["left_out"] else "")
+    return said + (f" Left out as too small: {found['left_out']}." if found["left_out"] else "")
 
 
 def calibration_cells(entry: Mapping[str, Any]) -> list[str]:
