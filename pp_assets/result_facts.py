@@ -19,9 +19,10 @@ def package_tags(variant: str, made: Artifact) -> dict[str, str]:
 
 
 def report_numbers(report: Mapping[str, Any]) -> dict[str, float]:
-    """The candidate's metrics that have a value."""
+    """The candidate's metrics that have a value, with the calibration of its confidences in whole objects."""
     ours = next(s for s in report["systems"] if s["name"] == report["candidate"])
-    return {name: m["value"] for name, m in ours["metrics"].items() if m["value"] is not None}
+    found = {**ours["metrics"], **{name: report["calibration"][0][name] for name in ("ece", "aurc")}}
+    return {name: m["value"] for name, m in found.items() if m["value"] is not None}
 
 
 def verdict_numbers(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,14 @@ def field_row(field: Mapping[str, Any]) -> dict[str, Any]:
             found = field[f"{side}_{kind}"]
             row[f"{side}_{kind}"] = None if found is None else found["value"]
     return row
+
+
+def slice_row(found: Mapping[str, Any]) -> dict[str, Any]:
+    """One slice as a flat table row."""
+    row = {"slice": found["slice"], "n": found["n"]}
+    row |= {side: None if found[side] is None else found[side]["value"] for side in ("candidate", "baseline")}
+    marked = "worse" if found["worse"] else "better" if found["better"] else ""
+    return row | {"rest": found["rest"], "p_holm": found["p_holm"], "against_rest": marked}
 
 
 def metric_numbers(metric: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pp_assets.result_facts import (
     package_tags,
     provenance,
     report_numbers,
+    slice_row,
     verdict_numbers,
 )
 from pp_assets.sources import source_digest
@@ -131,6 +132,8 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
             run.summary({f"test.{k}": v for k, v in numbers.items()})
             run.tags({"verdict": report["verdict"]["label"], "best_baseline": report["best_baseline"] or ""})
             run.table("fields", [field_row(f) for f in report["fields"]])
+            if report["slices"]["rows"]:
+                run.table("slices", [slice_row(s) for s in report["slices"]["rows"]])
             for file in sorted(out.glob("eval_report.*")):
                 run.file(file, "report")
             run.file(out / "plots", "plots")

@@ -50,7 +50,7 @@ def suite(p: "Pipeline", name: str, variant: str) -> Artifact:
         asking = Answers(p, task)
         subject = _subject(asking, variant, trained, earlier)
         made = build_suite(task.spec, test, seen, subject, encoder=find_base(task.spec.encoder_model_id))
-        write_suite(made.document, out)
+        write_suite(made.document, out, read_json(report.file("eval_report.json")))
         write_cases(out / "cases.jsonl.gz", made.cases)
         facts = provenance(p, task, variant, inputs)
         (out / "provenance.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", "utf-8")

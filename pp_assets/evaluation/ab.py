@@ -26,16 +26,17 @@ BATCHES = 20  # looks, where the caller does not say how many groups a batch has
 
 
 def ab_test(spec: Any, a: Side, b: Side, metric: str | None = None) -> dict[str, Any]:
-    """What `head_to_head` says of `a` and `b` (a name and its rows each), and in short: `winner` (a name or None), `confidence` (1 - p: the
-    highest level at which the tests still exclude that they are equal), `p_value`, `effect_size` and `power`, the chance that so many items
-    show an effect as large as the one observed; that one flatters, being chosen by the data."""
+    """What `head_to_head` says of `a` and `b` (a name and its rows each), and in short: `winner` (a name or None; `winner_side` is "a",
+    "b" or None), `confidence` (1 - p: the highest level at which the tests still exclude that they are equal), `p_value`, `effect_size`
+    and `power`, the chance that so many items show an effect as large as the one observed; that one flatters, being chosen by the data."""
     found = head_to_head(spec, a, b, metric)
     c = found["comparison"]
     won = {"a": a[0], "b": b[0]}.get(found["winner"] or "")
     sure = None if c["p_value"] is None else 1 - c["p_value"]
     size = {"risk_difference": c["effect"], "low": c["low"], "high": c["high"], "odds_ratio": c["odds_ratio"]}
     size |= {name: found["effects"][name]["value"] for name in ("cohens_dz", "cliffs_delta")}
-    short = {"winner": won, "confidence": sure, "p_value": c["p_value"], "effect_size": size, "power": observed_power(c, found["alpha"])}
+    short = {"winner": won, "winner_side": found["winner"], "confidence": sure, "p_value": c["p_value"], "effect_size": size}
+    short["power"] = observed_power(c, found["alpha"])
     return dict(rounded({**found, **short}))
 
 
@@ -98,7 +99,7 @@ def path_plot(found: Mapping[str, Any], names: Sequence[str]) -> bytes:
     """The path of a sequential test as PNG: the difference and its interval over the items that were revealed."""
     from matplotlib.figure import Figure
 
-    from pp_assets.evaluation.plots import BLUE, GREY, draw
+    from pp_assets.evaluation.drawing import BLUE, GREY, draw
 
     path = found["path"]
 

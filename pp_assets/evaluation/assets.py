@@ -14,10 +14,12 @@ from pp_assets.data.assets import evaluated_inputs, seeds
 from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import task_variant, task_variants, tasks
 from pp_assets.pipeline import read_json
-from pp_assets.result_facts import field_row
+from pp_assets.result_facts import field_row, slice_row
 from pp_assets.results import baseline_ranks
 from pp_assets.training.assets import adapter
 from pp_resources.dagster_resources import Installation
+
+PLOTS = ("metrics", "scatter", "effects", "fields", "slices", "reliability")  # of a report that the UI shows, 15 to 30 kB each
 
 
 @dg.asset(
@@ -60,9 +62,10 @@ def eval_report(context: dg.AssetExecutionContext, installation: Installation) -
         description=f"{m['verdict']}: {' '.join(m['reasons'])}",
         metadata={"verdict": m["verdict"], **{name: m[name] for name in kept if m[name] is not None}},
     )
-    fields = [field_row(f) for f in read_json(made.file("eval_report.json"))["fields"]]
-    plots = {name: made.file(f"plots/{name}.png") for name in ("metrics", "fields")}
-    result = materialized(pipeline, made, leave_out=["metrics"], plots=plots, tables={"fields": fields}, checks=[check])
+    report = read_json(made.file("eval_report.json"))
+    tables = {"fields": [field_row(f) for f in report["fields"]], "slices": [slice_row(s) for s in report["slices"]["rows"]]}
+    plots = {name: made.path / "plots" / f"{name}.png" for name in PLOTS}
+    result = materialized(pipeline, made, leave_out=["metrics"], plots=plots, tables=tables, checks=[check])
     # Flat, stable names: each is one series that the UI plots.
     return result._replace(metadata={**(result.metadata or {}), **m["metrics"]})
 

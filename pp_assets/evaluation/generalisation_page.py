@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pp_assets.evaluation.controls import LEAK
+from pp_assets.evaluation.drawing import BLUE, GREY, draw
 from pp_assets.evaluation.markdown import md
 from pp_assets.evaluation.markdown import table as md_table
-from pp_assets.evaluation.plots import BLUE, GREY, draw
 
 SCORE_HEAD, GAP_HEAD = ("rows", "value [95 % interval]", "n"), ("gap", "effect [95 % interval]", "verdict")
 PROBE_HEAD = ("leak probe", "effect [95 % interval]", "n", "verdict")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from pp_assets.evaluation.compare import Comparison, compare_scored, items_needed, within_margin
 from pp_assets.evaluation.metrics import table_metric
 from pp_assets.evaluation.outputs import OutputReader
@@ -12,7 +14,7 @@ from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.scoring import Scored, Scoring, score_rows
 from pp_assets.evaluation.stats.effects import Effect, cliffs_delta, cohens_dz
 from pp_assets.evaluation.stats.power import POWER
-from pp_assets.evaluation.tables import lower_is_better
+from pp_assets.evaluation.tables import item_values, lower_is_better
 from pp_assets.evaluation.verdict import format_p
 
 Side = tuple[str, Sequence[PredictionRow]]
@@ -75,9 +77,9 @@ def _per_item(a: Scored, b: Scored, metric: str) -> dict[str, Any]:
         why = f"{metric} is one of the whole corpus: items have no value of their own"
         none = {name: Effect(None, None, None, why)._asdict() for name in ("cohens_dz", "cliffs_delta")}
         return {"wins": None, "losses": None, "ties": None, "effects": none, "reason": why}
-    both = (mine.counts[:, 1] > 0) & (other.counts[:, 1] > 0)
-    clusters = a.clusters.subset(both)
-    x, y = (t.counts[both, 0] / t.counts[both, 1] * (-1 if lower_is_better(metric) else 1) for t in (mine, other))
+    values = np.stack([item_values(t) * (-1 if lower_is_better(metric) else 1) for t in (mine, other)])
+    both = ~np.isnan(values).any(0)
+    clusters, (x, y) = a.clusters.subset(both), values[:, both]
     gain = x - y
     # Of a group its mean is one value: groups are independent of each other, items of one are not.
     means = clusters.sums(gain[:, None])[:, 0] / clusters.sizes

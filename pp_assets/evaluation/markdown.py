@@ -12,7 +12,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def report_markdown(report: Mapping[str, Any]) -> str:
-    """Verdict first, then systems, comparisons, fields, confusions, worst examples and notes."""
+    """Verdict first, then what the page has, without pictures and with fewer rows."""
     verdict = report["verdict"]
     lines = [f"# {md(report['task'])}: {md(report['candidate'])}", "", f"**{verdict['label']}**", ""]
     lines += [f"- {md(reason)}" for reason in verdict["reasons"]]
@@ -26,23 +26,28 @@ def report_markdown(report: Mapping[str, Any]) -> str:
     lines += table([f"{report['candidate']} against", *COMPARISON_HEAD], rows) if rows else ["There is no other system.", ""]
     lines += ["## Fields", ""]
     lines += table(FIELD_HEAD, [field_cells(field) for field in report["fields"]])
+    lines += ["## Wins, losses and ties", "", *outcome_lines(report["outcomes"], (report["candidate"], report["best_baseline"]))]
+    lines += ["## Slices", "", md(slice_words(report["slices"])), ""]
+    lines += table(SLICE_HEAD, [slice_cells(row) for row in report["slices"]["rows"]]) if report["slices"]["rows"] else []
     lines += ["## Most frequent confusions", ""]
     found = [(path, top) for path, c in report["confusion"][report["candidate"]].items() for top in c["top"][:5]]
     rows = [[path, top["expected"], top["answered"], str(top["count"])] for path, top in found]
     lines += table(["field", "expected", "answered", "count"], rows) if rows else ["None.", ""]
+    lines += ["## Calibration", "", *table(CALIBRATION_HEAD, [calibration_cells(entry) for entry in report["calibration"]])]
     lines += ["## Worst examples", ""]
-    for example in report["worst"][:5]:
-        lines += [f"- {md(example['input_text'])}"]
-        lines += [f"  - expected {md(example['expected'])}", f"  - candidate {md(example['candidate'])}"]
-        lines += [f"  - baseline {md(example['baseline'])}"] if example["baseline"] is not None else []
+    titles = {"candidate": "candidate", "baseline": "baseline"}
+    lines += [line for one in report["worst"][:5] for line in example_lines(one, titles)]
     lines += ["" if report["worst"] else "None: every item is right.", "## Notes", "", *(f"- {md(note)}" for note in report["notes"]), ""]
+    lines += ["## How to reproduce", "", *(f"- `{one['command']}`: {md(one['what'])}" for one in report["reproduce"]), ""]
     if report.get("provenance"):
-        lines += ["## Provenance", "", *(f"- {md(key)}: {md(value)}" for key, value in report["provenance"].items()), ""]
+        lines += ["## Provenance", "", *(f"- {md(key)}: {md(value)}" for key, value in provenance_rows(report["provenance"])), ""]
     return "\n".join(lines)
 
 
 COMPARISON_HEAD = ("effect", "interval", "p", "only candidate", "only other", "odds ratio", "smallest detectable", "at worst", "test")
 FIELD_HEAD = ("field", "kind", "exact", "baseline exact", "F1", "baseline F1", "effect", "p (Holm)")
+SLICE_HEAD = ("slice", "n", "candidate", "best baseline", "all other items", "p (Holm)", "")
+CALIBRATION_HEAD = ("field", "ECE", "AURC", "kept at 90 % right", "kept at 95 % right", "kept at 99 % right")
 
 
 def main_metrics(report: Mapping[str, Any]) -> list[str]:
@@ -68,22 +73,79 @@ def comparison_cells(found: Mapping[str, Any]) -> list[str]:
     plain = {key: "—" if found[key] is None else f"{found[key]:.4g}" for key in ("odds_ratio", "detectable", "detectable_worst")}
     counts = ["—" if found[key] is None else str(found[key]) for key in ("only_candidate", "only_other")]
     tail = [plain["odds_ratio"], plain["detectable"], plain["detectable_worst"], found["test"]]
-    return [f"{found['effect']:+.4f}", _span(found), format_p(found["p_value"]).removeprefix("= "), *counts, *tail]
+    return [f"{found['effect']:+.4f}", span(found), format_p(found["p_value"]).removeprefix("= "), *counts, *tail]
 
 
 def field_cells(field: Mapping[str, Any]) -> list[str]:
     """One field as the cells under FIELD_HEAD."""
     test = field["test"]
     effect = "—" if test is None or test["effect"] is None else f"{test['effect']:+.4f}"
-    adjusted = "—" if test is None or test["p_holm"] is None else format_p(test["p_holm"]).removeprefix("= ")
+    adjusted = "—" if test is None else p_cell(test["p_holm"])
     scores = [number(field[key]) for key in ("candidate_exact", "baseline_exact", "candidate_f1", "baseline_f1")]
     return [field["path"], field["kind"], *scores, effect, adjusted]
 
 
-def _span(found: Mapping[str, Any]) -> str:
+def slice_cells(row: Mapping[str, Any]) -> list[str]:
+    """One slice as the cells under SLICE_HEAD."""
+    rest = "—" if row["rest"] is None else f"{row['rest']:.4g}"
+    mark = "worse than the rest" if row["worse"] else "better than the rest" if row["better"] else ""
+    return [row["slice"], str(row["n"]), number(row["candidate"]), number(row["baseline"]), rest, p_cell(row["p_holm"]), mark]
+
+
+def slice_words(found: Mapping[str, Any]) -> str:
+    """What the table of slices holds, or why there is none."""
+    if not found["rows"]:
+        return f"No slice: {found['reason']}."
+    said = f"{found['metric']} on parts of the test items, those that are surest worse than all other items first ({found['test']}; "
+    said += f"p adjusted by Holm's method for all {found['found']} slices)."
+    return said + (f" Left out as too small: {found['left_out']}." if found["left_out"] else "")
+
+
+def calibration_cells(entry: Mapping[str, Any]) -> list[str]:
+    """One field as the cells under CALIBRATION_HEAD."""
+    kept = ["none" if t["threshold"] is None else f"{t['coverage']:.0%} (above {t['threshold']:.3f})" for t in entry["thresholds"]]
+    return [entry["field"], number(entry["ece"]), number(entry["aurc"]), *(kept or ["—"] * 3)]
+
+
+def outcome_lines(found: Mapping[str, Any] | None, names: Sequence[str]) -> list[str]:
+    """How many items each side wins, and two rows of each outcome."""
+    if found is None:
+        return ["There is no baseline to win against.", ""]
+    said = f"{names[0]} wins {found['wins']} items and loses {found['losses']} against {names[1]} by {found['metric']}; "
+    said += f"{found['ties']} ties, {found['both_wrong']} of them wrong in both. {found['reason']}"
+    lines = [md(said)]
+    for key, title in (("wins", "Won"), ("losses", "Lost")):
+        some = found["rows"][key][:2]
+        lines += ["", f"{title}:", ""] if some else []
+        lines += [line for one in some for line in example_lines(one, dict(zip(one["sides"], names)))]
+    return [*lines, ""]
+
+
+def example_lines(example: Mapping[str, Any], titles: Mapping[str, str]) -> list[str]:
+    """An item: the input, what was expected, what each side said."""
+    said = [f"  - {md(titles[name])} {md(side['output'])}" for name, side in example["sides"].items()]
+    return [f"- {md(example['input_text'])}", f"  - expected {md(example['expected'])}", *said]
+
+
+def provenance_rows(found: Mapping[str, Any], above: str = "") -> list[list[str]]:
+    """Name and value of everything in it, nested names joined with dots."""
+    rows = []
+    for key, value in found.items():
+        name = f"{above}.{key}" if above else str(key)
+        rows += provenance_rows(value, name) if isinstance(value, Mapping) else [[name, str(value)]]
+    return rows
+
+
+def p_cell(p: float | None) -> str:
+    """A p value in a cell."""
+    return "—" if p is None else format_p(p).removeprefix("= ")
+
+
+def span(found: Mapping[str, Any]) -> str:
+    """An interval in a cell, with its level where that is given and not 95 %."""
     if found["low"] is None or found["high"] is None:
         return "—"
-    return f"{found['low']:+.4f} to {found['high']:+.4f}" + ("" if found["level"] == 0.95 else f" ({found['level']:.0%})")
+    return f"{found['low']:+.4f} to {found['high']:+.4f}" + ("" if found.get("level", 0.95) == 0.95 else f" ({found['level']:.0%})")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

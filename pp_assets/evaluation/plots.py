@@ -1,29 +1,31 @@
 """Pictures of a report as PNG bytes, drawn from the report alone. Equal reports give equal bytes with one version of matplotlib."""
 
-import io
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pp_assets.evaluation.confidence_plots import reliability, risk_coverage
+from pp_assets.evaluation.drawing import BLUE, DARK, GREY, Bar, bars, draw, forest, short
+from pp_assets.evaluation.score_plots import quality_by_time, slice_plot
 from pp_assets.evaluation.tables import lower_is_better
 
 BARS = ("object_exact_match", "field_exact_mean", "schema_valid_rate", "valid_but_wrong_rate", "not_in_input_rate")
-BLUE, GREY, DARK, RED = "#2563a8", "#b4bcc8", "#334155", "#b42318"
 CELLS_UP_TO = 30  # classes; larger matrices are unreadable and told as a list
 FIELD_PLOTS = 6
 
 
 def render_plots(report: Mapping[str, Any]) -> dict[str, bytes]:
-    """PNG bytes by name: `metrics`, `effects`, `fields`, `latency`, and `confusion.<field>` for the candidate, those that have data."""
+    """PNG bytes by name: `metrics`, `scatter` (quality by time), `effects`, `fields`, `slices`, `reliability`, `risk_coverage`, `latency`,
+    and `confusion.<field>` for the candidate, those that have data."""
     plots: dict[str, bytes | None] = {
-        "metrics": _metrics(report),
+        "metrics": metric_bars(report["systems"], report["primary_metric"]["name"], report["candidate"]),
+        "scatter": quality_by_time(report["systems"], report["primary_metric"]["name"], report["candidate"]),
         "effects": _effects(report),
         "fields": _fields(report),
+        "slices": slice_plot(report["slices"]),
+        "reliability": reliability(report["calibration"]),
+        "risk_coverage": risk_coverage(report["calibration"]),
         "latency": _latency(report),
     }
     matrices = [(p, c) for p, c in report["confusion"][report["candidate"]].items() if c["matrix"] and c["classes"] <= CELLS_UP_TO]
@@ -54,67 +56,28 @@ def search_plot(trials: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -
     return draw((8.4 if importances else 4.6, 3.0), paint)
 
 
-def draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
-    """PNG bytes of a figure of `size` inches that `paint` fills."""
-    # Labels are user data: `$` must not start a formula, and a letter that the font lacks is no reason for noise.
-    look: Any = {"text.parse_math": False, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    with rc_context(look), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        figure = Figure(figsize=size, dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
-        paint(figure)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", metadata={"Software": None})
-    return out.getvalue()
-
-
-def _bars(axes: Axes, names: Sequence[str], found: Sequence[Mapping[str, Any]], colours: Sequence[str]) -> None:
-    """Horizontal bars with interval whiskers, the first on top; a metric without a value is a word, not a bar."""
-    places = range(len(names), 0, -1)
-    for place, metric, colour in zip(places, found, colours):
-        if metric["value"] is None:
-            axes.text(0, place, " not scored", va="center", color=DARK, fontstyle="italic")
-            continue
-        axes.barh(place, metric["value"], height=0.68, color=colour)
-        if metric["low"] is not None and metric["high"] is not None:
-            axes.plot([metric["low"], metric["high"]], [place, place], color=DARK, linewidth=1.4, marker="|", markersize=6)
-    axes.set_yticks(list(places), [_short(name) for name in names])
-
-
-def _metrics(report: Mapping[str, Any]) -> bytes:
-    wanted = dict.fromkeys((report["primary_metric"]["name"], *BARS))
-    shown = [name for name in wanted if any(s["metrics"][name]["value"] is not None for s in report["systems"])]
+def metric_bars(systems: Sequence[Mapping[str, Any]], primary: str, candidate: str) -> bytes:
+    """Bars of the main metrics with intervals, the candidate's in blue: a panel a metric, a bar a system."""
+    wanted = dict.fromkeys((primary, *BARS))
+    shown = [name for name in wanted if any(s["metrics"][name]["value"] is not None for s in systems)]
+    colours = [BLUE if s["name"] == candidate else GREY for s in systems]
 
     def paint(figure: Figure) -> None:
         grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
         for axes, name in zip(grid, shown):
-            _bars(axes, [s["name"] for s in report["systems"]], [s["metrics"][name] for s in report["systems"]], _colours(report))
+            bars(axes, [s["name"] for s in systems], [s["metrics"][name] for s in systems], colours)
             axes.set_title(name, fontsize=9)
             if not name.startswith(("latency", "tokens")):
                 axes.set_xlim(0, 1)
 
-    return draw((2.6 * len(shown) + 1.2, 0.34 * len(report["systems"]) + 0.9), paint)
+    return draw((2.3 * len(shown) + 1.2, 0.34 * len(systems) + 0.9), paint)
 
 
 def _effects(report: Mapping[str, Any]) -> bytes | None:
-    found = [(name, c) for name, c in report["comparisons"].items() if c["low"] is not None and c["high"] is not None]
-    if not found:
-        return None
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for place, (_, c) in zip(range(len(found), 0, -1), found):
-            colour = BLUE if c["low"] > 0 else RED if c["high"] < 0 else DARK
-            axes.plot([c["low"], c["high"]], [place, place], color=colour, linewidth=2)
-            axes.plot(c["effect"], place, "o", color=colour)
-        axes.axvline(0, color=GREY, linewidth=1)
-        if report["primary_metric"]["min_effect"] > 0:
-            axes.axvline(report["primary_metric"]["min_effect"], color=GREY, linewidth=1, linestyle="--")
-        axes.set_yticks(range(len(found), 0, -1), [f"against {_short(name)}" for name, _ in found])
-        axes.set_ylim(0.4, len(found) + 0.6)
-        axes.set_title(f"gain in {report['primary_metric']['name']}", fontsize=9)
-
-    return draw((6.4, 0.34 * len(found) + 0.9), paint)
+    rows = [Bar(f"against {short(name)}", c["effect"], c["low"], c["high"]) for name, c in report["comparisons"].items()]
+    floor = report["primary_metric"]["min_effect"]
+    lines = {0.0: "-"} | ({floor: "--"} if floor > 0 else {})
+    return forest(rows, f"gain in {report['primary_metric']['name']}", lines)
 
 
 def _fields(report: Mapping[str, Any]) -> bytes | None:
@@ -126,7 +89,7 @@ def _fields(report: Mapping[str, Any]) -> bytes | None:
         axes = figure.subplots()
         sides = ("candidate_exact", "baseline_exact") if report["best_baseline"] else ("candidate_exact",)
         rows = [(f["path"] if side == "candidate_exact" else "", f[side]) for f in fields for side in sides]
-        _bars(axes, [name for name, _ in rows], [metric for _, metric in rows], [BLUE, GREY][: len(sides)] * len(fields))
+        bars(axes, [name for name, _ in rows], [metric for _, metric in rows], [BLUE, GREY][: len(sides)] * len(fields))
         axes.set_xlim(0, 1)
         axes.set_title("exact match by field: candidate, best baseline below it", fontsize=9)
 
@@ -143,14 +106,14 @@ def _latency(report: Mapping[str, Any]) -> bytes | None:
         grid = figure.subplots(1, 2, sharey=True)
         for axes, name in zip(grid, names):
             colours = [BLUE if s["name"] == report["candidate"] else GREY for s in timed]
-            _bars(axes, [s["name"] for s in timed], [s["metrics"][name] for s in timed], colours)
+            bars(axes, [s["name"] for s in timed], [s["metrics"][name] for s in timed], colours)
             axes.set_title(f"{name} (ms an item)", fontsize=9)
 
     return draw((6.4, 0.34 * len(timed) + 0.9), paint)
 
 
 def _confusion(path: str, found: Mapping[str, Any]) -> bytes:
-    labels, matrix = [_short(name) for name in found["labels"]], found["matrix"]
+    labels, matrix = [short(name) for name in found["labels"]], found["matrix"]
     side = 0.42 * len(labels) + 2.0
 
     def paint(figure: Figure) -> None:
@@ -168,11 +131,3 @@ def _confusion(path: str, found: Mapping[str, Any]) -> bytes:
         axes.set_title(path, fontsize=9)
 
     return draw((side, side), paint)
-
-
-def _colours(report: Mapping[str, Any]) -> list[str]:
-    return [BLUE if s["name"] == report["candidate"] else GREY for s in report["systems"]]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else f"{name[:27]}…"

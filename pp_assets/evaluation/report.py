@@ -9,22 +9,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pp_assets.evaluation.compare import Comparison, compare_scored, with_holm
+from pp_assets.evaluation.by_field import field_rows
+from pp_assets.evaluation.compare import compare_scored
+from pp_assets.evaluation.confidence import calibration
+from pp_assets.evaluation.examples import cut, outcomes, worst
 from pp_assets.evaluation.leaderboard import ranked, score_all
-from pp_assets.evaluation.metrics import LEVEL, Metric, confusions, score_metrics
-from pp_assets.evaluation.outputs import Answer
+from pp_assets.evaluation.metrics import LEVEL, confusions, score_metrics
 from pp_assets.evaluation.predictions import System
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.scoring import Scored, Scoring
+from pp_assets.evaluation.slices import slice_table
 from pp_assets.evaluation.stats.power import POWER, WORST_DISCORDANCE
 from pp_assets.evaluation.stats.resampling import RESAMPLES
 from pp_assets.evaluation.verdict import decide
 from pp_resources.errors import UserError, nearest
-from pp_resources.json_schema import get_path
 
-REPORT_VERSION = 1
-WORST = 20
-TEXT_LIMIT = 2000  # characters of an input or output shown in the report; the predictions hold all of it
+REPORT_VERSION = 2
 
 
 def build_report(spec: Any, systems: Sequence[System], candidate: str, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -69,11 +69,15 @@ def build_report(spec: Any, systems: Sequence[System], candidate: str, provenanc
             for name in order
         ],
         "comparisons": {name: asdict(found) for name, found in others.items()},
-        "fields": _fields(ours, theirs, metrics[candidate], metrics[best] if best else None),
+        "outcomes": outcomes(ours, theirs, scoring.primary) if theirs is not None else None,
+        "fields": field_rows(ours, theirs, metrics[candidate], metrics[best] if best else None),
+        "slices": slice_table(ours, theirs),
         "confusion": {name: confusions(scored[name]) for name in ((candidate, best) if best else (candidate,))},
-        "worst": _worst(ours, theirs),
+        "calibration": calibration(ours),
+        "worst": worst(ours, theirs),
         "problems": {name: _problems(scored[name]) for name in order},
         "notes": _notes(ours, best),
+        "reproduce": _reproduce(scoring.task, candidate, best),
     }
     return {**rounded(report), "provenance": dict(provenance or {})}
 
@@ -109,64 +113,6 @@ def verify_report(stored: Mapping[str, Any], spec: Any, systems: Sequence[System
     return differences
 
 
-def _fields(ours: Scored, theirs: Scored | None, mine: Mapping[str, Metric], base: Mapping[str, Metric] | None) -> list[dict[str, Any]]:
-    """Per field: exact match and F1 of both sides, and the paired test of exact match, Holm-adjusted over the fields."""
-    tests: list[Comparison | None] = [None] * len(ours.fields)
-    if theirs is not None:
-        tests = list(with_holm([compare_scored(ours, theirs, f"field_exact.{leaf.path}") for leaf in ours.fields]))
-    rows = []
-    for leaf, test in zip(ours.fields, tests):
-        row: dict[str, Any] = {"path": leaf.path, "kind": leaf.kind, "nullable": leaf.nullable, "compare": ours.scoring.compare[leaf.path]}
-        for side, found in (("candidate", mine), ("baseline", base)):
-            for kind in ("exact", "f1"):
-                row[f"{side}_{kind}"] = None if found is None else asdict(found[f"field_{kind}.{leaf.path}"])
-        kept = ("effect", "low", "high", "p_value", "p_holm", "only_candidate", "only_other", "test")
-        rows.append({**row, "test": None if test is None else {name: getattr(test, name) for name in kept}})
-    return rows
-
-
-def _worst(ours: Scored, theirs: Scored | None) -> list[dict[str, Any]]:
-    """The candidate's worst errors: first those that the best baseline avoids, then by number of wrong fields, then by confidence."""
-    places = []
-    for i, (row, answer, expected) in enumerate(zip(ours.rows, ours.answers, ours.expected)):
-        if not ours.exact[i]:
-            avoided = theirs is not None and bool(theirs.exact[i])
-            wrong = _wrong_fields(ours, answer, expected)
-            sureness = row.confidence if row.confidence is not None else 0.0
-            places.append(((not avoided, -len(wrong), -sureness, row.item_id), i, avoided, wrong))
-    examples = []
-    for _, i, avoided, wrong in sorted(places)[:WORST]:
-        row, other = ours.rows[i], theirs.rows[i] if theirs is not None else None
-        differ = {
-            path: {
-                "expected": _shown(get_path(ours.expected[i].value, path)),
-                "candidate": _shown(get_path(ours.answers[i].value, path)) if ours.answers[i].value is not None else None,
-                "baseline": _shown(get_path(theirs.answers[i].value, path)) if theirs is not None else None,
-            }
-            for path in wrong
-        }
-        examples.append(
-            {
-                "item_id": row.item_id,
-                "input_text": _cut(row.input_text),
-                "expected": _cut(row.expected),
-                "candidate": _cut(row.output),
-                "baseline": None if other is None else _cut(other.output),
-                "baseline_right": avoided,
-                "problem": ours.answers[i].problem,
-                "confidence": row.confidence,
-                "wrong_fields": wrong,
-                "baseline_wrong_fields": [] if theirs is None else _wrong_fields(theirs, theirs.answers[i], theirs.expected[i]),
-                "values": differ,
-            }
-        )
-    return examples
-
-
-def _wrong_fields(scored: Scored, answer: Answer, expected: Answer) -> list[str]:
-    return [leaf.path for leaf in scored.fields if answer.keys.get(leaf.path) != expected.keys[leaf.path]]
-
-
 def _problems(scored: Scored) -> list[dict[str, Any]]:
     """Why outputs were not valid, the most frequent reasons first, at most ten."""
     counts: dict[str, int] = {}
@@ -184,7 +130,10 @@ def _notes(ours: Scored, best: str | None) -> list[str]:
         f"Intervals are {LEVEL:.0%}; bootstraps draw {RESAMPLES} resamples of whole groups with the task's seed {ours.scoring.seed}.",
         f"The smallest detectable effect is for {POWER:.0%} power and a two-sided alpha of {ours.scoring.alpha:g}, at the observed "
         f"disagreement and at a stated worst case of {WORST_DISCORDANCE:g}.",
-        "Per-field tests are secondary: their p values are adjusted by Holm's method.",
+        "Per-field tests are secondary: their p values are adjusted by Holm's method, and those of slices by themselves.",
+        "A slice is told by what is expected and by the input alone. It is worse or better where the gap to all other items shows in a "
+        "permutation of whole groups, adjusted for all slices; a slice that is not marked may still be either.",
+        "Calibration error comes out too large on few answers; its interval allows for that.",
     ]
     if not ours.clusters.single:
         notes.append(
@@ -199,12 +148,15 @@ def _notes(ours: Scored, best: str | None) -> list[str]:
     return notes
 
 
-def _shown(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
+def _reproduce(task: str, candidate: str, best: str | None) -> list[dict[str, str]]:
+    """The commands that make these numbers again, or check them."""
+    name = f"{task}/{candidate}"
+    told = [("computes every number again from the stored answers", f"pp package verify {name}")]
+    told.append(("makes data, baselines, adapter and report again", f"pp run {task} --variant {candidate}"))
+    told.append(("asks more of the model: robustness, consistency, bias", f"pp eval {task} --variant {candidate} --suite comprehensive"))
+    if best:
+        told.append(("the two systems by themselves, as a page", f"pp compare {name} {task}/{best} --report comparison.html"))
+    return [{"command": command, "what": what} for what, command in told]
 
 
 def _differences(stored: Any, again: Any, place: str) -> list[str]:
@@ -220,4 +172,4 @@ def _differences(stored: Any, again: Any, place: str) -> list[str]:
     if isinstance(stored, list) and isinstance(again, list) and len(stored) == len(again):
         return [line for i, (a, b) in enumerate(zip(stored, again)) for line in _differences(a, b, f"{place}[{i}]")]
     same = stored == again and isinstance(stored, bool) == isinstance(again, bool)
-    return [] if same else [f"{place}: the report says {_cut(repr(stored))[:200]}, the predictions give {_cut(repr(again))[:200]}"]
+    return [] if same else [f"{place}: the report says {cut(repr(stored))[:200]}, the predictions give {cut(repr(again))[:200]}"]

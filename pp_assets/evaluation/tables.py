@@ -64,6 +64,12 @@ class Table:
         return self.kind == "ratio" and self.bounded and bool(np.all(self.counts[:, 1] <= 1) and np.all((hits == 0) | (hits == 1)))
 
 
+def item_values(table: Table) -> np.ndarray:
+    """The score of each item of a ratio, (n,); nan where the item does not count."""
+    top, bottom = table.counts[:, 0], table.counts[:, 1]
+    return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
+
+
 def lower_is_better(metric: str) -> bool:
     """Whether less of this metric is better."""
     return metric.startswith(LOWER_IS_BETTER)

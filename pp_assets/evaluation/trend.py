@@ -64,7 +64,7 @@ def trend_plot(found: Mapping[str, Any]) -> bytes:
     """The metric of each package with its interval, in the order in which they were made, as PNG; failed ones are red."""
     from matplotlib.figure import Figure
 
-    from pp_assets.evaluation.plots import BLUE, DARK, GREY, RED, draw
+    from pp_assets.evaluation.drawing import BLUE, DARK, GREY, RED, draw
 
     points = [p for p in found["points"] if p["value"] is not None]
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pp_assets.evaluation.html import items, page, picture, table
+from pp_assets.evaluation.webpage import items, page, picture, table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from pp_resources.errors import UserError
 from pp_resources.fingerprint import file_sha256
 from pp_resources.models.ensemble.predictor import MEMBERS
 
-PACKAGE_VERSION = 3
+PACKAGE_VERSION = 4
 SPEC, TRAINING, METRICS, SPLITS = "task_spec.json", "training.json", "metrics.jsonl", "splits.json"
 REPORT, GOLDEN, LOCK, CARD, SUMS = "eval_report.json", "golden.jsonl", "repro.lock", "README.md", "SHA256SUMS"
 PREDICTIONS, ADAPTER, TOKENIZER, DEPLOY = "predictions", "adapter", "tokenizer", "deploy"

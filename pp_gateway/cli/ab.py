@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pp_gateway.cli.compare import WHAT, show, sides_of
+from pp_gateway.cli.compare import WHAT, ReportFiles, command, report_files, show, sides_of, write_report
 from pp_gateway.cli.output import JsonFlag, Output, interval, line, p_value, signed, table
 from pp_resources.errors import UserError
 
@@ -21,6 +21,7 @@ def ab(
     batch: Annotated[int | None, typer.Option(min=1, help="Groups in a batch. Default: a 20th of them.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Of the order of items. Default: the task's.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the path of a sequential test to this PNG file.")] = None,
+    report: ReportFiles = None,
     task: Annotated[str | None, typer.Option(help="The task, where two files of predictions do not tell it.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -37,15 +38,18 @@ def ab(
     """
     from pp_assets.evaluation.ab import ab_test, path_plot, sequential_test
 
-    out = Output(as_json)
+    out, files = Output(as_json), report_files(report)
     if plot is not None and not sequential:
         raise UserError("only a sequential test has a path", where="--plot", how="add --sequential")
     spec, rows = sides_of(a, b, task)
-    found = ab_test(spec, (a, rows[0]), (b, rows[1]), metric)
-    path = sequential_test(spec, (a, rows[0]), (b, rows[1]), metric, batch=batch, seed=seed) if sequential else None
+    sides = (a, rows[0]), (b, rows[1])
+    found = ab_test(spec, *sides, metric)
+    path = sequential_test(spec, *sides, metric, batch=batch, seed=seed) if sequential else None
+    options = {"--metric": metric, "--sequential": sequential, "--batch": batch, "--seed": seed, "--task": task}
+    write_report(files, spec, sides, found, command("ab", a, b, options, files), path)
     if plot is not None and path is not None:
         plot.write_bytes(path_plot(path, (a, b)))
-    if out.result({**found, "sequential": path, "plot": str(plot) if plot else None}):
+    if out.result({**found, "sequential": path, "plot": str(plot) if plot else None, "report": list(map(str, files))}):
         return
     show(found)
     _short(found)
@@ -53,6 +57,8 @@ def ab(
         _path(path, a, b)
     if plot is not None:
         line(f"plot     {plot}")
+    for file in files:
+        line(f"report   {file}")
 
 
 def _short(found: Mapping[str, Any]) -> None:

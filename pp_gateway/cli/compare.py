@@ -1,5 +1,8 @@
 """`pp compare`: two systems on the same test items, from their stored answers; nothing is asked again."""
 
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +12,10 @@ from pp_gateway.cli.tasks import settle
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 
+ReportFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--report", metavar="FILE", help="Also write all of it as a page (.html), .md or .json; may be given more than once."),
+]
 WHAT = "TASK/VARIANT, TASK/BASELINE, the folder of a package, or a *.jsonl.gz file of predictions"
 
 
@@ -17,6 +24,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="OTHER", help="What it is compared with; the same kinds of names.")],
     metric: Annotated[str | None, typer.Option(help="Compare by this metric. Default: the task's primary one.")] = None,
     margin: Annotated[float | None, typer.Option(help="Also judge whether SYSTEM loses no more than this against OTHER.")] = None,
+    report: ReportFiles = None,
     task: Annotated[str | None, typer.Option(help="The task, where two files of predictions do not tell it.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -30,15 +38,51 @@ def compare(
 
         pp compare support-triage/encoder-lora support-triage/encoder-frozen --metric field_f1.team --margin 0.02
 
+        pp compare support-triage/encoder-lora support-triage/tfidf-logreg --report comparison.html
+
         pp compare old/predictions/encoder-lora.jsonl.gz support-triage/encoder-lora --json
     """
     from pp_assets.evaluation.head_to_head import head_to_head
 
-    out = Output(as_json)
+    out, files = Output(as_json), report_files(report)
     spec, rows = sides_of(a, b, task)
-    found = head_to_head(spec, (a, rows[0]), (b, rows[1]), metric, margin)
-    if not out.result(found):
+    sides = (a, rows[0]), (b, rows[1])
+    found = head_to_head(spec, *sides, metric, margin)
+    options = {"--metric": metric, "--margin": margin, "--task": task}
+    write_report(files, spec, sides, found, command("compare", a, b, options, files))
+    if not out.result({**found, "report": list(map(str, files))}):
         show(found)
+        for file in files:
+            line(f"report   {file}")
+
+
+def report_files(given: Sequence[Path] | None) -> list[Path]:
+    """The files of --report; a UserError for one that cannot be written, before anything is computed."""
+    if not given:
+        return []
+    from pp_assets.evaluation.comparison_page import check_files
+
+    check_files(list(given))
+    return list(given)
+
+
+def write_report(
+    files: list[Path], spec: Any, sides: Any, found: Mapping[str, Any], typed: str, sequential: Mapping[str, Any] | None = None
+) -> None:
+    """The page of a comparison, its Markdown or JSON, as the suffix of each file says; nothing where no file is wanted."""
+    if not files:
+        return
+    from pp_assets.evaluation.comparison import comparison_document
+    from pp_assets.evaluation.comparison_page import write_comparison
+
+    write_comparison(comparison_document(spec, sides[0], sides[1], found, typed, sequential), files)
+
+
+def command(name: str, a: str, b: str, options: Mapping[str, Any], files: Sequence[Path]) -> str:
+    """The command as somebody would type it again; options that are None or False are left out, True is one without a value."""
+    given = {key: value for key, value in options.items() if value is not None and value is not False}
+    words = [part for key, value in given.items() for part in ([key] if value is True else [key, str(value)])]
+    return shlex.join(["pp", name, a, b, *words, *(part for file in files for part in ("--report", str(file)))])
 
 
 def sides_of(a: str, b: str, task: str | None) -> tuple[Any, list[Any]]:

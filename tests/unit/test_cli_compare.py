@@ -75,6 +75,31 @@ def test_the_table_names_the_test_and_ends_with_a_sentence(pp) -> None:
     assert judged.startswith("No worse by more than 0.05: FAIL: the challenger is worse by 0.6500")
 
 
+def test_a_report_is_written_beside_what_is_said(pp, tmp_path: Path) -> None:
+    page, data = tmp_path / "c.html", tmp_path / "c.json"
+    said = pp("compare", "alpha/encoder-lora", "alpha/majority", "--margin", "0.05", "--report", str(page), "--report", str(data))
+    assert said.code == 0 and said.out.splitlines()[-2:] == [f"report   {page}", f"report   {data}"]
+    document = json.loads(data.read_text())
+    assert document["verdict"]["label"] == "A IS BETTER" and document["wins"] == 39 + document["losses"]
+    assert document["reproduce"]["command"].startswith("pp compare alpha/encoder-lora alpha/majority --margin 0.05 --report ")
+    assert page.read_text().startswith("<!DOCTYPE html>") and "A IS BETTER" in page.read_text()
+    assert pp("compare", "alpha/encoder-lora", "alpha/majority", "--report", str(page), "--json").json["report"] == [str(page)]
+
+
+def test_a_test_with_looks_shows_its_path_in_the_report(pp, tmp_path: Path) -> None:
+    file = tmp_path / "ab.md"
+    assert pp("ab", "alpha/encoder-lora", "alpha/majority", "--sequential", "--batch", "2", "--report", str(file)).code == 0
+    text = file.read_text()
+    assert "## Sequential test" in text and "Stopped after" in text and "--sequential --batch 2 --report" in text.replace("\\", "")
+
+
+def test_a_report_of_no_kind_is_one_line_and_nothing_is_written(pp, tmp_path: Path) -> None:
+    for words in (("compare",), ("ab", "--sequential")):
+        said = pp(*words, "alpha/encoder-lora", "alpha/majority", "--report", str(tmp_path / "c.pdf"))
+        assert said.code == 2 and "end the name in .html, .md, .json" in said.err and said.err.count("\n") == 1
+    assert list(tmp_path.glob("c.*")) == []
+
+
 def test_what_is_not_decided_says_what_would_decide(pp) -> None:
     found = pp("compare", "alpha/encoder-lora", "alpha/encoder-lora", "--margin", "0.2", "--json").json
     assert found["winner"] is None and "they are equal" in found["conclusion"] and "80% power" in found["conclusion"]

@@ -9,9 +9,10 @@ import pytest
 from counting import bytes_held, growth, lines_run
 from test_eval_predictions import answers, row, spec, system
 
+from pp_assets.evaluation.examples import TEXT_LIMIT, WORST
 from pp_assets.evaluation.plots import render_plots
 from pp_assets.evaluation.predictions import read_systems, write_systems
-from pp_assets.evaluation.report import TEXT_LIMIT, WORST, build_report, report_json, verify_report, write_report
+from pp_assets.evaluation.report import build_report, report_json, verify_report, write_report
 from pp_assets.evaluation.rounding import rounded
 from pp_resources.errors import UserError
 
@@ -45,9 +46,10 @@ def test_the_report_compares_with_every_system_and_decides_on_the_best_baseline(
 def test_field_tests_are_adjusted_and_worst_examples_show_what_the_baseline_avoids_first(report):
     intent = next(f for f in report["fields"] if f["path"] == "intent")
     assert intent["test"]["p_holm"] == pytest.approx(min(1.0, 5 * intent["test"]["p_value"]), abs=2e-6)
-    avoided = [w["baseline_right"] for w in report["worst"]]
+    avoided = [w["sides"]["baseline"]["right"] for w in report["worst"]]
     assert avoided == sorted(avoided, reverse=True)
-    assert all(w["wrong_fields"] == ["intent"] and list(w["values"]) == ["intent"] for w in report["worst"])
+    for one in report["worst"]:
+        assert one["sides"]["candidate"]["wrong_fields"] == ["intent"] and [f["path"] for f in one["fields"]] == ["intent"]
 
 
 def test_stored_predictions_give_the_same_bytes_again(report, tmp_path):
@@ -141,7 +143,7 @@ def test_reports_stay_small_whatever_was_said(tmp_path):
     other = [replace(r, input_text=r.input_text + "y" * 50_000) for r in answers(0.5, 2, 60)]
     found = build_report(spec(), [system("a", long, "candidate"), system("b", other)], "a")
     assert len(found["worst"]) == WORST
-    assert max(len(w["candidate"]) for w in found["worst"]) < TEXT_LIMIT + 40
+    assert max(len(w["sides"]["candidate"]["output"]) for w in found["worst"]) < TEXT_LIMIT + 40
     assert all(path.stat().st_size < 1_500_000 for path in write_report(found, tmp_path).values())
 
 
@@ -150,7 +152,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.addresses, self.text = [], [], ""
+        self.tags, self.addresses, self.headings, self.text = [], [], [], ""
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -159,6 +161,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        if self.tags and self.tags[-1] == "h2" and data.strip():
+            self.headings.append(data)
 
 
 def test_the_page_loads_nothing_and_shows_hostile_text_as_text(tmp_path):
@@ -169,7 +173,7 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text(tmp_path):
     text = write_report(found, tmp_path)["html"].read_text()
     page = Page(text)
     assert "script" not in page.tags and "link" not in page.tags and "iframe" not in page.tags
-    assert page.addresses and all(a.startswith("data:image/png;base64,") for a in page.addresses)
+    assert page.addresses and all(a.startswith(("data:image/png;base64,", "#")) for a in page.addresses)
     assert not re.search(r"url\(|@import", text)
     assert "default-src 'none'" in text
     assert HOSTILE in page.text
@@ -178,8 +182,11 @@ def test_the_page_loads_nothing_and_shows_hostile_text_as_text(tmp_path):
 def test_the_page_starts_with_the_verdict_and_holds_every_section(report, tmp_path):
     page = Page(write_report(report, tmp_path)["html"].read_text())
     body = page.text[page.text.index("toy / encoder-lora") :]
-    order = ["SHIP", "Systems", "Comparisons", "Fields", "Confusion", "Latency", "Worst examples", "All metrics", "Notes", "Provenance"]
-    assert [body.index(word) for word in order] == sorted(body.index(word) for word in order)
+    assert body.index("SHIP") < body.index("Systems")
+    order = ["Systems", "Comparisons", "Wins, losses and ties", "Fields", "Slices", "Confusion", "Calibration", "Latency", "Worst examples"]
+    order += ["All metrics", "Notes", "How to reproduce"]
+    assert [a.removeprefix("#") for a in page.addresses if a.startswith("#")] == [re.sub("[^a-z]+", "-", word.lower()) for word in order]
+    assert [page.headings.index(word) for word in order] == sorted(page.headings.index(word) for word in order)
     assert page.tags.count("img") == len(render_plots(report))
 
 
@@ -198,7 +205,8 @@ def test_markdown_tables_survive_bars_and_line_breaks_in_the_data(tmp_path):
 def test_pictures_are_png_and_equal_for_equal_reports(report):
     first, second = render_plots(report), render_plots(json.loads(report_json(report)))
     assert first == second
-    assert set(first) == {"metrics", "effects", "fields", "latency", "confusion.intent", "confusion.urgent"}
+    always = {"metrics", "scatter", "effects", "fields", "slices", "reliability", "risk_coverage", "latency"}
+    assert set(first) == always | {"confusion.intent", "confusion.urgent"}
     assert all(data.startswith(b"\x89PNG") for data in first.values())
 
 

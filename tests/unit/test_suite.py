@@ -7,11 +7,12 @@ import pytest
 from suite_models import Rule, examples, task, truth
 
 from pp_assets.evaluation.predictions import make_rows
+from pp_assets.evaluation.report import build_report
 from pp_assets.evaluation.suite.asking import Asked, Subject
 from pp_assets.evaluation.suite.bias import bias
 from pp_assets.evaluation.suite.build import ITEMS, build_suite, chosen, longest_input, suite_json
 from pp_assets.evaluation.suite.consistency import consistency
-from pp_assets.evaluation.suite.page import suite_html, suite_markdown, write_suite
+from pp_assets.evaluation.suite.page import suite_markdown, write_suite
 from pp_assets.evaluation.suite.paired import Judge
 from pp_assets.evaluation.suite.robustness import robustness
 from pp_assets.evaluation.suite.slots import read_list
@@ -173,10 +174,15 @@ def test_the_page_is_one_file_that_shows_hostile_texts_as_text(clean_suite, tmp_
     example = {"item_id": hostile, "operator": "padded", "severity": 1, "input": hostile, "expected": hostile, "answered": hostile}
     document["robustness"]["families"]["long"]["examples"] = [example]
     document["bias"]["representation"].append({"group": hostile, "train": 1, "val": 0, "test": 0, "test_right": None, "reason": hostile})
-    write_suite(document, tmp_path)
+    model, rows = Rule(lambda text: "She" in text), list(started(Rule(lambda text: "She" in text))[1].values())
+    report = build_report(task(), [{"name": model.name, "kind": "candidate", "description": hostile, "rows": rows}], model.name)
+    write_suite(document, tmp_path, report)
     page = (tmp_path / "suite.html").read_text()
-    assert "<script" not in page and "&lt;script&gt;" in page and not re.search(r"(?:src|href)=\"(?!data:)", page)
-    assert "default-src 'none'" in page and page.count('src="data:image/png;base64,') == 4
+    assert "<script" not in page and "&lt;script&gt;" in page and not re.search(r"(?:src|href)=\"(?!data:|#)", page)
+    assert "default-src 'none'" in page and page.count('alt="Robustness') == 1
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert page.index("NOT ENOUGH DATA") < page.index("hold, ") < page.index("<h2>Systems") < page.index("<h2>Robustness")
+    assert len(headings) == len(set(headings)) and "Calibration" in headings and headings[-1] == "How to reproduce", "nothing is told twice"
     assert {p.name for p in (tmp_path / "plots").iterdir()} == {"robustness.png", "flips.png", "reliability.png", "risk_coverage.png"}
-    assert "\\|" in suite_markdown(document) and "## Verdicts" in suite_markdown(document)
-    assert suite_html(document, {}).count("<h2>") == page.count("<h2>")
+    assert "\\|" in suite_markdown(document, report) and "## Verdicts" in suite_markdown(document, report)
+    assert "**NOT ENOUGH DATA**" in suite_markdown(document, report)

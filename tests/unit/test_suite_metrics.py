@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from suite_models import Rule, examples, task, truth
 from test_eval_predictions import answers, row, spec
 
+from pp_assets.evaluation.confidence import aurc, calibration, ece, equal_mass
 from pp_assets.evaluation.predictions import make_rows
 from pp_assets.evaluation.scoring import score_rows
 from pp_assets.evaluation.suite.classes import class_metrics, resampled_auc
-from pp_assets.evaluation.suite.confidence import aurc, calibration, ece, equal_mass
 from pp_assets.evaluation.suite.matching import credit, matching, similarity
 from pp_assets.evaluation.suite.paired import Judge, Pair
 from pp_assets.evaluation.suite.parity import _counts, _odds_gap, _parity_gap, fair

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pp_assets.evaluation.confidence import calibration
 from pp_assets.evaluation.metrics import score_metrics
 from pp_assets.evaluation.predictions import PredictionRow, make_rows
 from pp_assets.evaluation.rounding import rounded
@@ -15,7 +16,6 @@ from pp_assets.evaluation.suite.asking import Asked, Subject
 from pp_assets.evaluation.suite.bias import bias
 from pp_assets.evaluation.suite.cases import Case
 from pp_assets.evaluation.suite.classes import class_metrics
-from pp_assets.evaluation.suite.confidence import calibration
 from pp_assets.evaluation.suite.consistency import consistency
 from pp_assets.evaluation.suite.matching import matching
 from pp_assets.evaluation.suite.paired import LEVEL, MARGIN, Judge

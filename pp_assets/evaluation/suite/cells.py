@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pp_assets.evaluation.markdown import number
+from pp_assets.evaluation.markdown import calibration_cells, number
 from pp_assets.evaluation.verdict import format_p
 
 FAMILY_HEAD = ("family", "n", "clean", "changed", "effect", "interval", "flips", "p (Holm)", "valid", "verdict")
@@ -13,7 +13,6 @@ CLASS_HEAD = ("field", "class", "support", "precision", "recall", "F1")
 FIELD_HEAD = ("field", "accuracy", "macro F1", "ROC AUC")
 TEXT_HEAD = ("field", "BLEU", "chrF", "ROUGE-1", "ROUGE-L", "semantic similarity", "BERTScore")
 MATCH_HEAD = ("field", "precision", "recall", "F1")
-CALIBRATION_HEAD = ("field", "ECE", "AURC", "kept at 90 % right", "kept at 95 % right", "kept at 99 % right")
 Rows = list[list[str]]
 
 
@@ -82,11 +81,7 @@ def match_rows(document: Mapping[str, Any]) -> Rows:
 
 
 def calibration_rows(document: Mapping[str, Any]) -> Rows:
-    rows = []
-    for one in document["calibration"]:
-        kept = ["none" if t["threshold"] is None else f"{t['coverage']:.0%} (above {t['threshold']:.3f})" for t in one["thresholds"]]
-        rows.append([one["field"], number(one["ece"]), number(one["aurc"]), *(kept or ["—"] * 3)])
-    return rows
+    return [calibration_cells(entry) for entry in document["calibration"]]
 
 
 def verdict_rows(document: Mapping[str, Any]) -> Rows:

@@ -5,7 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from pp_assets.evaluation.plots import BLUE, DARK, GREY, RED, draw
+from pp_assets.evaluation.confidence_plots import reliability, risk_coverage
+from pp_assets.evaluation.drawing import BLUE, DARK, GREY, RED, draw
 
 
 def render_suite_plots(document: Mapping[str, Any]) -> dict[str, bytes]:
@@ -13,8 +14,8 @@ def render_suite_plots(document: Mapping[str, Any]) -> dict[str, bytes]:
     plots = {
         "robustness": _heat_map(document["robustness"]["families"]),
         "flips": _flips(document),
-        "reliability": _reliability(document["calibration"]),
-        "risk_coverage": _risk_coverage(document["calibration"]),
+        "reliability": reliability(document["calibration"]),
+        "risk_coverage": risk_coverage(document["calibration"]),
     }
     return {name: data for name, data in plots.items() if data is not None}
 
@@ -65,46 +66,3 @@ def _flips(document: Mapping[str, Any]) -> bytes | None:
         axes.set_title("share of answers that flip (dashed: what is borne; red: differs, blue: holds)", fontsize=9)
 
     return draw((7.4, 0.26 * len(rows) + 0.9), paint)
-
-
-def _reliability(entries: list[Mapping[str, Any]]) -> bytes | None:
-    shown = [entry for entry in entries if entry["reliability"]][:8]
-    if not shown:
-        return None
-
-    def paint(figure: Figure) -> None:
-        rows = -(-len(shown) // 4)
-        grid = figure.subplots(rows, min(4, len(shown)), squeeze=False, sharex=True, sharey=True).ravel()
-        for axes, entry in zip(grid, shown):
-            axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
-            axes.plot(
-                [b["confidence"] for b in entry["reliability"]], [b["right"] for b in entry["reliability"]], "o-", color=BLUE, markersize=4
-            )
-            axes.set_title(f"{entry['field']}\nECE {entry['ece']['value']:.3f}", fontsize=8)
-            axes.set_xlim(0, 1.02)
-            axes.set_ylim(0, 1.02)
-        for axes in grid[len(shown) :]:
-            axes.set_visible(False)
-        figure.supxlabel("confidence", fontsize=8)
-        figure.supylabel("share right", fontsize=8)
-
-    return draw((2.1 * min(4, len(shown)) + 0.6, 2.2 * -(-len(shown) // 4) + 0.4), paint)
-
-
-def _risk_coverage(entries: list[Mapping[str, Any]]) -> bytes | None:
-    shown = [entry for entry in entries if entry["curve"]][:8]
-    if not shown:
-        return None
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for place, entry in enumerate(shown):
-            coverage, risk = ([point[key] for point in entry["curve"]] for key in ("coverage", "risk"))
-            axes.plot(coverage, risk, color=DARK if not place else f"C{place}", linewidth=2 if not place else 1, label=entry["field"])
-        axes.set_xlabel("coverage: share of answers that are kept, the surest first")
-        axes.set_ylabel("share of them that is wrong")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, None)
-        axes.legend(fontsize=7)
-
-    return draw((5.6, 3.2), paint)
