@@ -6,13 +6,13 @@ call, and what was killed goes on.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pp_assets.experiment.experiment import Experiment
-from pp_assets.experiment.ops import op
 from pp_assets.experiment.store import CellStore
+from pp_assets.experiment.systems import ask
 from pp_resources.models.interface import Choice, Prediction
 
 BATCH = 512  # texts of one call: a kill costs at most so many answers
@@ -55,19 +55,13 @@ class KeptPredictor:
         # What is not asked for is not in a key, so that a plain answer is found by whoever wants one.
         how: dict[str, list[Any]] = {"distributions": [True]} if distributions else {}
         how |= {"again": [self.trial]} if self.trial else {}
-        predict = op(_predict, version=self.version, batch=("texts", BATCH), sampled=False)
+        step = replace(ask, version=self.version, batch=("input_text", BATCH))
         with CellStore(self.file) as store:
-            exp = Experiment([{"id": i, "text": text} for i, text in enumerate(different)], store=store)
-            exp.vary(model=[self.model], **how).step("answer", predict, inputs={"texts": "text"})
-            results = exp.run(workers=1, on_error="raise")
+            exp = Experiment([{"id": i, "input_text": text} for i, text in enumerate(different)], store=store)
+            results = exp.vary(model=[self.model], **how).step("answer", step).run(workers=1, on_error="raise")
             by_text = dict(zip(different, map(_prediction, results.df["answer"])))
         self.asked[self.name] += results.computed["answer"]
         return [by_text[text] for text in inputs]
-
-
-def _predict(model: Model, texts: list[str], distributions: bool = False, again: int = 0) -> list[Prediction]:  # noqa: ARG001
-    """`again` is in the key and nowhere else: the same question, once more."""
-    return model.predict(texts, distributions=True) if distributions else model.predict(texts)
 
 
 def _prediction(value: Mapping[str, Any]) -> Prediction:

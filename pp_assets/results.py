@@ -48,7 +48,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
     clusters = p.current(stages.CLUSTERS, name)
     families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES} - {"ensemble"})
-    inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": answering_spec(task)}
+    inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": answering_spec(task.spec)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
     inputs["device"] = device_kind(p.settings.device)
     if task.spec.extra_baselines:

@@ -95,10 +95,13 @@ def answering_code() -> str:
 
 
 @op(version=answering_code, batch=("input_text", BATCH), sampled=False)
-def ask(model: Any, input_text: Sequence[str]) -> list[Any]:
+def ask(model: Any, input_text: Sequence[str], distributions: bool = False, again: int = 0) -> list[Any]:  # noqa: ARG001
     """The step that asks a model: `Prediction` as an object (text, confidence, fields, …), with its tokens. Works with whatever has
-    `identity`, `name` and `predict(texts)`."""
-    return [Out(said, said.tokens_in, said.tokens_out) if isinstance(said, Prediction) else said for said in model.predict(input_text)]
+    `identity`, `name` and `predict(texts)`. `distributions` asks for those of the choices too; `again` is in the key of a cell and nowhere
+    else: the same question, once more."""
+    how = {"distributions": True} if distributions else {}
+    said = model.predict(input_text, **how)
+    return [Out(one, one.tokens_in, one.tokens_out) if isinstance(one, Prediction) else one for one in said]
 
 
 @op(sampled=False)

@@ -1,11 +1,12 @@
 """PP_DEVICE: what it may say, what becomes of it, and that no result of one kind of device is taken for one of another."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
-from pp_assets.answers import AdapterModel
+from pp_assets.experiment.systems import TrainedModel
 from pp_assets.packaging.lock import lock_facts, lock_text
 from pp_assets.pipeline import Training
 from pp_assets.result_facts import hardware
@@ -98,10 +99,7 @@ def test_an_adapter_and_its_answers_are_of_the_kind_of_device(two_gpus):
     assert first == second == auto
     assert {k for k in plain if plain[k] != first[k]} == {"device"}
 
-    class Adapter:
-        digest = "d"
-
-    said = {device: AdapterModel(task, Adapter(), 1, device).identity for device in ("cpu", "cuda", "cuda:1")}
+    said = {device: TrainedModel("m", "t/v", task.spec, Path(), "d", 1, device).identity for device in ("cpu", "cuda", "cuda:1")}
     assert said["cpu"] != said["cuda"] == said["cuda:1"]
 
 
