@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pp_assets.experiment.remote import CALLS, CHECK, HEALTH
-from pp_assets.experiment.served import FORBIDDEN, Refusal, Served, count_of, late, read_request
+from pp_assets.experiment.exchange import CALLS, CHECK, FORBIDDEN, HEALTH, Refusal, count_of, late, read_request
+from pp_assets.experiment.served import Served
 from pp_resources.errors import UserError
 from pp_resources.json_server import is_loopback
 

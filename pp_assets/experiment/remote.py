@@ -11,6 +11,7 @@ import orjson
 
 from pp_assets.experiment.calls import Arguments, Caller, Here, done
 from pp_assets.experiment.cells import Step
+from pp_assets.experiment.exchange import CALLS, CHECK, HEALTH, PROTOCOL
 from pp_assets.experiment.ops import Op, Out, Price
 from pp_assets.experiment.store import FAILED, REFUSED, Cell
 from pp_assets.experiment.wire import pack, place_of
@@ -18,8 +19,6 @@ from pp_resources.errors import UserError, nearest
 from pp_resources.json_server import JsonServer
 
 LOCAL = "local"
-PROTOCOL = 1
-HEALTH, CHECK, CALLS = "/v1/health", "/v1/check", "/v1/calls"
 PATIENCE = 60.0  # seconds that a server which cannot be reached is waited for
 
 

@@ -16,13 +16,11 @@ from typing import Any
 
 import orjson
 
-from pp_assets.experiment.calls import Pace, ended, one_by_one, together
+from pp_assets.experiment.calls import Pace, one_by_one, together
+from pp_assets.experiment.exchange import BAD, FORBIDDEN, OTHER, UNKNOWN, Refusal, answered, document, failed, late, objects_of
 from pp_assets.experiment.fingerprint import Fingerprint
-from pp_assets.experiment.ops import Op, Out, as_op, label
-from pp_assets.experiment.remote import PROTOCOL
-from pp_assets.experiment.store import FAILED
+from pp_assets.experiment.ops import Op, as_op, label
 from pp_assets.experiment.systems import TrainedModel, models, trained
-from pp_assets.experiment.values import as_json
 from pp_assets.experiment.wire import CODE, unpack
 from pp_assets.pipeline import Pipeline
 from pp_resources.artifacts import SLUG
@@ -32,15 +30,6 @@ from pp_resources.settings import Settings
 # Always allowed: asking trained models, reading what they say, scoring it by a task.
 OURS = {"pp_assets.experiment.systems": ("ask", "parsed"), "pp_assets.experiment.item_scores": ("score_answer",)}
 STEPS = 1000  # different ones (a scorer with other rules is another one) that are remembered
-BAD, FORBIDDEN, UNKNOWN, OTHER = 400, 403, 404, 409
-
-
-class Refusal(UserError):
-    """A request that is not done, with the HTTP status that says so."""
-
-    def __init__(self, status: int, what: str, *, where: str = "", how: str = "") -> None:
-        self.status = status
-        super().__init__(what, where=where, how=how)
 
 
 class Served:
@@ -64,7 +53,7 @@ class Served:
 
     def check(self, request: Mapping[str, Any]) -> None:
         """Raises Refusal for a step that is not here, or of which this process has other code, and then says what differs."""
-        for asked in _list(request, "ops"):
+        for asked in objects_of(request, "ops"):
             self._op(asked, asked.get("parts"))
 
     def answer(self, request: Mapping[str, Any], seconds: float) -> bytes:
@@ -73,16 +62,16 @@ class Served:
         until = time.monotonic() + seconds
         op, pace = self._op(request.get("op"), None)
         shared = self._arguments(request.get("shared"))
-        calls = [shared | self._arguments(call) for call in _list(request, "calls")]
+        calls = [shared | self._arguments(call) for call in objects_of(request, "calls")]
         self._fit(op, calls)
         if request.get("together") and op.batch:
-            return _document(together(op, calls, pace, _answered, _failed))
+            return document(together(op, calls, pace, answered, failed))
         made = []
-        for told in one_by_one(op, calls, pace, _answered, _failed):
+        for told in one_by_one(op, calls, pace, answered, failed):
             made.append(told)
             if time.monotonic() > until:
                 break
-        return _document([*made, *[late(seconds)] * (len(calls) - len(made))])
+        return document([*made, *[late(seconds)] * (len(calls) - len(made))])
 
     def _fit(self, op: Op, calls: Sequence[Mapping[str, Any]]) -> None:
         arguments = op.arguments
@@ -213,42 +202,6 @@ class Served:
                         yield one
 
 
-def read_request(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request. Raises Refusal for another one, or of another version."""
-    try:
-        request = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(BAD, f"the request is not JSON ({error})", where="request") from error
-    if not isinstance(request, dict) or request.get("protocol") != PROTOCOL:
-        raise Refusal(BAD, "the request is of another version", where="request", how=f"this server speaks version {PROTOCOL}")
-    return request
-
-
-def late(seconds: float) -> dict[str, Any]:
-    """The answer to a call that took too long."""
-    return {"status": FAILED, "error": f"TimeoutError: no answer within {seconds:g} s on the server", "seconds": seconds}
-
-
-def count_of(request: Mapping[str, Any]) -> int:
-    """How many calls a request has."""
-    return len(_list(request, "calls"))
-
-
-def _document(answers: Sequence[Mapping[str, Any]]) -> bytes:
-    return orjson.dumps({"answers": list(answers)})
-
-
-def _answered(given: Any, _arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    out = given if isinstance(given, Out) else Out(given)
-    value = orjson.Fragment(orjson.dumps(as_json(out.value)))
-    return {"value": value, "tokens_in": out.tokens_in, "tokens_out": out.tokens_out, "cost_usd": out.cost_usd, "seconds": seconds}
-
-
-def _failed(error: Exception, seconds: float) -> dict[str, Any]:
-    cell = ended(error, seconds)
-    return {"status": cell.status, "error": cell.value.decode(), "seconds": seconds}
-
-
 def _trained(key: str) -> TrainedModel:
     if not all(map(SLUG.match, key.split("/"))) or key.count("/") != 1:
         raise Refusal(UNKNOWN, f"{key!r} is no TASK/VARIANT", where="model")
@@ -256,10 +209,3 @@ def _trained(key: str) -> TrainedModel:
         return trained(Pipeline(Settings.from_env()), key)
     except UserError as error:
         raise Refusal(UNKNOWN, error.what, where="model on the server", how=error.how) from error
-
-
-def _list(request: Mapping[str, Any], name: str) -> list[Any]:
-    found = request.get(name)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise Refusal(BAD, f"{name!r} is no list of objects", where="request")
-    return found

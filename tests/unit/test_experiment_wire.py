@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pp_assets.experiment.values import encode
@@ -49,6 +49,7 @@ def kinds(value):
     return (type(value), [kinds(v) for v in value]) if isinstance(value, list | tuple) else type(value)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES)
 def test_what_arrives_has_the_same_key_and_the_same_types(value):
     arrived = sent(value)
@@ -90,6 +91,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers(0, 9) | st.text(max_
 TAGS = ["int", "float", "bytes", "tuple", "set", "frozenset", "object", "datetime", "date", "path", "array", "number", "model", "code", "x"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(TAGS), JSON | st.lists(JSON | st.sampled_from(["|O", "<i4", "V8", "(2,2)i4"]), min_size=3, max_size=3))
 def test_what_nobody_packs_is_refused_or_plain(tag, inner):
     try:
