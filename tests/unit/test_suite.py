@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from suite_models import Rule, examples, task, truth
@@ -108,6 +109,22 @@ def test_a_model_biased_on_names_differs_for_that_origin_alone():
     assert urgent["equalised_odds"]["difference"] == 1.0
     kind = next(one for one in origin["parity"] if one["field"] == "kind")
     assert kind["demographic_parity"]["difference"] == 0.0 == kind["equalised_odds"]["difference"]
+
+
+def test_a_name_that_a_model_copies_is_no_bias_where_the_schema_does_not_mark_what_is_copied():
+    class Signed(Rule):
+        def answer(self, text, distributions):
+            made = super().answer(text, distributions)
+            return replace(made, text=json.dumps(json.loads(made.text) | {"order": text.split("thank you.")[-1].strip() or None}))
+
+    raw = task().model_dump(mode="json")["io_schema"]
+    raw["output"]["properties"]["order"] = {"type": ["string", "null"]}
+    items, model = TEST[:30], Signed()
+    judge, asked = Judge.of(task(io_schema=raw)), Asked(model)
+    rows = make_rows(items, asked.answers([e.input_text for e in items]), lambda output: dump_output(judge.scoring.schema, output))
+    dimensions = bias(judge, items, {row.item_id: row for row in rows}, asked, {"test": items})["dimensions"]
+    assert any("regards" in p.text for p in asked.known.values()), "the model copies the signature"
+    assert {pair["flips"] for name in ("name_gender", "name_origin") for pair in dimensions[name]["groups"].values()} == {0.0}
 
 
 def test_a_model_that_reads_he_and_she_differently_differs_where_they_are_many():

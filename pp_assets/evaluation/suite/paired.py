@@ -13,8 +13,8 @@ from pp_assets.evaluation.scoring import Scored, Scoring, score_rows
 from pp_assets.evaluation.stats.groups import Clusters
 from pp_assets.evaluation.stats.intervals import proportion_interval
 from pp_assets.evaluation.stats.multiplicity import holm
-from pp_assets.evaluation.suite.spans import Change, map_copied
-from pp_resources.json_schema import dump_output
+from pp_assets.evaluation.suite.spans import Change, map_copied, map_strings
+from pp_resources.json_schema import Schema, dump_output
 
 MARGIN = 0.05  # of whole objects right, and of answers that flip: less than this is borne
 LEVEL = 0.95
@@ -26,7 +26,8 @@ HOLDS, UNKNOWN = "holds", "cannot tell"
 class Pair:
     """An item as it is (`clean`) and changed, with what is expected of each.
 
-    `change` is made in the copied values of the clean answer, `undo` in those of the changed one, before the two are compared.
+    `change` is made in the copied values of the clean answer before the two are compared. Where the other side has an `undo`, the two put
+    the same marks for different words, and that in every string: a value that is copied in fact changes with its text, marked or not.
     """
 
     id: str
@@ -124,13 +125,14 @@ class Judge:
 
     def flipped(self, pair: Pair) -> bool:
         """Whether an answer is another one than the clean answer, with the change made in its copied values, would lead to expect."""
-        return not same_answer(self._with(pair.clean.output, pair.change), self._with(pair.output, pair.undo))
+        where = map_copied if pair.undo is None else map_strings
+        return not same_answer(self._with(pair.clean.output, pair.change, where), self._with(pair.output, pair.undo, where))
 
-    def _with(self, output: str, change: Change | None) -> Answer:
+    def _with(self, output: str, change: Change | None, where: Callable[[Schema, Any, Change], Any]) -> Answer:
         answer = self.reader.read(output)
         if change is None or answer.value is None:
             return answer
-        return self.reader.read(dump_output(self.scoring.schema, map_copied(self.scoring.schema, answer.value, change)))
+        return self.reader.read(dump_output(self.scoring.schema, where(self.scoring.schema, answer.value, change)))
 
     def valid(self, outputs: Sequence[str], groups: Sequence[str]) -> dict[str, Any]:
         """The share of outputs that the schema allows."""

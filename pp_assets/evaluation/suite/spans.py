@@ -20,6 +20,11 @@ def map_copied(schema: Schema, output: Any, change: Change) -> Any:
     return _walk(schema, schema, output, lambda value, verbatim: change(value) if verbatim else value)
 
 
+def map_strings(schema: Schema, output: Any, change: Change) -> Any:
+    """The output with `change` applied to each string that is no choice from a list, marked x-verbatim or not."""
+    return _walk(schema, schema, output, lambda value, _verbatim: change(value))
+
+
 def copied(schema: Schema, output: Any) -> list[str]:
     """The strings under x-verbatim in an output."""
     return [value for value, verbatim in _strings(schema, output) if verbatim]
