@@ -80,7 +80,7 @@ class Settings:
         lambda text: text,
         partial(len, "text"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_would_arrive_as_something_else_is_not_sent(value):
     with pytest.raises(UserError, match="here: "):
