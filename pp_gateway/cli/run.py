@@ -70,10 +70,14 @@ def data(task: TaskArgument, as_json: JsonFlag = False) -> None:
 
         pp data support-triage
     """
+    from pp_assets.results import baseline_ranks
+
     out = Output(as_json)
     settings, name = settle(task)
     with running(settings) as (runner, log):
-        found = {step.asset: dict(step.artifact.metadata) for step in runner.task_data(name)}
+        steps = {step.asset: step.artifact for step in runner.task_data(name)}
+        found = {asset: dict(artifact.metadata) for asset, artifact in steps.items()}
+        found["baselines"] |= baseline_ranks(runner.pipeline, name, steps["baselines"])
     if not out.result({"task": name, "data": found, **log.as_dict()}):
         seeds, base = found["seeds"], found["baselines"]
         line(f"{name}: {seeds['kept']} rows kept of {seeds['read']}, {seeds['quarantined']} in quarantine; ", end="")

@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,7 +131,10 @@ def report(**changes):
     found["slow"]["quality"] = {"value": None, "reason": "not evaluated: run 'pp eval alpha --variant slow'"}
     found = {"encoder-frozen": found["fast"], "ensemble-weighted": found["slow"]}
     document = {"task": "alpha", "items": 20, "batch": 8, "repeats": 4, "reference": "encoder-frozen", "variants": found}
-    return {**document, "hardware": {**profile(1), "processor": "Some(R) Processor(R) CPU @ 2.20GHz", "load": 0.5, **changes}}
+    return {
+        **document,
+        "hardware": {**profile(Settings(Path(), Path(), 1)), "processor": "Some(R) Processor(R) CPU @ 2.20GHz", "load": 0.5, **changes},
+    }
 
 
 def test_tables_fit_a_window_of_80_columns(monkeypatch, capsys):
