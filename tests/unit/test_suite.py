@@ -111,16 +111,30 @@ def test_a_model_biased_on_names_differs_for_that_origin_alone():
     assert kind["demographic_parity"]["difference"] == 0.0 == kind["equalised_odds"]["difference"]
 
 
+def unmarked_task():
+    raw = task().model_dump(mode="json")["io_schema"]
+    raw["output"]["properties"]["order"] = {"type": ["string", "null"]}
+    return task(io_schema=raw)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"), [([(e.input_text, e.output) for e in TEST], "degrades"), ([], "holds")], ids=["told", "untold"]
+)
+def test_other_letters_reach_what_is_copied_in_fact_though_no_mark_says_so(told, verdict):
+    judge, asked = Judge.of(unmarked_task(), told), Asked(Rule(lambda text: text == text.lower()))
+    rows = make_rows(TEST, asked.answers([e.input_text for e in TEST]), lambda output: dump_output(judge.scoring.schema, output))
+    found, _ = robustness(judge, TEST, {row.item_id: row for row in rows}, asked, limit=longest_input(unmarked_task()))
+    assert (list(judge.copied), found["families"]["casing"]["verdict"]) == (["order"] if told else [], verdict)
+
+
 def test_a_name_that_a_model_copies_is_no_bias_where_the_schema_does_not_mark_what_is_copied():
     class Signed(Rule):
         def answer(self, text, distributions):
             made = super().answer(text, distributions)
             return replace(made, text=json.dumps(json.loads(made.text) | {"order": text.split("thank you.")[-1].strip() or None}))
 
-    raw = task().model_dump(mode="json")["io_schema"]
-    raw["output"]["properties"]["order"] = {"type": ["string", "null"]}
     items, model = TEST[:30], Signed()
-    judge, asked = Judge.of(task(io_schema=raw)), Asked(model)
+    judge, asked = Judge.of(unmarked_task()), Asked(model)
     rows = make_rows(items, asked.answers([e.input_text for e in items]), lambda output: dump_output(judge.scoring.schema, output))
     dimensions = bias(judge, items, {row.item_id: row for row in rows}, asked, {"test": items})["dimensions"]
     assert any("regards" in p.text for p in asked.known.values()), "the model copies the signature"

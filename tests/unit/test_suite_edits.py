@@ -12,7 +12,7 @@ from pp_assets.evaluation.suite.cases import EDITS, FAMILIES, SEVERITIES, make_c
 from pp_assets.evaluation.suite.edits import title
 from pp_assets.evaluation.suite.lists import read_list
 from pp_assets.evaluation.suite.slots import dimensions, mentions
-from pp_assets.evaluation.suite.spans import copied, kept_characters, map_copied, sound
+from pp_assets.evaluation.suite.spans import copied, kept_characters, map_copied, mark_copied, sound
 from pp_assets.evaluation.suite.wording import REWORDINGS, WRAPPERS, reworded
 from pp_assets.task.examples import Example
 from pp_assets.task.prompt import render_prompt
@@ -55,6 +55,26 @@ def test_values_under_x_verbatim_are_found_and_changed_wherever_they_stand():
     changed = map_copied(SCHEMA, output, str.upper)
     assert changed == {"shop": "ACME", "team": "a", "people": ["JO", "AL"], "note": "Acme", "lines": [{"what": "CUP", "n": 2}]}
     assert output["shop"] == "Acme"
+
+
+def test_strings_whose_values_all_stand_in_their_inputs_count_as_copied():
+    schema = {
+        "type": "object",
+        "$defs": {"place": {"type": "object", "properties": {"city": {"type": "string"}, "land": {"type": "string"}}}},
+        "properties": {
+            "who": {"type": "string", "x-verbatim": True},
+            "tags": {"type": ["array", "null"], "items": {"type": "string"}},
+            "from": {"anyOf": [{"$ref": "#/$defs/place"}, {"type": "null"}]},
+            "few": {"type": "string"},
+            "kind": {"enum": ["Jo", "Al"]},
+        },
+    }
+    rows = [("Jo goes by car to Bern", {"who": "Jo", "tags": ["car"], "from": {"city": "Bern", "land": "CH"}, "kind": "Jo"})] * 12
+    rows += [("Jo goes to Bern", {"who": "Jo", "tags": None, "from": None, "few": "Bern", "kind": "Jo"})] * 3
+    marked, paths = mark_copied(schema, rows)
+    assert paths == ["tags", "from.city"]
+    assert copied(marked, rows[0][1]) == ["Jo", "car", "Bern"] and copied(schema, rows[0][1]) == ["Jo"]
+    assert mark_copied(schema, [*rows, ("Jo", {"from": {"city": "Rom", "land": "IT"}})])[1] == ["tags"], "one value is not in its input"
 
 
 def test_an_edit_that_would_change_what_is_expected_is_not_sound():

@@ -21,7 +21,7 @@ def bias(
     judge: Judge, examples: Sequence[Example], clean: Mapping[str, PredictionRow], asked: Asked, splits: Mapping[str, Sequence[Example]]
 ) -> dict[str, Any]:
     """The section. `splits` are all rows of the data set by split, for its representation."""
-    found = dimensions(judge.scoring.schema, examples, judge.scoring.seed)
+    found = dimensions(judge.schema, examples, judge.scoring.seed)
     wanted = [version.text for one in found for versions in one.versions.values() for version in versions]
     asked.answers(wanted)
     rows = {one.name: _rows(judge, one, asked) for one in found}

@@ -27,7 +27,7 @@ from pp_assets.task.spec import TaskSpec
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output
 
-SUITE_VERSION = 1
+SUITE_VERSION = 2
 ITEMS = 200  # at most so many are edited: 40 edits of each are thousands of answers; metrics are over all test items
 
 
@@ -46,7 +46,8 @@ def build_suite(
 
     The document holds plain JSON values with floats at six decimals; the same inputs and model give the same one.
     """
-    judge, asked = Judge.of(spec), Asked(subject.predictor, subject.again)
+    told = [(row.input_text, row.output) for rows in (*splits.values(), test) for row in rows]
+    judge, asked = Judge.of(spec, told), Asked(subject.predictor, subject.again)
     test = sorted(test, key=lambda e: e.item_id)
     if not test:
         raise UserError("there is no test item", where=spec.name, how="give the test split a share of the data")
@@ -75,7 +76,8 @@ def build_suite(
             "matching": matching(scored),
         },
         "calibration": calibration(scored),
-        "notes": _notes(len(some), len(test)),
+        "copied_unmarked": list(judge.copied),
+        "notes": _notes(len(some), len(test), judge.copied),
     }
     document |= {"verdicts": verdict_lines(document), "model_calls": {"texts_wanted": asked.asked, "texts_answered": asked.calls}}
     return Suite(rounded(document), cases)
@@ -113,13 +115,14 @@ def _texts(scored: Any, encoder: Path | None) -> list[dict[str, Any]]:
     return text_metrics(scored, TextSimilarity(encoder))
 
 
-def _notes(edited: int, items: int) -> list[str]:
+def _notes(edited: int, items: int, copied: Sequence[str]) -> list[str]:
     part = "" if edited == items else f"{edited} of {items} test items, drawn in whole groups by the task's seed, were edited. "
     return [
         f"{part}Each edited input stands beside the same input as it is. Whole objects are compared by the exact McNemar test, and where "
         "items are related by an exact sign-flip test of whole groups; p values are adjusted by Holm's method within a section.",
         f"A loss of up to {MARGIN:.0%} of whole objects or of fields, and up to {MARGIN:.0%} of answers that flip, is borne. 'cannot tell' "
         "means that the data shows neither more nor less than that.",
+        *([f"Taken as copied, since every value in the data stands in its input: {', '.join(copied)}."] if copied else []),
         "Truncation may take away what a label rests on; what is copied is never cut. Multilingual means words around the text, not a "
         "translation.",
         "Lists of names, words and sentences were written for this project. They stand for groups in a reader's eyes and are far from "

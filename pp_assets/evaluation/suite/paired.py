@@ -1,6 +1,6 @@
 """Answers to changed inputs beside the answers to the same inputs as they are: what it costs, how often an answer flips."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from pp_assets.evaluation.scoring import Scored, Scoring, score_rows
 from pp_assets.evaluation.stats.groups import Clusters
 from pp_assets.evaluation.stats.intervals import proportion_interval
 from pp_assets.evaluation.stats.multiplicity import holm
-from pp_assets.evaluation.suite.spans import Change, map_copied, map_strings
+from pp_assets.evaluation.suite.spans import Change, map_copied, map_strings, mark_copied
 from pp_resources.json_schema import Schema, dump_output
 
 MARGIN = 0.05  # of whole objects right, and of answers that flip: less than this is borne
@@ -76,15 +76,19 @@ class Paired:
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores pairs by the rules of one task."""
+    """Scores pairs by the rules of one task. `schema` is that of the output with what is copied in fact marked as copied; `copied` are
+    the paths of fields that the task itself does not mark."""
 
     scoring: Scoring
     reader: OutputReader
+    schema: Schema
+    copied: Sequence[str] = ()
 
     @classmethod
-    def of(cls, spec: Any) -> "Judge":
+    def of(cls, spec: Any, rows: Iterable[tuple[str, Any]] = ()) -> "Judge":
+        """`rows` are inputs and outputs of the data, which tell what is copied."""
         scoring = Scoring.of(spec)
-        return cls(scoring, OutputReader(scoring.schema, scoring.compare))
+        return cls(scoring, OutputReader(scoring.schema, scoring.compare), *mark_copied(scoring.schema, rows))
 
     def compare(self, pairs: Sequence[Pair], together: int = 1) -> Paired:
         """Pairs of one kind of change, of `together` kinds that are looked at. Several pairs of one item are of its group, which is
@@ -132,7 +136,7 @@ class Judge:
         answer = self.reader.read(output)
         if change is None or answer.value is None:
             return answer
-        return self.reader.read(dump_output(self.scoring.schema, where(self.scoring.schema, answer.value, change)))
+        return self.reader.read(dump_output(self.scoring.schema, where(self.schema, answer.value, change)))
 
     def valid(self, outputs: Sequence[str], groups: Sequence[str]) -> dict[str, Any]:
         """The share of outputs that the schema allows."""

@@ -19,8 +19,7 @@ def robustness(
     judge: Judge, examples: Sequence[Example], clean: Mapping[str, PredictionRow], asked: Asked, *, limit: int
 ) -> tuple[dict[str, Any], list[tuple[Case, str]]]:
     """The section, and every case with what was answered. `limit`: the most characters that the task lets an input have."""
-    schema = judge.scoring.schema
-    cases, skipped = make_cases(schema, examples, judge.scoring.seed, limit=limit)
+    cases, skipped = make_cases(judge.schema, examples, judge.scoring.seed, limit=limit)
     outputs = [p.text for p in asked.answers([case.text for case in cases])]
     said = {case.id: output for case, output in zip(cases, outputs)}
     families: dict[str, Any] = {}

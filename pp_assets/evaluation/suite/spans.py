@@ -1,18 +1,36 @@
 """Which characters of an input carry its answer, and what the answer becomes when they are edited too."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pp_assets.data.noise import spans_of
-from pp_resources.json_schema import Schema, leaf_fields, not_verbatim, resolve
+from pp_resources.json_schema import Schema, get_path, leaf_fields, mentions_verbatim, not_verbatim, resolve
 
 Change = Callable[[str], str]
+LEAST_COPIED = 10  # values of a field that all stand in their inputs, before it counts as copied
 # Months and days are the letters of a date that a typo would make unreadable.
 _WORDS_OF_DATES = re.compile(
     r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun)[a-z]*\b|\b(today|tomorrow|yesterday|noon|midnight)\b",
     re.IGNORECASE,
 )
+
+
+def mark_copied(schema: Schema, rows: Iterable[tuple[str, Any]]) -> tuple[Schema, list[str]]:
+    """The schema with x-verbatim at every string, or array of strings, whose values all stand in their inputs, and the paths of those that
+    had no such mark. `rows` are (input, output); fewer than LEAST_COPIED values prove nothing."""
+    paths = [leaf.path for leaf in leaf_fields(schema) if leaf.kind in ("string", "array_string")]
+    seen: dict[str, list[bool]] = {path: [] for path in paths}
+    for text, output in rows:
+        for path, found in seen.items():
+            value = get_path(output, path)
+            found += [one in text for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    always = [path for path, found in seen.items() if len(found) >= LEAST_COPIED and all(found)]
+    marked = schema
+    for path in always:
+        marked = _with_mark(schema, marked, path.split("."))
+    told = {path for path in always if not _is_marked(schema, path.split("."))}
+    return marked, [path for path in paths if path in told]
 
 
 def map_copied(schema: Schema, output: Any, change: Change) -> Any:
@@ -60,6 +78,21 @@ def gaps(text: str, keep: Sequence[bool]) -> list[int]:
     which would then begin or end elsewhere."""
     ends = [i for i in range(len(text)) if (i == 0 or text[i - 1].isspace()) and not keep[i]]
     return ends + ([len(text)] if not text or not keep[-1] else [])
+
+
+def _with_mark(root: Schema, node: Any, path: Sequence[str]) -> dict[str, Any]:
+    """A copy of an object's schema, without its null alternative, with the mark at `path`."""
+    node, (name, *rest) = resolve(root, node)[0], path
+    child = node["properties"][name]
+    marked = _with_mark(root, child, rest) if rest else {**child, "x-verbatim": True}
+    return {**node, "properties": {**node["properties"], name: marked}}
+
+
+def _is_marked(root: Schema, path: Sequence[str]) -> bool:
+    node: Any = root
+    for name in path:
+        node = resolve(root, node)[0]["properties"][name]
+    return mentions_verbatim(resolve(root, node)[0])
 
 
 def _strings(schema: Schema, output: Any) -> list[tuple[str, bool]]:
