@@ -21,6 +21,7 @@ from pp_assets.evaluation.scoring import Scored, Scoring
 from pp_assets.evaluation.slices import slice_table
 from pp_assets.evaluation.stats.power import POWER, WORST_DISCORDANCE
 from pp_assets.evaluation.stats.resampling import RESAMPLES
+from pp_assets.evaluation.validity import validity
 from pp_assets.evaluation.verdict import decide
 from pp_resources.errors import UserError, nearest
 
@@ -43,8 +44,9 @@ def build_report(spec: Any, systems: Sequence[System], candidate: str, provenanc
     others = {name: compare_scored(scored[candidate], scored[name]) for name in order[1:]}
     # A baseline that cannot be scored cannot be the best one.
     best = next((n for n in others if by_name[n]["kind"] == "baseline" and metrics[n][scoring.primary].value is not None), None)
-    verdict = decide(scoring, metrics[candidate], others.get(best) if best else None, scoring.gates, best)
     ours, theirs = scored[candidate], scored[best] if best else None
+    slices, trust, against = slice_table(ours, theirs), calibration(ours), others.get(best) if best else None
+    verdict = decide(scoring, metrics[candidate] | validity(ours, against, slices, trust), against, scoring.gates, best)
     report = {
         "report_version": REPORT_VERSION,
         "task": scoring.task,
@@ -71,9 +73,9 @@ def build_report(spec: Any, systems: Sequence[System], candidate: str, provenanc
         "comparisons": {name: asdict(found) for name, found in others.items()},
         "outcomes": outcomes(ours, theirs, scoring.primary) if theirs is not None else None,
         "fields": field_rows(ours, theirs, metrics[candidate], metrics[best] if best else None),
-        "slices": slice_table(ours, theirs),
+        "slices": slices,
         "confusion": {name: confusions(scored[name]) for name in ((candidate, best) if best else (candidate,))},
-        "calibration": calibration(ours),
+        "calibration": trust,
         "worst": worst(ours, theirs),
         "problems": {name: _problems(scored[name]) for name in order},
         "notes": _notes(ours, best),

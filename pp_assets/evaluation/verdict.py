@@ -8,6 +8,7 @@ from pp_assets.evaluation.compare import Comparison, items_needed
 from pp_assets.evaluation.metrics import Metric
 from pp_assets.evaluation.scoring import Scoring
 from pp_assets.evaluation.stats.power import POWER
+from pp_assets.evaluation.validity import OF_DATA
 from pp_resources.errors import UserError, nearest
 
 Label = Literal["SHIP", "DO NOT SHIP", "NOT ENOUGH DATA"]
@@ -79,12 +80,12 @@ def decide(
     """Decide on a candidate from its metrics, its comparison with the best baseline (None: there is none) and the task's gates.
 
     DO NOT SHIP when a gate fails or the interval rules out a useful gain; SHIP when all gates hold, p < alpha and the whole
-    interval lies above the smallest useful effect; else NOT ENOUGH DATA.
+    interval lies above the smallest useful effect; else NOT ENOUGH DATA, also where a gate on the amount of data fails.
     """
     scoring = Scoring.of(spec)
     judged = check_gates(gates, metrics)
-    failed = [gate.text for gate in judged if gate.held is False]
-    unknown = [gate.text for gate in judged if gate.held is None]
+    failed = [gate.text for gate in judged if gate.held is False and gate.metric not in OF_DATA]
+    unknown = [gate.text for gate in judged if gate.held is None or (gate.held is False and gate.metric in OF_DATA)]
     held = [gate.text for gate in judged if gate.held]
     floor, n = scoring.min_effect, metrics[scoring.primary].n
     common: dict[str, Any] = {"metric": scoring.primary, "baseline": baseline, "gates": judged, "n": n}

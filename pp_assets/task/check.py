@@ -75,8 +75,9 @@ def _check_bases(task: Task, report: CheckReport) -> None:
 
 def _check_metrics(task: Task, report: CheckReport) -> None:
     from pp_assets.evaluation.scoring import check_primary, metric_names
+    from pp_assets.evaluation.validity import VALIDITY
 
-    known = metric_names(task.output_schema)
+    known = [*metric_names(task.output_schema), *VALIDITY]
     _collect(report, str(task.file), lambda: check_primary(task.spec))
     for i, gate in enumerate(task.spec.gates):
         if gate.metric not in known:

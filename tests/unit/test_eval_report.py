@@ -225,3 +225,18 @@ def test_a_report_of_twice_as_many_systems_takes_twice_as_much():
         return lambda: build_report(spec(), [*many, system("a", answers(0.9, 1, 150), "candidate")], "a")
 
     assert growth(built, 4, lines_run) < 2.1
+
+
+def test_gates_may_ask_of_the_evaluation_itself_and_the_report_says_which_are_broken():
+    rules = [("test_items", ">=", 1000), ("detectable_effect", "<=", 0.9), ("slices_worse", "<=", 0), ("calibration_error", "<=", 0.0)]
+    rules += [("tokens_out_mean", "<=", 0), ("tokens_in_mean", "<=", 10)]
+    asked = spec(gates=[{"metric": name, "op": op, "value": value} for name, op, value in rules])
+    systems = [system("base", answers(0.5, 2, 120)), system("a", answers(0.9, 1, 120), "candidate")]
+    report = build_report(asked, systems, "a")
+    held = {gate["metric"]: gate["held"] for gate in report["verdict"]["gates"]}
+    values = {gate["metric"]: gate["value"] for gate in report["verdict"]["gates"]}
+    assert values["test_items"] == 120 and held["test_items"] is False
+    assert values["detectable_effect"] == report["comparisons"]["base"]["detectable"] and held["detectable_effect"]
+    assert values["slices_worse"] == sum(row["worse"] for row in report["slices"]["rows"])
+    assert values["calibration_error"] == report["calibration"][0]["ece"]["value"]
+    assert "Gate test_items >= 1000 fails: 120." in report["verdict"]["reasons"]

@@ -95,3 +95,11 @@ def test_an_unknown_gate_is_named_with_the_nearest():
 def test_an_upper_gate_is_the_other_way_round():
     gate = {"metric": "schema_valid_rate", "op": "<=", "value": 0.95}
     assert decide(spec(), METRICS, None, [gate]).gates[0].held is False
+
+
+def test_a_gate_on_the_amount_of_data_that_fails_is_no_fault_of_the_model():
+    gate = {"metric": "test_items", "op": ">=", "value": 100}
+    short = decide(spec(), METRICS | {"test_items": Metric(60.0, 60)}, comparison(0.05, 0.2, 0.001), [gate], "knn")
+    assert short.label == "NOT ENOUGH DATA" and short.gates[0].held is False
+    assert any(r == "Gate test_items >= 100 fails: 60." for r in short.reasons)
+    assert decide(spec(), METRICS | {"test_items": Metric(100.0, 100)}, comparison(0.05, 0.2, 0.001), [gate], "knn").label == "SHIP"
