@@ -7,27 +7,31 @@ from typing import Any
 
 from pp_assets.evaluation.ab import path_plot
 from pp_assets.evaluation.comparison import stopped
+from pp_assets.evaluation.comparison_rows import (
+    FIELD_HEAD,
+    LOOK_HEAD,
+    METRIC_HEAD,
+    SLICE_HEAD,
+    TEST_HEAD,
+    evidence_rows,
+    field_rows,
+    look_rows,
+    metric_rows,
+    slice_rows,
+)
 from pp_assets.evaluation.confidence_plots import confidence_scatter, reliability
 from pp_assets.evaluation.drawing import BLUE, GREY, Bar, forest
 from pp_assets.evaluation.html_examples import outcomes_html
 from pp_assets.evaluation.markdown import CALIBRATION_HEAD as ECE_HEAD
-from pp_assets.evaluation.markdown import MAIN, TIMES, calibration_cells, md, number, outcome_lines, p_cell, provenance_rows, span
+from pp_assets.evaluation.markdown import calibration_cells, md, outcome_lines, provenance_rows
 from pp_assets.evaluation.markdown import table as md_table
 from pp_assets.evaluation.plots import metric_bars
 from pp_assets.evaluation.score_plots import Point, against_each_other
-from pp_assets.evaluation.verdict import format_p
 from pp_assets.evaluation.webpage import Section, banner, commands, items, page, picture, soft, table
 from pp_resources.errors import UserError
 
 SUFFIXES = (".html", ".md", ".json")
-METRIC_HEAD = ("metric", "A", "B")
-TEST_HEAD = ("", "value", "how")
-FIELD_HEAD = ("field", "kind", "A", "B", "A - B", "interval", "only A right", "only B right", "p (Holm)")
-SLICE_HEAD = ("slice", "n", "A", "B", "A - B", "interval", "p (Holm)")
-LOOK_HEAD = ("items", "groups", "A - B", "interval at all looks", "p")
 TAIL = 24  # letters of a name in a picture
-LOOKS = 12  # of a sequential test
-Rows = list[list[str]]
 
 
 def check_files(files: list[Path]) -> None:
@@ -131,62 +135,7 @@ def comparison_plots(document: Mapping[str, Any]) -> dict[str, bytes]:
     return {name: data for name, data in plots.items() if data is not None}
 
 
-def metric_rows(document: Mapping[str, Any]) -> Rows:
-    """The main metrics of both, the one that is compared first."""
-    found = document["metrics"]
-    wanted = dict.fromkeys((document["metric"], *MAIN, *TIMES))
-    shown = [name for name in wanted if any(found[key][name]["value"] is not None for key in found)]
-    return [[name, *(number(found[key][name]) for key in ("a", "b"))] for name in shown]
-
-
-def evidence_rows(document: Mapping[str, Any]) -> Rows:
-    """Effect, p, sizes of the effect, power, each with how it was made."""
-    c, judged = document["comparison"], document["non_inferiority"]
-    rows = [["A - B, positive where A is better", _bounds(c, "effect", "+.4f"), c["interval"] or c["reason"]]]
-    rows.append(["p", p_cell(c["p_value"]), c["test"]])
-    if c["mcnemar_p"] is not None:
-        rows.append(["mid-p", p_cell(c["mcnemar_mid_p"]), f"McNemar with mid-p, groups not counted; exact {format_p(c['mcnemar_p'])}"])
-        ratio = {"odds_ratio": c["odds_ratio"], "low": c["odds_low"], "high": c["odds_high"]}
-        rows.append(["odds ratio", _bounds(ratio, "odds_ratio", ".3g"), "items that only A has right, for one of B"])
-    for name, title in (("cohens_dz", "Cohen's d_z"), ("cliffs_delta", "Cliff's delta")):
-        rows.append([title, _bounds(document["effects"][name], "value", ".3g"), document["effects"][name]["reason"]])
-    worst = f"; {c['detectable_worst']:.3f} if they disagreed on half" if c["detectable_worst"] else ""
-    rows.append(["smallest detectable effect", _plain(c["detectable"]), f"what these items show with 80 % power{worst}"])
-    if "power" in document:
-        rows.append(["power", _plain(document["power"]), "for an effect as large as the one observed, which flatters"])
-    if judged:
-        bounds = f"one-sided bounds {judged['low']:+.4f} to {judged['high']:+.4f}" if judged["low"] is not None else ""
-        rows.append([f"no worse by more than {judged['margin']:g}", judged["verdict"], "; ".join(filter(None, (judged["reason"], bounds)))])
-    return rows
-
-
-def field_rows(document: Mapping[str, Any]) -> Rows:
-    """Exact match of each field, and the paired difference."""
-    rows = []
-    for field in document["fields"]:
-        test = field["test"]
-        counts = ["—" if test[key] is None else str(test[key]) for key in ("only_candidate", "only_other")]
-        scores = [field["path"], field["kind"], number(field["a_exact"]), number(field["b_exact"])]
-        rows.append([*scores, _signed(test["effect"]), span(test), *counts, p_cell(test["p_holm"])])
-    return rows
-
-
-def slice_rows(document: Mapping[str, Any]) -> Rows:
-    """The metric of both on each slice, and the paired difference."""
-    return [
-        [row["slice"], str(row["n"]), number(row["a"]), number(row["b"]), _signed(row["effect"]), span(row), p_cell(row["p_holm"])]
-        for row in document["slices"]["rows"]
-    ]
-
-
-def look_rows(found: Mapping[str, Any]) -> Rows:
-    """At most LOOKS of the looks of a sequential test, the first and the last among them."""
-    looks = found["path"]
-    shown = [looks[i] for i in sorted({round(k * (len(looks) - 1) / (LOOKS - 1)) for k in range(LOOKS)})]
-    return [[str(one["n"]), str(one["groups"]), _signed(one["mean"]), span(one), p_cell(one["p"])] for one in shown]
-
-
-def _calibration(document: Mapping[str, Any]) -> Rows:
+def _calibration(document: Mapping[str, Any]) -> list[list[str]]:
     return [calibration_cells({**document["calibration"][key], "field": f"{key.upper()}, whole object"}) for key in ("a", "b")]
 
 
@@ -223,18 +172,3 @@ def _facts(document: Mapping[str, Any]) -> str:
 
 def _sure(row: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
     return row["p_holm"] is not None and row["p_holm"] < document["alpha"]
-
-
-def _bounds(found: Mapping[str, Any], key: str, form: str) -> str:
-    if found[key] is None:
-        return "—"
-    ends = ["—" if found[end] is None else f"{found[end]:{form}}" for end in ("low", "high")]
-    return f"{found[key]:{form}} ({' to '.join(ends)})"
-
-
-def _signed(value: float | None) -> str:
-    return "—" if value is None else f"{value:+.4f}"
-
-
-def _plain(value: float | None) -> str:
-    return "—" if value is None else f"{value:.3f}"

@@ -15,7 +15,7 @@ PACKAGES = ("pp_assets", "pp_resources")
 
 def lock_text(task: str, variant: str, training: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     """The whole file. `digests` are of the data, the spec, the adapter and the evaluation, by name."""
-    threads, device = training["threads"], training.get("device", CPU)
+    threads, device = training["threads"], training["device"]
     on = "" if device == CPU else f"PP_DEVICE={device.partition(' ')[0]} "
     facts = {
         "reproduce": f"{on}PP_THREADS={threads} pp run {task} --variant {variant}",
@@ -61,5 +61,5 @@ def _torch_facts(training: Mapping[str, Any]) -> dict[str, Any]:
         "torch_matmul_precision": torch.get_float32_matmul_precision(),
         "torch_mkldnn": torch.backends.mkldnn.is_available(),
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": training.get("device", CPU),
+        "device": training["device"],
     }

@@ -7,10 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from pp_gateway.cli.compare import WHAT, ReportFiles, command, report_files, show, sides_of, write_report
-from pp_gateway.cli.output import JsonFlag, Output, interval, line, p_value, signed, table
+from pp_gateway.cli.output import JsonFlag, Output, line, table
 from pp_resources.errors import UserError
-
-_SHOWN = 12  # looks of a path
 
 
 def ab(
@@ -52,42 +50,26 @@ def ab(
     if out.result({**found, "sequential": path, "plot": str(plot) if plot else None, "report": list(map(str, files))}):
         return
     show(found)
-    _short(found)
+    _winner(found)
     if path is not None:
-        _path(path, a, b)
+        _path(path)
     if plot is not None:
         line(f"plot     {plot}")
     for file in files:
         line(f"report   {file}")
 
 
-def _short(found: Mapping[str, Any]) -> None:
-    sure = "" if found["confidence"] is None else f", confidence {_nearly(found['confidence'], 4)} (1 - p)"
+def _winner(found: Mapping[str, Any]) -> None:
+    from pp_assets.evaluation.comparison_rows import nearly
+
+    sure = "" if found["confidence"] is None else f", confidence {nearly(found['confidence'], 4)} (1 - p)"
     line(f"winner   {found['winner'] or 'none is shown'}{sure}")
-    power = "– (no effect was observed)"
-    if found["power"] is not None:
-        power = f"{_nearly(found['power'], 2)} for an effect as large as the one observed, which flatters"
-    line(f"power    {power}")
 
 
-def _nearly(chance: float, digits: int) -> str:
-    """A probability that is not certain is never shown as 1."""
-    most = 1 - 10**-digits
-    return f">{most:.{digits}f}" if chance > most else f"{chance:.{digits}f}"
+def _path(path: Mapping[str, Any]) -> None:
+    from pp_assets.evaluation.comparison import stopped
+    from pp_assets.evaluation.comparison_rows import LOOK_HEAD, look_rows
 
-
-def _path(path: Mapping[str, Any], a: str, b: str) -> None:
     line()
-    looks = path["path"]
-    shown = [looks[i] for i in sorted({round(k * (len(looks) - 1) / max(1, _SHOWN - 1)) for k in range(_SHOWN)})]
-    rows = [(str(one["n"]), str(one["groups"]), signed(one["mean"]), interval_of(one), p_value(one["p"])) for one in shown]
-    table(("items", "groups", "difference", "interval at all looks", "p"), rows, right=("items", "groups"))
-    if path["stopped"]:
-        winner = {"a": a, "b": b}[path["winner"]]
-        line(f"stopped  after {path['needed']} of {path['of']} items: {winner} is better")
-    else:
-        line(f"stopped  not: after all {path['of']} items the interval still holds zero")
-
-
-def interval_of(look: Mapping[str, Any]) -> str:
-    return interval(None, look["low"], look["high"]).removeprefix("– ")
+    table(LOOK_HEAD, look_rows(path), right=("items", "groups"))
+    line(stopped(path))

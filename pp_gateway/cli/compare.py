@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pp_gateway.cli.output import JsonFlag, Output, interval, line, number, p_value, signed, table
+from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.tasks import settle
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
@@ -106,41 +106,18 @@ def sides_of(a: str, b: str, task: str | None) -> tuple[Any, list[Any]]:
 
 def show(found: dict[str, Any]) -> None:
     """The comparison as a person reads it."""
+    from pp_assets.evaluation.comparison_rows import TEST_HEAD, evidence_rows
+
     groups = "each its own group" if found["groups"] == found["n"] else f"in {found['groups']} groups"
     line(f"{found['task']}: {found['metric']} on {found['n']} test items, {groups}")
     line()
     systems = [(key.upper(), found[key]["name"], _value(found[key]), str(found[key]["n"])) for key in ("a", "b")]
     table(("", "system", "value [95 % interval]", "n"), systems, right=("n",))
     line()
-    table(("", "value", "how"), [*_tests(found["comparison"]), *_sizes(found)])
+    table(TEST_HEAD, evidence_rows(found))
     line()
     line(found["conclusion"])
-    if judged := found["non_inferiority"]:
-        line(f"No worse by more than {judged['margin']:g}: {judged['verdict']}: {judged['reason']}.")
-
-
-def _tests(c: dict[str, Any]) -> list[tuple[str, str, str]]:
-    effect = f"{signed(c['effect'], 4)} [{signed(c['low'], 4)}, {signed(c['high'], 4)}]"
-    rows = [("effect, A better than B", effect, f"{c['level']:.0%}, {c['interval']}"), ("p", p_value(c["p_value"]), c["test"])]
-    if c["mcnemar_p"] is not None:
-        rows.append(("mid-p", p_value(c["mcnemar_mid_p"]), f"McNemar with mid-p, groups not counted; exact {p_value(c['mcnemar_p'])}"))
-        rows.append(("odds ratio", _bounds(c["odds_ratio"], c["odds_low"], c["odds_high"]), "items that only A has right, for one of B"))
-    worst = f"; {number(c['detectable_worst'])} if they disagreed on half" if c["detectable_worst"] else ""
-    return [*rows, ("mde", number(c["detectable"]), f"the smallest effect that these items show with 80 % power{worst}")]
-
-
-def _sizes(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    wins = "–" if found["wins"] is None else f"{found['wins']} / {found['losses']} / {found['ties']}"
-    rows = [("wins / losses / ties", wins, found["reason"] or "of A, item by item")]
-    for name, title in (("cohens_dz", "Cohen's d_z"), ("cliffs_delta", "Cliff's delta")):
-        size = found["effects"][name]
-        rows.append((title, _bounds(size["value"], size["low"], size["high"]), size["reason"]))
-    return rows
 
 
 def _value(side: dict[str, Any]) -> str:
     return interval(side["value"], side["low"], side["high"]) if side["value"] is not None else f"– ({side['reason']})"
-
-
-def _bounds(value: float | None, low: float | None, high: float | None) -> str:
-    return f"{number(value, 2)} [{number(low, 2)}, {number(high, 2)}]" if low is not None or high is not None else number(value, 2)

@@ -8,7 +8,7 @@ as the process. What it cannot tell: how a CUDA device rounds, which kernels it 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
@@ -113,8 +113,8 @@ DEVICE = torch.device(NAME, 0)
 
 # Under autocast products are in bf16, as on CUDA; all else is as it comes.
 _AUTOCAST = "AutocastPrivateUse1"
-_REST, _PRODUCTS = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
-_REST.fallback(torch.library.fallthrough_kernel, _AUTOCAST)
+_REST, _PRODUCTS = library.Library("_", "IMPL"), library.Library("aten", "IMPL")
+_REST.fallback(library.fallthrough_kernel, _AUTOCAST)
 
 
 def _in_bf16(name: str) -> Any:

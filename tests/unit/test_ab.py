@@ -9,7 +9,7 @@ from test_cli_compare import home  # noqa: F401  (a fixture)
 from test_eval_predictions import answers, spec
 
 from pp_assets.evaluation.ab import ab_test, path_plot, sequential_test
-from pp_gateway.cli.ab import _nearly
+from pp_assets.evaluation.comparison_rows import nearly
 from pp_resources.errors import UserError
 
 
@@ -92,6 +92,4 @@ def test_a_plot_without_looks_is_refused(pp, tmp_path):
 
 
 def test_no_chance_is_shown_as_certain():
-    assert (
-        _nearly(0.99999, 4) == ">0.9999" and _nearly(0.9999, 4) == "0.9999" and _nearly(0.5, 2) == "0.50" and _nearly(0.997, 2) == ">0.99"
-    )
+    assert nearly(0.99999, 4) == ">0.9999" and nearly(0.9999, 4) == "0.9999" and nearly(0.5, 2) == "0.50" and nearly(0.997, 2) == ">0.99"

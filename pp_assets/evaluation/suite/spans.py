@@ -17,20 +17,18 @@ _WORDS_OF_DATES = re.compile(
 
 
 def mark_copied(schema: Schema, rows: Iterable[tuple[str, Any]]) -> tuple[Schema, list[str]]:
-    """The schema with x-verbatim at every string, or array of strings, whose values all stand in their inputs, and the paths of those that
-    had no such mark. `rows` are (input, output); fewer than LEAST_COPIED values prove nothing."""
-    paths = [leaf.path for leaf in leaf_fields(schema) if leaf.kind in ("string", "array_string")]
-    seen: dict[str, list[bool]] = {path: [] for path in paths}
+    """The schema with x-verbatim also at every string, or array of strings, whose values all stand in their inputs, and the paths of these.
+    `rows` are (input, output); fewer than LEAST_COPIED values prove nothing."""
+    leaves = [leaf for leaf in leaf_fields(schema) if leaf.kind in ("string", "array_string") and not mentions_verbatim(leaf.schema)]
+    seen: dict[str, list[bool]] = {leaf.path: [] for leaf in leaves}
     for text, output in rows:
         for path, found in seen.items():
             value = get_path(output, path)
             found += [one in text for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-    always = [path for path, found in seen.items() if len(found) >= LEAST_COPIED and all(found)]
-    marked = schema
-    for path in always:
-        marked = _with_mark(schema, marked, path.split("."))
-    told = {path for path in always if not _is_marked(schema, path.split("."))}
-    return marked, [path for path in paths if path in told]
+    copied_in_fact = [path for path, found in seen.items() if len(found) >= LEAST_COPIED and all(found)]
+    for path in copied_in_fact:
+        schema = _with_mark(schema, schema, path.split("."))
+    return schema, copied_in_fact
 
 
 def map_copied(schema: Schema, output: Any, change: Change) -> Any:
@@ -86,13 +84,6 @@ def _with_mark(root: Schema, node: Any, path: Sequence[str]) -> dict[str, Any]:
     child = node["properties"][name]
     marked = _with_mark(root, child, rest) if rest else {**child, "x-verbatim": True}
     return {**node, "properties": {**node["properties"], name: marked}}
-
-
-def _is_marked(root: Schema, path: Sequence[str]) -> bool:
-    node: Any = root
-    for name in path:
-        node = resolve(root, node)[0]["properties"][name]
-    return mentions_verbatim(resolve(root, node)[0])
 
 
 def _strings(schema: Schema, output: Any) -> list[tuple[str, bool]]:

@@ -16,8 +16,8 @@ class SharedEncoder:
     """The base of `EncoderPredictor`s that are used in turn. Adapters stay unmerged: the answers are those of a merged one to rounding, and
     cost two small products a layer more."""
 
-    def __init__(self, base: Path, *, device: torch.device | str = "cpu") -> None:
-        self.base = AutoModel.from_pretrained(base, dtype=torch.float32).eval().to(device)
+    def __init__(self, base: Path) -> None:
+        self.base = AutoModel.from_pretrained(base, dtype=torch.float32).eval()
         self.lock = threading.Lock()
         self._peft: Any = None
         self._active: str | None = None
