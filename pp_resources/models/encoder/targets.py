@@ -122,18 +122,27 @@ def head_loss(head: Head, logits: Tensor, targets: Sequence[Any], words: Tensor,
         return _items_loss(head, logits, [targets[i] for i in keep], keep, words)
     if head.kind == "value":
         return _value_loss(head, logits[keep], [targets[i] for i in keep])
+    return span_loss(logits.unsqueeze(1), [[target] for target in targets], width)
+
+
+def span_loss(logits: Tensor, targets: Sequence[Sequence[Any]], width: int) -> Tensor:
+    """The losses of several span heads added up: `logits` (batch, heads, 1 + tokens*width), `targets` by row and head. Of a head it is the
+    mean over the rows that have a target which some range can hold."""
+    found = [
+        (i, k, option)
+        for i, row in enumerate(targets)
+        for k, ranges in enumerate(row)
+        if ranges is not None
+        for option in ([1 + first * width + last - first for first, last in ranges if last - first < width] if ranges else [0])
+    ]
+    rows, heads, options = torch.tensor(found, dtype=torch.long).view(-1, 3).T
     right = torch.zeros(logits.shape, dtype=torch.bool)
-    rows = []
-    for i in keep:
-        places = [1 + first * width + last - first for first, last in targets[i] if last - first < width]
-        if targets[i] and not places:
-            continue
-        right[i, places or [0]] = True
-        rows.append(i)
-    if not rows:
-        return logits.sum() * 0.0
-    chosen = logits[rows].masked_fill(~right[rows].to(logits.device), 2 * NEG)
-    return (logits[rows].logsumexp(-1) - chosen.logsumexp(-1)).mean()
+    right[rows, heads, options] = True
+    told = torch.zeros(logits.shape[:2])
+    told[rows, heads] = 1.0
+    share = (told / told.sum(0).clamp(min=1)).to(logits.device)
+    chosen = logits.masked_fill(~right.to(logits.device), 2 * NEG)
+    return ((logits.logsumexp(-1) - chosen.logsumexp(-1)) * share).sum()
 
 
 def reading_scores(head: Head, logits: Tensor, ranges: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
