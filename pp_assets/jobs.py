@@ -37,6 +37,13 @@ leaderboard_job = dg.define_asset_job(
     names.JOB_LEADERBOARD, selection=["leaderboard"], executor_def=_IN_PROCESS, description="Rank a task's systems."
 )
 
+monitor = dg.define_asset_job(
+    names.JOB_MONITOR,
+    selection=["drift"],
+    executor_def=_IN_PROCESS,
+    description="Test what a task meets in use for drift.",
+)
+
 
 class Challenger(dg.Config):
     """The variant to test against the champion."""
@@ -97,4 +104,4 @@ def tune() -> None:
     search()
 
 
-JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, regression_test, tune]
+JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, regression_test, tune]

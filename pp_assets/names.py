@@ -5,12 +5,13 @@ Belongs here: names of partitions, groups, checks, jobs, sensors, pools. Does no
 
 TASK, VARIANT = "task", "variant"
 
-GROUP_DATA, GROUP_TRAINING, GROUP_RESULTS = "data", "training", "results"
+GROUP_DATA, GROUP_TRAINING, GROUP_RESULTS, GROUP_FEEDBACK = "data", "training", "results", "feedback"
 OWNER = "team:promptprecision"
 
 CHECK_LEAKAGE = "no_leakage"
 CHECK_QUALITY = "dataset_quality"
 CHECK_VERDICT = "verdict"
+CHECK_DRIFT = "no_drift"
 
 JOB_TASK_DATA = "task_data"
 JOB_TRAIN = "train_variant"
@@ -18,10 +19,13 @@ JOB_EVALUATE = "evaluate_variant"
 JOB_LEADERBOARD = "leaderboard_job"
 JOB_REGRESSION = "regression_test"
 JOB_TUNE = "tune"
+JOB_MONITOR = "monitor"
 
 SENSOR_TASKS = "watch_tasks"
 SENSOR_FEEDBACK = "watch_feedback"
 SENSOR_REGRESSION = "test_new_adapters"
+SENSOR_DRIFT = "watch_inputs"
+SENSOR_DRIFT_ALERTS = "tell_of_drift"
 SENSOR_ALERTS = "alert_on_failure"
 SENSOR_AUTOMATION = "follow_changes"
 SCHEDULE_EVALUATE = "evaluate_nightly"

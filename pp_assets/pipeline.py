@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS, SUITES, GENERALISATIONS = "tunings", "suites", "generalisations"
+DRIFTS, COMPLAINTS = "drifts", "complaints"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
 
@@ -204,6 +205,12 @@ class Pipeline:
         from pp_assets.tuning import tuning
 
         return tuning(self, name, variant, budget, on_trial)
+
+    def drift(self, name: str) -> Artifact:
+        """Windows of new inputs from the inbox against the known ones."""
+        from pp_assets.drifts import drift_windows
+
+        return drift_windows(self, name)
 
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""

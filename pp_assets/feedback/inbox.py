@@ -125,6 +125,13 @@ class Inbox:
         with self._connected() as db:
             return dict(db.execute("SELECT task, MAX(seq) FROM feedback WHERE kind = 'demonstration' GROUP BY task").fetchall())
 
+    def counts(self) -> dict[str, int]:
+        """How many different inputs each task has met. Raises sqlite3.Error when the file cannot be read."""
+        if not self.file.exists():
+            return {}
+        with self._connected() as db:
+            return dict(db.execute("SELECT task, COUNT(DISTINCT input_text) FROM feedback GROUP BY task").fetchall())
+
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         self.file.parent.mkdir(parents=True, exist_ok=True)
