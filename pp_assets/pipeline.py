@@ -212,6 +212,12 @@ class Pipeline:
 
         return drift_windows(self, name)
 
+    def feedback_clusters(self, name: str) -> Artifact:
+        """Topics of what people say about answers."""
+        from pp_assets.topics import feedback_clusters
+
+        return feedback_clusters(self, name)
+
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""
         stages = (self.seeds, self.generated_data, self.clusters, self.evaluated_inputs, self.baselines)

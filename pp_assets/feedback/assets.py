@@ -37,4 +37,15 @@ def drift(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     return materialized(pipeline, made, plots={"windows_plot": made.file("drift.png")}, checks=[check])
 
 
-ASSETS = [drift]
+@dg.asset(
+    **_GROUP,
+    deps=["seeds"],
+    kinds={"numpy", "sqlite"},
+    description="What do people complain of? Topics of the feedback with rating, ids and counts per source, and what the answers break.",
+)
+def feedback_clusters(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    return materialized(pipeline, pipeline.feedback_clusters(context.partition_key))
+
+
+ASSETS = [drift, feedback_clusters]

@@ -21,9 +21,9 @@ Kind = Literal["demonstration", "boolean", "float", "comment"]
 _TABLE = """
 CREATE TABLE IF NOT EXISTS feedback (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, task TEXT NOT NULL, kind TEXT NOT NULL, input_text TEXT NOT NULL,
-    output TEXT, rating REAL, comment TEXT, source TEXT NOT NULL, at TEXT NOT NULL, content TEXT NOT NULL, UNIQUE (task, id))
+    output TEXT, rating REAL, comment TEXT, source TEXT NOT NULL, at TEXT NOT NULL, content TEXT NOT NULL, answer TEXT, UNIQUE (task, id))
 """
-_COLUMNS = "seq, id, task, kind, input_text, output, rating, comment, source, at"
+_COLUMNS = "seq, id, task, kind, input_text, output, rating, comment, source, at, answer"
 
 
 class Added(NamedTuple):
@@ -35,7 +35,7 @@ class Added(NamedTuple):
 
 @dataclass(frozen=True)
 class Feedback:
-    """One entry. `output` is canonical JSON text (demonstrations), `rating` 0 or 1 for booleans."""
+    """One entry. `output` is canonical JSON text (demonstrations), `rating` 0 or 1 for booleans, `answer` what the model had said."""
 
     seq: int
     id: str
@@ -47,6 +47,7 @@ class Feedback:
     comment: str | None
     source: str
     at: str
+    answer: str | None = None
 
 
 class Inbox:
@@ -63,10 +64,12 @@ class Inbox:
         output: Any = None,
         rating: bool | float | None = None,
         comment: str | None = None,
+        answer: Any = None,
         source: str = "cli",
         id: str | None = None,
     ) -> Added:
-        """Append one entry; by kind: a corrected `output` (demonstration), a `rating` (boolean or float), else a `comment`.
+        """Append one entry; by kind: a corrected `output` (demonstration), a `rating` (boolean or float), else a `comment`. `answer` is what
+        the model had said, an object or the text as it came.
 
         `id` defaults to a digest of the content, so that sending the same feedback again changes nothing. Raises UserError when there is
         nothing to store, when the output breaks the task's schema, or when the id is taken by other content.
@@ -79,7 +82,8 @@ class Inbox:
         kind = _kind(output, rating, comment, where)
         text = canonical_json(checked_output(task, input_text, output, where)) if kind == "demonstration" else None
         value = None if rating is None else float(rating)
-        content = digest([input_text, text, value, comment])
+        said = answer if answer is None or isinstance(answer, str) else canonical_json(answer)
+        content = digest([input_text, text, value, comment, *([] if said is None else [said])])
         name = id or content[:16]
         row = (
             name,
@@ -92,6 +96,7 @@ class Inbox:
             source,
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             content,
+            said,
         )
         with self._connected() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -100,8 +105,8 @@ class Inbox:
                 if known[1] != content:
                     raise UserError(f"id {name!r} is taken by other feedback", where=where, how="leave the id out or give a new one")
                 return Added(known[0], created=False)
-            columns = "id, task, kind, input_text, output, rating, comment, source, at, content"
-            seq = db.execute(f"INSERT INTO feedback ({columns}) VALUES ({', '.join('?' * 10)})", row).lastrowid
+            columns = "id, task, kind, input_text, output, rating, comment, source, at, content, answer"
+            seq = db.execute(f"INSERT INTO feedback ({columns}) VALUES ({', '.join('?' * 11)})", row).lastrowid
             db.execute("COMMIT")
         return Added(int(seq or 0), created=True)
 
@@ -142,6 +147,8 @@ class Inbox:
             with FileLock(f"{self.file}.lock"):
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute(_TABLE)
+                if not db.execute("SELECT 1 FROM pragma_table_info('feedback') WHERE name = 'answer'").fetchone():
+                    db.execute("ALTER TABLE feedback ADD COLUMN answer TEXT")  # an inbox of before there were answers in it
             db.execute("PRAGMA synchronous = FULL")
             yield db
         finally:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pp_assets.feedback.inbox import Added, Inbox
     from pp_assets.task.spec import Task
 
-_FIELDS = {"input_text", "output", "rating", "comment", "source", "id"}
+_FIELDS = {"input_text", "output", "rating", "comment", "answer", "source", "id"}
 
 app = typer.Typer(help="Send feedback and read it.", no_args_is_help=True)
 
@@ -28,9 +28,10 @@ def add(
     good: Annotated[bool | None, typer.Option("--good/--bad", help="Whether the answer was right.")] = None,
     rating: Annotated[float | None, typer.Option(help="A rating as a number.")] = None,
     comment: Annotated[str | None, typer.Option(help="Words.")] = None,
+    answer: Annotated[str | None, typer.Option(help="What the model had said, as JSON or as it came.")] = None,
     source: Annotated[str, typer.Option(help="Who says so.")] = "cli",
     id: Annotated[str | None, typer.Option("--id", help="Your id; sending the same id and content again changes nothing.")] = None,
-    file: Annotated[Path | None, typer.Option(help="JSON lines with input_text and output, rating, comment, source or id.")] = None,
+    file: Annotated[Path | None, typer.Option(help="JSON lines with input_text and output, rating, comment, answer, source or id.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Store feedback durably. Sending the same twice changes nothing. Demonstrations start a new data version and retraining.
@@ -56,7 +57,8 @@ def add(
     if file is not None:
         added = _add_file(inbox, found, file, source)
     else:
-        values = {"input_text": input_text, "rating": good if good is not None else rating, "comment": comment, "source": source, "id": id}
+        values = {"input_text": input_text, "rating": good if good is not None else rating, "comment": comment, "answer": answer}
+        values |= {"source": source, "id": id}
         parsed = None if output is None else _json(output, "--output")
         added = [_add(inbox, found, {**values, "output": parsed})]
     new = sum(entry.created for entry in added)
@@ -84,6 +86,62 @@ def list_(
     said = [entry.output or (f"{entry.rating:g} " if entry.rating is not None else "") + (entry.comment or "") for entry in entries]
     rows = [(str(e.seq), e.at[:16], e.kind, e.source, e.input_text[:60], text) for e, text in zip(entries, said, strict=True)]
     table(("seq", "at", "kind", "source", "input", "feedback"), rows, right=("seq",))
+
+
+@app.command()
+def clusters(
+    task: TaskArgument,
+    topic: Annotated[str | None, typer.Option(help="One topic, by its name.")] = None,
+    offer: Annotated[str | None, typer.Option(help="What to make of it: dimension, seeds, slice or hint.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The file for it.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Group what people say about answers: what comes up most, weighed by how bad and how recent, and what the answers break.
+
+    A topic can be made into a question for the contract, seeds for generation, a slice of the data or a hint for the prompt.
+
+    Examples:
+
+        pp feedback clusters support-triage
+
+        pp feedback clusters support-triage --topic "priority, urgent" --offer seeds --to seeds.jsonl
+    """
+    from pp_assets.pipeline import Pipeline
+    from pp_assets.topics import OFFERS, write_offer
+
+    out = Output(as_json)
+    if len({topic is None, offer is None, to is None}) > 1:
+        raise UserError("--topic, --offer and --to go together", where="command line", how="give all three or none")
+    if offer is not None and offer not in OFFERS:
+        from pp_resources.errors import nearest
+
+        raise UserError(f"unknown offer {offer!r}", where="--offer", how=nearest(offer, OFFERS))
+    settings, name = settle(task)
+    pipeline = Pipeline(settings)
+    made = pipeline.feedback_clusters(name)
+    if topic is not None and offer is not None and to is not None:
+        written = write_offer(pipeline, name, topic, offer, to)
+        if not out.result(written):
+            line(f"{offer} of {topic!r}: {written['lines']} lines in {to}")
+        return
+    found = json.loads(made.file("topics.json").read_text("utf-8"))
+    if not out.result({"task": name, "entries": made.metadata["entries"], "topics": found}):
+        _show_topics(name, made.metadata["entries"], found)
+
+
+def _show_topics(name: str, entries: int, found: list[dict[str, Any]]) -> None:
+    if not found:
+        line(f"no feedback on {name}")
+        return
+    line(f"{name}: {entries} entries in {len(found)} topics, the heaviest first (size x loss x recency)")
+    line()
+    rows = []
+    for one in found:
+        sources = ", ".join(f"{source} {n}" for source, n in one["per_source"].items())
+        broken = ", ".join(f"{node} {n}" for node, n in list(one["dimensions"].items())[:3])
+        said = one["examples"][0]["comment"] or one["examples"][0]["input_text"]
+        rows.append((one["topic"], one["rating"], str(one["size"]), f"{one['weight']:.1f}", sources, broken, said[:60]))
+    table(("topic", "rating", "n", "weight", "sources", "answers break", "most typical"), rows, right=("n", "weight"))
 
 
 def _add_file(inbox: "Inbox", task: "Task", file: Path, source: str) -> list["Added"]:
