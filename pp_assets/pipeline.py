@@ -31,7 +31,19 @@ ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evalua
 TUNINGS, SUITES, GENERALISATIONS = "tunings", "suites", "generalisations"
 DRIFTS, COMPLAINTS = "drifts", "complaints"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
-_WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
+_WORDS = {
+    "description",
+    "archived",
+    "variants",
+    "params",
+    "extra_baselines",
+    "gates",
+    "data",
+    "eval_split",
+    "primary_metric",
+    "rubric",
+    "contract",
+}
 
 
 @dataclass(frozen=True)
@@ -251,7 +263,7 @@ def answering_spec(spec: TaskSpec) -> str:
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    words = {"description", "archived", "variants", "params", "extra_baselines", "data", "eval_split"}
+    words = {"description", "archived", "variants", "params", "extra_baselines", "data", "eval_split", "contract"}
     return digest(task.spec.model_dump(mode="json", exclude=words), ordered=True)
 
 
