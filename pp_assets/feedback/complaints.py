@@ -1,9 +1,10 @@
 """What people say about answers, by topic: how often, how badly, how lately, from whom, against which parts of the contract.
 
-Complaints are grouped by their words; ratings without words by the inputs they are about. Praise, complaints and unrated remarks are kept
-apart. Each topic offers what can be made of it: a dimension of the contract, seeds for generation, a slice of the data, a hint for a prompt.
+What has words is grouped by them, ratings alone by the inputs that they are about; praise, complaints and unrated remarks apart. Each topic
+offers what can be made of it: a dimension of the contract, seeds for generation, a slice of the data, a hint for a prompt.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -89,8 +90,6 @@ def offers(topic: Mapping[str, Any], entries: Mapping[str, Feedback]) -> dict[st
 
 
 def _seed(entry: Feedback) -> dict[str, Any]:
-    import json
-
     return {"input_text": entry.input_text} | ({"output_json": json.loads(entry.output)} if entry.output else {})
 
 

@@ -68,8 +68,8 @@ class Inbox:
         source: str = "cli",
         id: str | None = None,
     ) -> Added:
-        """Append one entry; by kind: a corrected `output` (demonstration), a `rating` (boolean or float), else a `comment`. `answer` is what
-        the model had said, an object or the text as it came.
+        """Append one entry; by kind: a corrected `output` (demonstration), a `rating` (boolean or float), else a `comment`. `answer` is
+        what the model had said, an object or the text as it came.
 
         `id` defaults to a digest of the content, so that sending the same feedback again changes nothing. Raises UserError when there is
         nothing to store, when the output breaks the task's schema, or when the id is taken by other content.
