@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort
 
-from pp_gateway.cli import ab, bench, compare, experiment, feedback, history, package, power, run, status, task, tune, ui
+from pp_gateway.cli import ab, bench, compare, contract, experiment, feedback, history, package, power, run, status, task, tune, ui
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
 from pp_resources.errors import UserError
@@ -35,6 +35,7 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(contract.app, name="contract")
 app.command("status")(status.status)
 app.command("ui")(ui.ui)
 
