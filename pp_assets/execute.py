@@ -14,7 +14,19 @@ from pp_assets import names
 from pp_assets.build import build_defs
 from pp_assets.ensembles import members_first
 from pp_assets.partitions import key_of, register
-from pp_assets.pipeline import ADAPTERS, BASELINES, CLUSTERS, DATASETS, EVALUATIONS, GENERATED, INPUTS, LEADERBOARDS, PACKAGES, Pipeline
+from pp_assets.pipeline import (
+    ADAPTERS,
+    BASELINES,
+    CLUSTERS,
+    CONTRACTS,
+    DATASETS,
+    EVALUATIONS,
+    GENERATED,
+    INPUTS,
+    LEADERBOARDS,
+    PACKAGES,
+    Pipeline,
+)
 from pp_resources.artifacts import Artifact
 from pp_resources.dagster_resources import Installation
 from pp_resources.device import device_kind
@@ -23,6 +35,7 @@ from pp_resources.settings import Settings
 
 KINDS = {
     "seeds": DATASETS,
+    "contract": CONTRACTS,
     "generated_data": GENERATED,
     "clusters": CLUSTERS,
     "evaluated_inputs": INPUTS,

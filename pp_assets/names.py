@@ -8,6 +8,7 @@ TASK, VARIANT = "task", "variant"
 GROUP_DATA, GROUP_TRAINING, GROUP_RESULTS, GROUP_FEEDBACK = "data", "training", "results", "feedback"
 OWNER = "team:promptprecision"
 
+CHECK_CONTRACT = "contract_holds"
 CHECK_LEAKAGE = "no_leakage"
 CHECK_QUALITY = "dataset_quality"
 CHECK_VERDICT = "verdict"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS, SUITES, GENERALISATIONS = "tunings", "suites", "generalisations"
-DRIFTS, COMPLAINTS = "drifts", "complaints"
+CONTRACTS, DRIFTS, COMPLAINTS = "contracts", "drifts", "complaints"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {
     "description",
@@ -99,6 +99,12 @@ class Pipeline:
             return {**build_dataset(task, out, extra), "feedback_rows": len(extra)}
 
         return self.store.produce(DATASETS, name, inputs, build)
+
+    def contract(self, name: str) -> Artifact:
+        """What a good answer is, and how the training rows score by it."""
+        from pp_assets.contracts import contract
+
+        return contract(self, name)
 
     def generated_data(self, name: str) -> Artifact:
         """New rows from training rows."""
@@ -232,7 +238,7 @@ class Pipeline:
 
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""
-        stages = (self.seeds, self.generated_data, self.clusters, self.evaluated_inputs, self.baselines)
+        stages = (self.seeds, self.contract, self.generated_data, self.clusters, self.evaluated_inputs, self.baselines)
         return {stage.__name__: stage(name) for stage in stages}
 
     def variant(self, name: str, variant: str) -> dict[str, Artifact]:

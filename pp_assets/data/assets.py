@@ -14,6 +14,7 @@ from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import tasks
 from pp_resources.dagster_resources import Installation
 
+MAX_LOW = 0.02  # share of the rows with a contract score below one half; above it the check warns
 MAX_QUARANTINE = 0.05  # share of the lines; above it the check warns
 
 _GROUP: dict[str, Any] = {"group_name": names.GROUP_DATA, "partitions_def": tasks, "owners": [names.OWNER]}
@@ -40,6 +41,31 @@ def seeds(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
         metadata=numbers,
     )
     return materialized(pipeline, made, leave_out=["splits_sha256"], checks=[check])
+
+
+@dg.asset(
+    **_GROUP,
+    deps=[seeds],
+    kinds={"json", "parquet"},
+    automation_condition=refresh,
+    description="What a good answer is: nodes with weights, from the task's contract file or derived; the training rows scored by it.",
+    check_specs=[
+        partitioned_check(names.CHECK_CONTRACT, "contract", tasks, description="Written rows score well by the task's own contract")
+    ],
+)
+def contract(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    made = pipeline.contract(context.partition_key)
+    m = made.metadata
+    broken = [f"{path} ({count})" for path, count in sorted(m["broken"].items(), key=lambda pair: -pair[1])]
+    check = dg.AssetCheckResult(
+        passed=m["low_rows"] <= MAX_LOW * max(1, m["rows"]),
+        check_name=names.CHECK_CONTRACT,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"broken by written rows: {', '.join(broken)}" if broken else "no written row breaks a node",
+        metadata={"low_rows": m["low_rows"], "rows": m["rows"], "broken": m["broken"]},
+    )
+    return materialized(pipeline, made, plots={"scores_by_node": made.file("scores.png")}, checks=[check])
 
 
 @dg.asset(
@@ -98,4 +124,4 @@ def evaluated_inputs(context: dg.AssetExecutionContext, installation: Installati
     return materialized(pipeline, made, checks=[check])
 
 
-ASSETS = [seeds, generated_data, clusters, evaluated_inputs]
+ASSETS = [seeds, contract, generated_data, clusters, evaluated_inputs]

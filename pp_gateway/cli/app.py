@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort
 
-from pp_gateway.cli import ab, bench, compare, drift, experiment, feedback, history, package, power, run, status, task, tune, ui
+from pp_gateway.cli import ab, bench, compare, contract, drift, experiment, feedback, history, package, power, run, status, task, tune, ui
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
 from pp_resources.errors import UserError
@@ -36,6 +36,7 @@ app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
+app.add_typer(contract.app, name="contract")
 app.command("status")(status.status)
 app.command("ui")(ui.ui)
 

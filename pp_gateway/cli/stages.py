@@ -103,6 +103,14 @@ def running(settings: Settings) -> Iterator[tuple["Runner", StageLog]]:
             raise
 
 
+@contextmanager
+def watching(work: str) -> Iterator[None]:
+    """Shows the progress of work that is no stage, in a terminal."""
+    with _terminal() as terminal, watched_by(terminal.progressed):
+        terminal.now(work)
+        yield
+
+
 class _Terminal:
     """Lines for the person who waits, and under them what is worked on and for how long; the latter not in a pipe or a log.
 

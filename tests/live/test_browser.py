@@ -24,7 +24,18 @@ from pp_resources.settings import PROJECT_ROOT, Settings
 
 BROWSER = Path("/usr/bin/chromium")
 WAIT = 90_000  # milliseconds
-GRAPH = ["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines", "adapter", "eval_report", "package", "leaderboard"]
+GRAPH = [
+    "seeds",
+    "contract",
+    "generated_data",
+    "clusters",
+    "evaluated_inputs",
+    "baselines",
+    "adapter",
+    "eval_report",
+    "package",
+    "leaderboard",
+]
 
 pytestmark = [
     pytest.mark.live,

@@ -70,7 +70,13 @@ def trees(draw: Any) -> Contract:
         below = draw(st.lists(nodes, min_size=1, max_size=3, unique_by=lambda n: n["label"]))
         rest = {} if flat else draw(headings) | {"description": draw(words)}
         dimensions.append({**rest, "label": label, "sub_dimensions": [{**n, "description": draw(words)} for n in below]})
-    raw = {"name": draw(words), "aggregation": draw(st.sampled_from(["arithmetic", "geometric"])), "flat": flat, "dimensions": dimensions}
+    raw = {
+        "name": draw(words),
+        "map": draw(maps),
+        "aggregation": draw(st.sampled_from(["arithmetic", "geometric"])),
+        "flat": flat,
+        "dimensions": dimensions,
+    }
     return parse_contract(raw, "test")
 
 
@@ -190,6 +196,7 @@ def test_a_label_is_matched_by_the_rules_of_its_field_and_in_part() -> None:
 
 def test_a_value_is_found_however_the_text_writes_it() -> None:
     assert [grounded(v, "two dozen for €1.250, or €2") for v in (24, 1250, 1.25, 3)] == [1, 1, 1, 0]
+    assert grounded(" ", TEXT) == grounded(True, TEXT) == "nothing that could stand in a text"
     assert grounded("17:30", "at half past five in the afternoon", "time") == 1 and grounded("  ÄRGER", "ein ärger") == 1
     assert of_format("2025-02-30", "date") is False and of_format("a@b.de", "email") and of_format("https://a.b/c", "uri")
 

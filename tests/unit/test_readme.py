@@ -206,13 +206,19 @@ def test_the_splits_of_a_task_are_as_told_and_its_sample_line_is_sound(task: str
     assert isinstance(LineChecker(loaded.spec).check("README.md", 1, sample.encode()), Row)
 
 
+def example(words: str) -> str:
+    """The Python example that says these words."""
+    (found,) = [code for code in blocks(TOP.read_text("utf-8"), "python") if words in code]
+    return found
+
+
 def run_example(code: str, folder: Path) -> None:
     exec(compile(code.replace('".pp/', f'"{folder}/'), str(folder / "example.py"), "exec"), {"__name__": "example"})
 
 
 def test_the_worked_example_of_an_experiment_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PP_TRACKING", "off")
-    code = blocks(TOP.read_text("utf-8"), "python")[0]
+    code = example("import Experiment, op")
     for _ in range(2):
         run_example(code.replace('Path("tasks/', f'Path("{PROJECT_ROOT}/tasks/'), tmp_path)
     said = capsys.readouterr().out
@@ -227,10 +233,15 @@ def test_the_example_with_trained_models_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PP_HOME", str(store.root))
     monkeypatch.setenv("PP_TASKS", str(task.folder.parent))
     names = {"support-triage": "toy", "path/to/package": str(package("encoder-lora").path), "field_exact.category": "field_exact.topic"}
-    code = blocks(TOP.read_text("utf-8"), "python")[1]
+    code = example("path/to/package")
     for name, here in names.items():
         assert name in code
         code = code.replace(name, here)
     run_example(code, tmp_path)
     said = capsys.readouterr().out
     assert "task.field_exact.topic" in said and "toy/encoder-lora" in said
+
+
+def test_the_example_of_a_contract_runs(tmp_path, capsys):
+    run_example(example("load_contract").replace('Path("tasks")', f'Path("{PROJECT_ROOT}/tasks")'), tmp_path)
+    assert "'rubric/category': 'no provider is set'" in capsys.readouterr().out

@@ -34,7 +34,7 @@ def load_contract(task: Task, rows: Sequence[Example] = ()) -> Contract:
 
 def contract_file(task: Task) -> Path | None:
     """The file of a task's contract, None where there is none. Raises UserError where the task names one that is not there."""
-    file = task.folder / (task.spec.contract or DEFAULT)
+    file = target(task)
     if file.is_file():
         return file
     if task.spec.contract:
@@ -42,6 +42,11 @@ def contract_file(task: Task) -> Path | None:
             f"{task.spec.contract!r} is not there", where=f"{task.file}: contract", how=f"run 'pp contract generate {task.name}'"
         )
     return None
+
+
+def target(task: Task) -> Path:
+    """Where a task's contract stands, or would."""
+    return task.folder / (task.spec.contract or DEFAULT)
 
 
 def read_contract(file: Path) -> Contract:
@@ -74,7 +79,7 @@ def text_of(value: dict[str, Any], suffix: str) -> str:
 def generate(task: Task, rows: Sequence[Example] = (), provider: Provider | None = None) -> tuple[Path, Merged]:
     """Write the contract that the task implies. Where a file is there, what a person changed in it stays, and the notes say what did."""
     made = derive(task.spec, rows, provider).model_copy(update={"output_schema": None}).plain()
-    file = task.folder / (task.spec.contract or DEFAULT)
+    file = target(task)
     base = generated_file(file)
     if file.is_file():
         mine = read_contract(file).plain()

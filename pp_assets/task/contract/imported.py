@@ -3,12 +3,17 @@
 Shapes as in its public SDK: `withpi/sdk-python`, from 0.1.0-alpha.10 (December 2024) to 1.78.1 (October 2025).
 """
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
 from pp_assets.task.contract.aggregate import Aggregation
+from pp_assets.task.contract.files import write_contract
 from pp_assets.task.contract.spec import Contract, parse_contract
+from pp_assets.task.spec_file import strict_json
+from pp_resources.artifacts import write_atomic
 from pp_resources.errors import UserError, nearest
 
 JUDGES = ("LLM_AS_A_JUDGE", "PI_SCORER")
@@ -148,3 +153,21 @@ def knots(parameters: Any, where: str) -> list[list[float]]:
 
 def _label(text: str) -> str:
     return " ".join(text.replace("/", " ").split())[:80] or "unnamed"
+
+
+def import_file(source: Path, to: Path, aggregation: str) -> tuple[Imported, list[Path]]:
+    """Read a file of the founding API and write ours; the modules of its Python scorers go beside it, and are named."""
+    if aggregation not in get_args(Aggregation):
+        raise UserError(f"{aggregation!r} is no aggregation", where="--aggregation", how=nearest(aggregation, get_args(Aggregation)))
+    try:
+        raw = strict_json(source.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read as JSON: {error}", where=str(source)) from error
+    module = re.sub(r"\W+", "_", f"{to.stem}_scorer").lstrip("0123456789")
+    made = import_contract(raw, str(source), module=module, aggregation=aggregation)  # type: ignore[arg-type]
+    write_contract(to, made.contract, flat=made.contract.flat)
+    written = []
+    for name, text in made.modules.items():
+        write_atomic(path := to.with_name(f"{name}.py"), text)
+        written.append(path)
+    return made, written

@@ -244,7 +244,7 @@ def _grounded(node: _Rule, schema: Mapping[str, Any] | None) -> Callable[[Any, R
 def grounded(value: Any, text: str, form: Literal["date", "time", "date-time"] | None = None) -> Score:
     """Whether a string, number, date or time stands in a text: letter for letter but for case and spaces, or as the text may write it
     ("two dozen", "1.250,00", "3 April 2025"), under any convention."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or (isinstance(value, str) and not value.strip()):
         return "nothing that could stand in a text"
     if isinstance(value, str):
         if _folded(value) in _folded(text):

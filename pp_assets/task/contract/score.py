@@ -12,7 +12,7 @@ import numpy as np
 from pp_assets.task.contract.aggregate import combine
 from pp_assets.task.contract.asked import by_function, by_judge, by_meaning
 from pp_assets.task.contract.rules import Read, Row, Score, read_row, rule_of
-from pp_assets.task.contract.spec import Contract, Node, _Rule
+from pp_assets.task.contract.spec import Contract, _Rule
 from pp_resources.provider import Provider
 
 CHUNK = 2000
@@ -21,12 +21,15 @@ NO_SCORES = "no node below it has a score"
 
 @dataclass(frozen=True)
 class Scores:
-    """`raw`, `nodes` (rows, nodes) before and after gates and calibration maps; `dimensions` (rows, dimensions); `total` (rows,): 0..1, nan
-    for none. `reasons[i]` says by path why row i has no score there. `coverage` (rows,): the share of all weight that was scored."""
+    """`raw`, `nodes` (rows, nodes): before and after gates and maps; `dimensions` (rows, dimensions); `total` (rows,): 0..1, nan for none.
+    `shut` (rows, nodes) and `closed` (rows, dimensions) say what a gate took out, `reasons[i]` by path why row i has no score
+    there, `coverage` (rows,) the share of all weight that was scored."""
 
     contract: Contract
     paths: list[str]
     raw: np.ndarray
+    shut: np.ndarray
+    closed: np.ndarray
     nodes: np.ndarray
     dimensions: np.ndarray
     total: np.ndarray
@@ -110,6 +113,7 @@ def aggregate(contract: Contract, raw: np.ndarray, shut: np.ndarray, closed: np.
     dimensions = np.where(closed, np.nan, np.stack(columns, axis=1))
     scored = ~np.isnan(nodes) & ~np.repeat(closed, [len(d.sub_dimensions) for d in contract.dimensions], axis=1)
     total = combine(nodes, weights, contract.aggregation) if contract.flat else combine(dimensions, by_dimension, contract.aggregation)
+    total = mapped(total, contract.map)
     for j, (path, node) in enumerate(every):
         if node.hard_gate is not None:
             # What decides all and could not be measured leaves nothing decided.
@@ -118,7 +122,7 @@ def aggregate(contract: Contract, raw: np.ndarray, shut: np.ndarray, closed: np.
             for i in np.flatnonzero(unknown):
                 reasons[i].setdefault("total", f"the hard gate {path} has no score")
     coverage = (share * scored).sum(1) / share.sum()
-    return Scores(contract, [path for path, _ in every], raw, nodes, dimensions, total, coverage, reasons)
+    return Scores(contract, [path for path, _ in every], raw, shut, closed, nodes, dimensions, total, coverage, reasons)
 
 
 def mapped(values: np.ndarray, points: Sequence[tuple[float, float]] | None) -> np.ndarray:
@@ -162,10 +166,3 @@ def _shut(gate: Any, contract: Contract, rows: list[Read], provider: Any, embedd
 
 def _plain(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 6)
-
-
-def needs(contract: Contract, kind: str) -> bool:
-    """Whether any node or gate of a contract is of this kind."""
-    rules: list[Node | Any] = [n for _, n in contract.nodes()]
-    rules += [r.gate for r in [*rules, *contract.dimensions] if r.gate]
-    return any(rule.kind == kind for rule in rules)

@@ -148,6 +148,7 @@ class _Whole(_Strict):
     name: str = ""
     description: str = ""
     aggregation: Aggregation = "arithmetic"
+    map: list[Point] | None = Field(default=None, min_length=1, description="calibration of the total")
     output_schema: dict[str, Any] | None = Field(default=None, description="default: the task's")
 
 
@@ -160,6 +161,7 @@ class Contract(_Whole):
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
+        check_map(self.map)
         _distinct([d.label for d in self.dimensions], "dimensions")
         for place, dimension in enumerate(self.dimensions):
             where = f"dimensions.{place}.sub_dimensions"
@@ -176,6 +178,12 @@ class Contract(_Whole):
         """(path, node) in order; the path is ``dimension/sub-dimension``."""
         for dimension in self.dimensions:
             yield from ((f"{dimension.label}/{node.label}", node) for node in dimension.sub_dimensions)
+
+    def rules(self) -> Iterator[_Rule]:
+        """All nodes and gates."""
+        nodes = [node for _, node in self.nodes()]
+        yield from nodes
+        yield from filter(None, (part.gate for part in [*self.dimensions, *nodes]))  # type: ignore[attr-defined]
 
     def plain(self) -> dict[str, Any]:
         """What stands in a file: everything that is not as by default."""
