@@ -103,6 +103,13 @@ def running(settings: Settings) -> Iterator[tuple["Runner", StageLog]]:
             raise
 
 
+@contextmanager
+def watching() -> Iterator[None]:
+    """Shows how far long work of this process is, without a job."""
+    with _terminal() as terminal, watched_by(terminal.progressed):
+        yield
+
+
 class _Terminal:
     """Lines for the person who waits, and under them what is worked on and for how long; the latter not in a pipe or a log.
 
