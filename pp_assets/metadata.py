@@ -27,6 +27,7 @@ def materialized(
     plots: Mapping[str, Path] | None = None,
     tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     checks: Sequence[dg.AssetCheckResult] = (),
+    more: Mapping[str, dg.MetadataValue] | None = None,
 ) -> dg.MaterializeResult:
     """The result of an asset: the content digest as data version, so that unchanged content keeps everything downstream fresh."""
     shown = {name: value for name, value in artifact.metadata.items() if name not in (*leave_out, "mlflow")}
@@ -39,6 +40,7 @@ def materialized(
     }
     values |= {name: table(rows) for name, rows in (tables or {}).items() if rows}
     values |= {name: picture(path) for name, path in (plots or {}).items() if path.exists()}
+    values |= more or {}
     url = pipeline.tracker.url(artifact.metadata.get("mlflow") or {})
     if url:
         values["mlflow_run"] = dg.MetadataValue.url(url)

@@ -122,9 +122,9 @@ class Pipeline:
         return self.store.produce(GENERATED, name, inputs, build)
 
     def clusters(self, name: str) -> Artifact:
-        """Topics of training and generated inputs, with their embeddings."""
+        """Topics of training and generated inputs, with their embeddings. Later versions keep the ids of the one that was current."""
         task, dataset, generated = self.task(name), self.current(DATASETS, name), self.current(GENERATED, name)
-        encoder, seed = task.spec.encoder_model_id, task.spec.seed
+        encoder, seed, time_field = task.spec.encoder_model_id, task.spec.seed, task.spec.eval_split.time_field
         code = source_digest("pp_assets.data.stages", "pp_resources.models.embedder")
         inputs = {
             "dataset": dataset.digest,
@@ -132,12 +132,20 @@ class Pipeline:
             "encoder": base_digest(encoder),
             "seed": str(seed),
             "code": code,
-        }
+        } | ({"time_field": time_field} if time_field else {})
+        now = self.store.current(CLUSTERS, name)
+        before: Artifact | None = None
+        if now and {key: value for key, value in now.inputs.items() if key != "before"} == inputs:
+            inputs |= {"before": now.inputs["before"]} if "before" in now.inputs else {}
+        elif now and now.file("clusters.json").exists():
+            before = now
+            inputs["before"] = now.digest
 
         def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.stages import build_clusters
+            from pp_assets.data.stages import TopicOptions, build_clusters
 
-            return build_clusters(dataset.path, generated.path, out, encoder=encoder, seed=seed, threads=self.settings.threads)
+            options = TopicOptions(encoder, seed, self.settings.threads, time_field)
+            return build_clusters(dataset.path, generated.path, out, options=options, before=before.path if before else None)
 
         return self.store.produce(CLUSTERS, name, inputs, build)
 
@@ -232,7 +240,7 @@ class Pipeline:
 
     def feedback_clusters(self, name: str) -> Artifact:
         """Topics of what people say about answers."""
-        from pp_assets.topics import feedback_clusters
+        from pp_assets.feedback_topics import feedback_clusters
 
         return feedback_clusters(self, name)
 

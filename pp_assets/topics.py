@@ -1,99 +1,153 @@
-"""The stage that groups what people say about answers, and the files that can be made of a topic."""
+"""The topics of a task for whoever asks: the table with scores, a map of any file of texts, the topics of new texts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pp_assets import pipeline as stages
-from pp_assets.drifts import embed
-from pp_assets.feedback.complaints import cross_table, feedback_topics, offers
-from pp_assets.feedback.inbox import Feedback
-from pp_assets.sources import source_digest
-from pp_assets.task.examples import read_split
-from pp_resources.artifacts import Artifact, write_atomic
+import numpy as np
+
+from pp_assets.pipeline import CLUSTERS, read_json
 from pp_resources.errors import UserError
-from pp_resources.fingerprint import digest
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
-OFFERS = ("dimension", "seeds", "slice", "hint")
+FIELDS = ("input_text", "text", "input")  # where a line of a file has its text
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+BLOCK = 1024
 
 
-def feedback_clusters(p: "Pipeline", name: str) -> Artifact:
-    """topics.json: the topics of all feedback on a task, with what the answers break of its contract."""
-    entries, dataset, task = p.inbox.entries(name), p.current(stages.DATASETS, name), p.task(name)
-    contract = _contract(p, name)
-    inputs = {
-        "feedback": digest([[entry.seq, entry.id] for entry in entries]),
-        "dataset": dataset.digest,
-        "contract": contract.digest,
-        "encoder": stages.base_digest(task.spec.encoder_model_id),
-        "code": source_digest("pp_assets.topics"),
+def topics_of(p: "Pipeline", name: str, variant: str | None = None) -> dict[str, Any]:
+    """The current topics: table, quality of the names, history, where the map is; with a variant (or baseline) the share of its test
+    answers that are right, by topic, with interval. Stored answers are read, no test split is opened."""
+    from pp_assets.data.clusters.model import load
+
+    made = p.current(CLUSTERS, name)
+    found, told = load(made.path), read_json(made.file("topics.json"))
+    for entry in told["topics"] if variant else ():
+        entry["score"] = None
+    if variant:
+        scores = _scores(p, name, variant)
+        for entry in told["topics"]:
+            entry["score"] = scores.get(entry["topic"])
+    rows = {"rows": len(found.item_ids), "outliers": found.outliers, "map": str(made.file("map.html")), "variant": variant}
+    return {"task": name, **rows, **told, "history": [dict(one) for one in found.history]}
+
+
+def assigned(p: "Pipeline", name: str, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """For each line of text its topic, and the cosine to the topic's middle, without refit; topic -1 where it lies outside of all."""
+    from pp_assets.data.clusters.model import load
+
+    found = load(p.current(CLUSTERS, name).path)
+    embedder = _embedder(p, name)
+    batch: list[str] = []
+    for line in _and_last(lines):
+        if line is not None:
+            # Bytes that are no UTF-8 cannot be written again: they are shown as such.
+            batch.append(line.rstrip("\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        if batch and (line is None or len(batch) == BLOCK):
+            topics, cosines = found.assign(embedder.embed(batch))
+            for text, topic, cosine in zip(batch, topics.tolist(), cosines.tolist()):
+                name_of = "unassigned" if topic < 0 else found.name(topic)
+                yield {"topic": topic, "name": name_of, "similarity": round(cosine, 4), "input_text": text}
+            batch = []
+
+
+def map_file(file: Path, out: Path, *, encoder: str = DEFAULT_ENCODER, seed: int = 0, work: Path) -> dict[str, Any]:
+    """Topics of any file of texts (JSON lines with `input_text`, `text` or `input`; or plain text, a line each), and their map as a page.
+    Vectors lie in `work` while it runs."""
+    from pp_assets.data.clusters.fit import fit
+    from pp_assets.data.clusters.layout import positions
+    from pp_assets.data.clusters.naming import name_quality, name_topics
+    from pp_assets.data.clusters.page import write_map
+    from pp_assets.data.clusters.tables import topic_table
+    from pp_resources.models.bases import find_base
+    from pp_resources.models.embedder import Embedder
+
+    texts, items, fields = read_texts(file)
+    embedder = Embedder(find_base(encoder))
+    vectors = embedder.write(texts, work / "vectors.npy", dtype="float16")
+    found = name_topics(fit(vectors, items), texts)
+    quality = name_quality(found, vectors, embedder.embed)
+    table = topic_table(found, texts, vectors, quality=quality)
+    write_map(out, found, positions(vectors, items, seed), texts, title=f"Topics of {file.name}", fields=fields)
+    names = {key: value for key, value in quality.items() if key != "topics"}
+    return {
+        "file": str(file),
+        "rows": len(texts),
+        "outliers": found.outliers,
+        "map": str(out),
+        "topics": table,
+        "names": names,
+        "history": [],
     }
 
-    def build(out: Path) -> Mapping[str, Any]:
-        found = feedback_topics(entries, lambda texts: embed(p, name, texts), broken_nodes(contract, entries))
-        (out / "topics.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        nodes, counts = cross_table(found)
-        table = [
-            {key: one[key] for key in ("topic", "rating", "size", "loss", "weight", "last")}
-            | {"sources": ", ".join(f"{source} {n}" for source, n in one["per_source"].items())}
-            | dict(zip(nodes[:5], row))
-            for one, row in zip(found, counts)
-        ]
-        negative = [one for one in found if one["rating"] == "negative"]
-        return {
-            "entries": len(entries),
-            "topics": len(found),
-            "negative_topics": len(negative),
-            "negative_entries": sum(one["size"] for one in negative),
-            "table": table[:30],
-        }
 
-    return p.store.produce(stages.COMPLAINTS, name, inputs, build)
+def read_texts(file: Path) -> tuple[list[str], list[str], dict[str, list[Any]]]:
+    """(texts, an id a line that rests on its content, the fields of `output_json` by row). Blank lines are left out.
 
+    Raises UserError naming the line that is no JSON or has no text."""
+    from pp_resources.fingerprint import digest
 
-def broken_nodes(contract: Any, entries: Sequence[Feedback]) -> dict[str, list[str]]:
-    """By entry id the nodes of the contract that its answer scores under 0.5 on; a corrected output is the label that it is compared with.
-    Entries without an answer are left out."""
-    import numpy as np
-
-    from pp_assets.task.contract.rules import Row
-    from pp_assets.task.contract.score import score_rows
-    from pp_assets.task.contract.table import LOW
-
-    answered = [entry for entry in entries if entry.answer is not None]
-    if not answered:
-        return {}
-    rows = [Row(e.input_text, _answer(e.answer or ""), json.loads(e.output) if e.output else None) for e in answered]
-    scores = score_rows(contract, rows)
-    return {e.id: [scores.paths[j] for j in np.flatnonzero(scores.nodes[i] < LOW)] for i, e in enumerate(answered)}
+    if not file.is_file():
+        raise UserError("no such file", where=str(file), how="give a file of JSON lines, or of texts")
+    texts: list[str] = []
+    outputs: list[dict[str, Any]] = []
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                text, output = _text_of(line, f"{file}:{number}")
+                texts.append(text)
+                outputs.append(output)
+    if not texts:
+        raise UserError("holds no text", where=str(file), how="give a text a line")
+    seen: dict[str, int] = {}
+    items = []
+    for text in texts:
+        seen[text] = seen.get(text, 0) + 1
+        items.append(digest([text, seen[text]])[:16])
+    return texts, items, {name: [o.get(name) for o in outputs] for name in sorted({name for o in outputs for name in o})}
 
 
-def write_offer(p: "Pipeline", name: str, topic: str, offer: str, file: Path) -> dict[str, Any]:
-    """What a topic offers, as a file: seeds as JSON lines, all else as JSON. Raises UserError for a topic that is not there."""
-    found = json.loads(p.current(stages.COMPLAINTS, name).file("topics.json").read_text("utf-8"))
-    chosen = next((one for one in found if one["topic"] == topic), None)
-    if chosen is None:
-        from pp_resources.errors import nearest
-
-        raise UserError(f"no topic {topic!r}", where=f"feedback on {name}", how=nearest(topic, [one["topic"] for one in found]))
-    made = offers(chosen, {entry.id: entry for entry in p.inbox.entries(name)})[offer]
-    lines = made if offer == "seeds" else [made]
-    write_atomic(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    return {"topic": topic, "offer": offer, "file": str(file), "lines": len(lines)}
-
-
-def _contract(p: "Pipeline", name: str) -> Any:
-    from pp_assets.task.contract.files import load_contract
-
-    return load_contract(p.task(name), read_split(p.current(stages.DATASETS, name).path, "train"))
-
-
-def _answer(text: str) -> Any:
+def _text_of(line: str, where: str) -> tuple[str, dict[str, Any]]:
+    if not line.lstrip().startswith("{"):
+        return line.rstrip("\n"), {}
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        row = json.loads(line)
+    except ValueError as error:
+        raise UserError(
+            f"not JSON ({error})", where=where, how="write one object a line, or texts that do not begin with a brace"
+        ) from None
+    text = next((row[name] for name in FIELDS if isinstance(row.get(name), str)), None)
+    if text is None:
+        raise UserError("no text in this line", where=where, how=f"give it as one of {', '.join(FIELDS)}")
+    output = row.get("output_json")
+    return text, output if isinstance(output, dict) else {}
+
+
+def _scores(p: "Pipeline", name: str, variant: str) -> dict[int, dict[str, Any]]:
+    from pp_assets.data.clusters.model import load
+    from pp_assets.data.clusters.tables import scores_by_topic
+    from pp_assets.evaluation.scoring import score_rows
+    from pp_assets.stored_answers import find_answers
+
+    scored = score_rows(p.task(name).spec, find_answers(p, f"{name}/{variant}").rows)
+    vectors = _embedder(p, name).embed([row.input_text for row in scored.rows])
+    topics, _ = load(p.current(CLUSTERS, name).path).assign(vectors)
+    return scores_by_topic(np.asarray(topics), scored.exact, [row.group for row in scored.rows])
+
+
+def _embedder(p: "Pipeline", name: str) -> Any:
+    import torch
+
+    from pp_resources.models.bases import find_base
+    from pp_resources.models.embedder import Embedder
+
+    torch.set_num_threads(p.settings.threads)
+    return Embedder(find_base(p.task(name).spec.encoder_model_id))
+
+
+def _and_last(lines: Iterator[str] | Sequence[str]) -> Iterator[str | None]:
+    yield from lines
+    yield None

@@ -85,12 +85,13 @@ def generated_data(context: dg.AssetExecutionContext, installation: Installation
     deps=[seeds, generated_data],
     kinds={"numpy", "scikitlearn"},
     automation_condition=refresh,
-    description="What the inputs are about: sentence embeddings, UMAP, HDBSCAN, topic names. Outliers apart.",
+    description="What the inputs are about: topics with ids that last, names, outliers apart, what changed since; and a map to open.",
 )
 def clusters(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     pipeline = pipeline_of(installation)
     made = pipeline.clusters(context.partition_key)
-    return materialized(pipeline, made, plots={"map": made.file("map.png")})
+    page = {"map_page": dg.MetadataValue.path(str(made.file("map.html")))}
+    return materialized(pipeline, made, plots={"map": made.file("map.png")}, more=page)
 
 
 @dg.asset(

@@ -7,7 +7,24 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort
 
-from pp_gateway.cli import ab, bench, compare, contract, drift, experiment, feedback, history, package, power, run, status, task, tune, ui
+from pp_gateway.cli import (
+    ab,
+    bench,
+    clusters,
+    compare,
+    contract,
+    drift,
+    experiment,
+    feedback,
+    history,
+    package,
+    power,
+    run,
+    status,
+    task,
+    tune,
+    ui,
+)
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
 from pp_resources.errors import UserError
@@ -26,6 +43,7 @@ app = typer.Typer(
 app.add_typer(task.app, name="task")
 run.add_commands(app)
 app.command("tune")(tune.tune)
+app.add_typer(clusters.app, name="clusters")
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("ab")(ab.ab)

@@ -106,8 +106,8 @@ def clusters(
 
         pp feedback clusters support-triage --topic "priority, urgent" --offer seeds --to seeds.jsonl
     """
+    from pp_assets.feedback_topics import OFFERS, write_offer
     from pp_assets.pipeline import Pipeline
-    from pp_assets.topics import OFFERS, write_offer
 
     out = Output(as_json)
     if len({topic is None, offer is None, to is None}) > 1:

@@ -124,7 +124,7 @@ def predict(
 
     out = Output(False)
     folder = find_package(package)
-    with _lines(file) as lines:
+    with input_lines(file) as lines:
         size = batch_size or (1 if lines.isatty() else BATCH)
         total = wrong = 0
         for record in predict_package(folder, lines, threads=threads, batch_size=size, distributions=distributions):
@@ -155,7 +155,7 @@ def find_package(named: str) -> Path:
 
 
 @contextmanager
-def _lines(file: str) -> Iterator[TextIO]:
+def input_lines(file: str) -> Iterator[TextIO]:
     """Lines end at \\n only; bytes that are not UTF-8 come through as such, so that the record can say so."""
     if file == "-":
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]

@@ -1,9 +1,8 @@
-"""Topics and verdicts on inputs, on small real embeddings and texts."""
+"""Verdicts on inputs, on small real embeddings and texts."""
 
 import numpy as np
 import pytest
 
-from pp_assets.data.cluster import OUTLIERS, Clustering, cluster, draw_map, topic_terms, topics
 from pp_assets.data.evaluate import evaluate_inputs, label_agreement, letters_share, summary
 from pp_assets.task.examples import Example
 
@@ -15,63 +14,12 @@ def examples(n: int = 12) -> list[Example]:
     return rows + [Example(f"d{i}", f"where is parcel {i} it never arrived", {"kind": "delivery"}, None, f"gd{i}") for i in range(n)]
 
 
-def two_blobs(n: int = 40, size: int = 16) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    centres = np.eye(size)[[0, 5]]
-    found = np.concatenate([c + 0.05 * rng.normal(size=(n, size)) for c in centres]).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
 def unit(rows: list[Example]) -> np.ndarray:
     """Embeddings by label, with a little noise: neighbours agree."""
     rng = np.random.default_rng(1)
     base = np.array([[1.0, 0.0] if r.output.get("kind") == "billing" else [0.0, 1.0] for r in rows])
     found = (base + 0.05 * rng.normal(size=base.shape)).astype(np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-def test_two_separate_groups_become_two_topics_and_the_result_repeats() -> None:
-    vectors = two_blobs()
-    found = cluster(vectors, seed=0)
-    first, second = found.labels[:40], found.labels[40:]
-    assert set(first[first >= 0]).isdisjoint(set(second[second >= 0])) and found.labels.max() >= 1
-    assert np.array_equal(found.labels, cluster(vectors, seed=0).labels)
-    assert found.map.shape == (80, 2) and np.isfinite(found.map).all()
-
-
-def test_rows_beyond_the_sample_go_where_the_most_similar_row_went() -> None:
-    vectors = two_blobs()
-    found = cluster(vectors, seed=0, fitted=50)
-    first, second = found.labels[:40], found.labels[40:]
-    assert len(found.labels) == 80 and set(first[first >= 0]).isdisjoint(set(second[second >= 0]))
-
-
-def test_few_rows_are_one_topic() -> None:
-    found = cluster(two_blobs(5), seed=0)
-    assert found.labels.tolist() == [0] * 10
-    assert cluster(np.ones((1, 4), dtype=np.float32), seed=0).map.tolist() == [[0.0, 0.0]]
-
-
-def test_topics_are_named_by_the_words_that_set_them_apart_and_outliers_come_last() -> None:
-    rows = examples()
-    labels = np.array([0] * 12 + [1] * 11 + [OUTLIERS])
-    found = topics([r.input_text for r in rows], [r.item_id for r in rows], unit(rows), labels)
-    assert [t["topic"] for t in found] == [0, 1, OUTLIERS]
-    assert "refund" in found[0]["terms"] and "parcel" in found[1]["terms"] and found[2]["name"] == "outliers"
-    assert [t["size"] for t in found] == [12, 11, 1] and len(found[0]["examples"]) == 3
-
-
-def test_texts_without_words_still_make_a_topic() -> None:
-    assert topic_terms(["12", "!!"], np.array([0, 0])) == {0: []}
-
-
-def test_the_map_is_a_picture_with_equal_bytes_for_equal_input(tmp_path) -> None:
-    found = Clustering(np.array([0, 0, 1, -1]), np.ones(4), np.arange(8, dtype=np.float32).reshape(4, 2))
-    named = [{"topic": t, "name": f"topic {t}", "size": 1} for t in (0, 1, -1)]
-    for name in ("a.png", "b.png"):
-        draw_map(tmp_path / name, found, named)
-    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_sound_rows_are_kept_with_a_high_score() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from pp_assets.feedback.complaints import HALF_LIFE, cross_table, feedback_topics, offers, rating_of
 from pp_assets.feedback.inbox import Feedback, Inbox
+from pp_assets.feedback_topics import broken_nodes
 from pp_assets.task.contract.derive import derive
 from pp_assets.task.spec import load_task
-from pp_assets.topics import broken_nodes
 from pp_resources.settings import PROJECT_ROOT
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
