@@ -49,12 +49,12 @@ def drift_windows(p: "Pipeline", name: str) -> Artifact:
 
 def known_inputs(p: "Pipeline", name: str) -> tuple[Known, list[str]]:
     """What the task was made from, and its texts in the order of the vectors. Raises UserError where there are too few to tell."""
-    from pp_assets.data.rows import read_table
+    from pp_assets.data.clusters.model import OUTLIER, load
 
     train, clusters = read_split(p.current(stages.DATASETS, name).path, "train"), p.current(stages.CLUSTERS, name)
     vectors = np.load(clusters.file("embeddings.npy"), allow_pickle=False)[: len(train)]
-    names = {t["topic"]: t["name"] for t in json.loads(clusters.file("topics.json").read_text("utf-8"))}
-    topic = {row["item_id"]: names[row["topic"]] if row["topic"] >= 0 else "" for row in read_table(clusters.file("clusters.parquet"))}
+    found = load(clusters.path)
+    topic = {item: "" if label == OUTLIER else found.name(label) for item, label in zip(found.item_ids, found.labels.tolist())}
     like = known(vectors, [e.group or e.item_id for e in train], [topic.get(e.item_id, "") for e in train])
     return _enough(like, name), [e.input_text for e in train]
 

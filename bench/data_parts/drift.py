@@ -3,8 +3,8 @@
     .venv/bin/python -m bench.data_parts.drift DATA
 
 DATA holds banking77 and snips (train.jsonl). A data set is dealt out anew 40 times: 1,000 known rows with topics of their own, and five
-windows of 100 others, so 200 windows. For the power 20 rows of a window come from the other data set, or, for a shift of topics, its rows are
-drawn from half of the topics three times as often.
+windows of 100 others, so 200 windows. For the power 20 rows of a window come from the other data set, or, for a shift of topics, its rows
+are drawn from half of the topics three times as often.
 """
 
 import json

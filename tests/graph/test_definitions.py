@@ -24,14 +24,18 @@ def test_the_definitions_are_loadable() -> None:
 def test_the_chain_runs_from_seeds_to_package() -> None:
     for parent, child in pairwise(FLOW):
         assert dg.AssetKey(parent) in GRAPH.get(dg.AssetKey(child)).parent_keys, f"{child} does not follow {parent}"
-    assert len(GRAPH.get_all_asset_keys()) == 10
+    assert len(GRAPH.get_all_asset_keys()) == 12
 
 
 def test_every_asset_says_what_it_is_and_belongs_to_a_group() -> None:
     for key in GRAPH.get_all_asset_keys():
         node = GRAPH.get(key)
         assert node.description and len(node.description) > 30, key
-        assert node.group_name in (names.GROUP_DATA, names.GROUP_TRAINING, names.GROUP_RESULTS) and node.owners and node.kinds, key
+        assert (
+            node.group_name in (names.GROUP_DATA, names.GROUP_TRAINING, names.GROUP_RESULTS, names.GROUP_FEEDBACK)
+            and node.owners
+            and node.kinds
+        ), key
 
 
 def test_each_job_has_the_partitions_of_its_assets() -> None:
@@ -41,14 +45,16 @@ def test_each_job_has_the_partitions_of_its_assets() -> None:
 
 def test_what_starts_work_by_itself_is_on_from_the_start() -> None:
     sensors = {s.name: s.default_status for s in REPOSITORY.sensor_defs}
-    wanted = (names.SENSOR_TASKS, names.SENSOR_FEEDBACK, names.SENSOR_REGRESSION, names.SENSOR_ALERTS, names.SENSOR_AUTOMATION)
-    assert set(sensors) == set(wanted) and set(sensors.values()) == {dg.DefaultSensorStatus.RUNNING}
+    wanted = {names.SENSOR_TASKS, names.SENSOR_FEEDBACK, names.SENSOR_REGRESSION, names.SENSOR_ALERTS, names.SENSOR_AUTOMATION}
+    assert set(sensors) == wanted | {names.SENSOR_DRIFT, names.SENSOR_DRIFT_ALERTS} and set(sensors.values()) == {
+        dg.DefaultSensorStatus.RUNNING
+    }
     assert [s.default_status for s in REPOSITORY.schedule_defs] == [dg.DefaultScheduleStatus.RUNNING]
 
 
 def test_checks_have_a_result_per_partition() -> None:
     checks = {key.name: GRAPH.get(key).partitions_def for key in GRAPH.asset_check_keys}
-    assert set(checks) == {names.CHECK_CONTRACT, names.CHECK_LEAKAGE, names.CHECK_QUALITY, names.CHECK_VERDICT}
+    assert set(checks) == {names.CHECK_CONTRACT, names.CHECK_DRIFT, names.CHECK_LEAKAGE, names.CHECK_QUALITY, names.CHECK_VERDICT}
     assert all(checks.values())
 
 
