@@ -20,9 +20,10 @@ from pp_resources.progress import steps
 
 NEIGHBOURS = 10
 SUSPECT = 0.1  # agreement up to which a label is suspect
-# With few labels wrong ones agree with each other by chance: of two labels and 15 % noise 18 % of the wrong ones reach .3.
-FEW_LABELS, SUSPECT_OF_FEW = 10, 0.3
+# With few labels wrong ones agree with each other by chance: of two labels with 15 % noise .3 finds 91 % (sms_spam).
+FEW_LABELS, SUSPECT_OF_FEW = 10, 0.4
 LEAST_ROWS = 30
+LEAST_KAPPA = 0.4  # below it neighbours know too little of a field to question its labels
 FOLDS = 3
 BLOCK = 1024
 FILE = "label_errors.jsonl"
@@ -46,29 +47,40 @@ def label_fields(schema: Schema) -> list[str]:
     return [field.path for field in leaf_fields(schema) if field.kind in ("enum", "boolean")]
 
 
-def suspects(schema: Schema, rows: Sequence[Example], vectors: np.ndarray) -> list[Suspect]:
-    """Suspect labels of every enum and boolean field, least agreement first; none among fewer than LEAST_ROWS rows.
+def suspects(schema: Schema, rows: Sequence[Example], vectors: np.ndarray) -> tuple[list[Suspect], dict[str, float]]:
+    """Suspect labels of the enum and boolean fields, least agreement first, and by field how well neighbours know it (Cohen's kappa of
+    their vote with the labels); fields under LEAST_KAPPA have no suspects, and fewer than LEAST_ROWS rows no fields.
 
     `vectors` are unit embeddings of the rows (rows, size). Neighbours of the row's own group (its phrasings) have no say.
     """
     paths = label_fields(schema)
     if not paths or len(rows) < LEAST_ROWS:
-        return []
+        return [], {}
     nearest = nearest_rows([row.group or row.item_id for row in rows], vectors)
-    found = []
+    found, known = list[Suspect](), dict[str, float]()
     for path in paths:
         names = [_name(get_path(row.output, path)) for row in rows]
         limit = SUSPECT if len(set(names)) > FEW_LABELS else SUSPECT_OF_FEW
+        near_by = [[j for j in places if j >= 0] for places in nearest.tolist()]
+        voted = [_vote([names[j] for j in near]) if near else names[i] for i, near in enumerate(near_by)]
+        known[path] = kappa(names, voted)
+        if known[path] < LEAST_KAPPA:
+            continue
         for i, agreement in enumerate(agreements(names, nearest)):
             if agreement <= limit:
-                near = [j for j in nearest[i].tolist() if j >= 0]
-                votes = Counter(names[j] for j in near)
-                # The first of equally many by name, so that it does not depend on the order of rows.
-                best = min(votes, key=lambda name: (-votes[name], name))
+                near, best = near_by[i], voted[i]
                 ids = tuple(rows[j].item_id for j in near)
                 row = rows[i]
                 found.append(Suspect(row.item_id, path, json.loads(names[i]), json.loads(best), agreement, row.input_text, ids))
-    return sorted(found, key=lambda one: (one.agreement, one.field, one.item_id))
+    return sorted(found, key=lambda one: (one.agreement, one.field, one.item_id)), known
+
+
+def kappa(given: Sequence[str], voted: Sequence[str]) -> float:
+    """Cohen's kappa: how much more often two sides agree than by chance; 1 where there is but one label."""
+    n, ours, theirs = len(given), Counter(given), Counter(voted)
+    chance = sum(ours[name] * theirs[name] for name in ours) / n**2
+    same = sum(a == b for a, b in zip(given, voted)) / n
+    return round((same - chance) / (1 - chance), 4) if chance < 1 else 1.0
 
 
 def nearest_rows(groups: Sequence[str], vectors: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
@@ -134,13 +146,20 @@ def write_suspects(path: Path, found: Sequence[Suspect]) -> None:
     path.write_text("".join(lines), "utf-8")
 
 
-def summary(found: Sequence[Suspect], shown: int) -> dict[str, Any]:
-    """How many by field, and a table of the first for the metadata."""
+def summary(found: Sequence[Suspect], known: Mapping[str, float], shown: int) -> dict[str, Any]:
+    """How many by field, how well neighbours know each field, and a table of the first, for the metadata."""
     table: list[Mapping[str, Any]] = []
     for one in found[:shown]:
         said = {"field": one.field, "given": _name(one.given), "suggested": _name(one.suggested), "agreement": one.agreement}
         table.append(said | {"input": one.input_text[:200]})
-    return {"label_suspects": dict(sorted(Counter(one.field for one in found).items())), "label_sample": table}
+    counts = Counter(one.field for one in found)
+    return {"label_suspects": {path: counts[path] for path in known}, "label_kappa": dict(known), "label_sample": table}
+
+
+def _vote(names: Sequence[str]) -> str:
+    """The most frequent; of equally frequent ones the first by name, so that the order of rows does not matter."""
+    votes = Counter(names)
+    return min(votes, key=lambda name: (-votes[name], name))
 
 
 def _name(value: Any) -> str:

@@ -138,15 +138,15 @@ def _by_bands(texts: Sequence[str], others: Sequence[str], threshold: float) -> 
     hasher = BandHasher(threshold)
     ours, theirs = [normalise(t) for t in texts], [normalise(t) for t in others]
     keys, other_keys = hasher.keys(ours), hasher.keys(theirs)
-    found: list[set[int]] = [set() for _ in texts]
+    found: dict[int, set[int]] = {}
     for band in range(hasher.bands):
         order = np.argsort(other_keys[:, band], kind="stable")
         column = other_keys[order, band]
         starts, ends = (np.searchsorted(column, keys[:, band], side=side) for side in ("left", "right"))  # type: ignore[call-overload]
         for i in np.flatnonzero(ends > starts).tolist():
-            found[i].update(order[starts[i] : ends[i]].tolist())
-    for i, places in enumerate(found):
-        mine = shingles(ours[i]) if places else frozenset()
+            found.setdefault(i, set()).update(order[starts[i] : ends[i]].tolist())
+    for i, places in sorted(found.items()):
+        mine = shingles(ours[i])
         for j in sorted(places):
             similarity = jaccard(mine, shingles(theirs[j]))
             if similarity >= threshold:

@@ -10,13 +10,19 @@ import pyarrow as pa
 
 from pp_assets.data.evaluate import evaluate_inputs, summary
 from pp_assets.data.generate import generate
+from pp_assets.data.labels import FILE as LABEL_ERRORS
+from pp_assets.data.labels import summary as label_summary
+from pp_assets.data.labels import suspects, write_suspects
 from pp_assets.data.leakage import Leak, find_leaks, held_out, leaks
 from pp_assets.data.rows import read_generated, read_table, write_generated, write_table
+from pp_assets.data.sources import Row
+from pp_assets.data.statistics import describe, draw
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
 from pp_resources.json_schema import Schema
 
 SAMPLES = 12
+MOST_LABELLED = 50_000  # rows: beyond it each is not compared with each to find suspect labels
 _CLUSTERS = pa.schema(
     [
         ("item_id", pa.string()),
@@ -86,8 +92,11 @@ def build_clusters(dataset: Path, generated: Path, out: Path, *, encoder: str, s
 
 
 def build_inputs(task: Task, dataset: Path, generated: Path, clusters: Path, out: Path, *, threads: int) -> dict[str, Any]:
-    """inputs.parquet: one verdict a row. Rows that are held-out items, disturbed, are dropped, but for given splits; what is kept and
-    resembles held-out rows is counted as leaks, by kind."""
+    """inputs.parquet: one verdict a row; label_errors.jsonl: suspect labels; stats.json, stats.png: what is kept.
+
+    Rows that are held-out items, disturbed, are dropped, but for given splits; what is kept and resembles held-out rows is counted as
+    leaks, by kind.
+    """
     rows, written = _rows(dataset, generated)
     vectors = np.load(clusters / "embeddings.npy", allow_pickle=False)
     given = task.spec.eval_split.strategy == "files"
@@ -112,7 +121,13 @@ def build_inputs(task: Task, dataset: Path, generated: Path, clusters: Path, out
         }
         for leak in leaking[:SAMPLES]
     ]
-    return {**summary(found), "leaks": counts, "splits_given": given, "dropped_sample": dropped, "leaking_sample": shown}
+    wrong, known = suspects(task.output_schema, rows[:written], vectors[:written]) if written <= MOST_LABELLED else ([], {})
+    write_suspects(out / LABEL_ERRORS, wrong)
+    told = describe(Row(row.input_text, json.dumps(row.output, sort_keys=True), "") for row in kept)
+    (out / "stats.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    draw(out / "stats.png", told)
+    numbers = {"duplicates": told["duplicates"], **label_summary(wrong, known, SAMPLES)}
+    return {**summary(found), **numbers, "leaks": counts, "splits_given": given, "dropped_sample": dropped, "leaking_sample": shown}
 
 
 def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, encoder: str, threads: int) -> list[Leak]:

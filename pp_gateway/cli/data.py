@@ -2,6 +2,7 @@
 
 import typer
 
+from pp_gateway.cli import data_files, data_look
 from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, settle
@@ -12,6 +13,10 @@ app = typer.Typer(help="Collect, clean, check, describe and build a task's data.
 def add_commands(group: typer.Typer) -> None:
     """Put the commands of this group into it."""
     group.command("build")(build)
+    for command in (data_files.collect, data_files.clean, data_files.balance, data_files.validate):
+        group.command(command.__name__)(command)
+    for command in (data_look.stats, data_look.labels, data_look.versions, data_look.diff):
+        group.command(command.__name__)(command)
 
 
 def build(task: TaskArgument, as_json: JsonFlag = False) -> None:

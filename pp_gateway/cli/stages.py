@@ -103,6 +103,15 @@ def running(settings: Settings) -> Iterator[tuple["Runner", StageLog]]:
             raise
 
 
+@contextmanager
+def shown(work: str) -> Iterator[None]:
+    """How far work outside of the pipeline is."""
+    with _terminal() as terminal:
+        terminal.now(work)
+        with watched_by(terminal.progressed):
+            yield
+
+
 class _Terminal:
     """Lines for the person who waits, and under them what is worked on and for how long; the latter not in a pipe or a log.
 
