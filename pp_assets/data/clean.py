@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,11 @@ class Mask:
     def text(self, text: str) -> str:
         """The text with e-mail addresses, IBANs (checksum), card numbers (Luhn), IP addresses and phone numbers masked."""
         for kind, pattern, holds in _FINDERS:
-            text = pattern.sub(lambda m, kind=kind, holds=holds: self._name(kind, m[0]) if holds(m[0]) else m[0], text)
+            text = pattern.sub(partial(self._masked, kind, holds), text)
         return text
+
+    def _masked(self, kind: str, holds: Callable[[str], bool], found: re.Match[str]) -> str:
+        return self._name(kind, found[0]) if holds(found[0]) else found[0]
 
     def _name(self, kind: str, value: str) -> str:
         key = kind, re.sub(r"[\s()./-]", "", value).casefold() if kind in ("iban", "card", "phone") else value.casefold()

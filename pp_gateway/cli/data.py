@@ -1,8 +1,10 @@
 """`pp data`: a task's data, from the files that people have to rows that are clean, labelled and apart. One module per command family."""
 
+from collections.abc import Callable
+
 import typer
 
-from pp_gateway.cli import data_files, data_look
+from pp_gateway.cli import data_files, data_leaks, data_look
 from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, settle
@@ -13,9 +15,9 @@ app = typer.Typer(help="Collect, clean, check, describe and build a task's data.
 def add_commands(group: typer.Typer) -> None:
     """Put the commands of this group into it."""
     group.command("build")(build)
-    for command in (data_files.collect, data_files.clean, data_files.balance, data_files.validate):
-        group.command(command.__name__)(command)
-    for command in (data_look.stats, data_look.labels, data_look.versions, data_look.diff):
+    commands: list[Callable[..., None]] = [data_files.collect, data_files.clean, data_files.balance, data_files.validate]
+    commands += [data_look.stats, data_look.labels, data_leaks.leaks, data_look.versions, data_look.diff]
+    for command in commands:
         group.command(command.__name__)(command)
 
 

@@ -1,7 +1,6 @@
 """`pp data collect`, `clean`, `balance`, `validate`: from the files that people have to a file of sound rows."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +36,7 @@ def collect(
 
     with shown("collect"):
         done = collected(source, to, _pairs(mapping or []))
-    if not Output(as_json).result(asdict(done) | {"to": str(to)}):
+    if not Output(as_json).result(vars(done) | {"to": str(to)}):
         line(f"{source} ({done.kind}): {done.rows} rows to {to}{_apart(done.rejected, done.quarantine)}")
         said = "remembered mapping" if done.remembered else "mapping"
         line(f"{said}: {', '.join(f'{part}={column}' for part, column in done.mapping.items())}")
@@ -61,7 +60,7 @@ def clean(
 
     with shown("clean"):
         done = clean_file(file, to, mask=mask)
-    if not Output(as_json).result(asdict(done) | {"to": str(to)}):
+    if not Output(as_json).result(vars(done) | {"to": str(to)}):
         line(f"{done.changed} of {done.rows} rows changed, written to {to}{_apart(done.rejected, done.quarantine)}")
         line("changes: " + (", ".join(f"{n} {kind}" for kind, n in sorted(done.changes.items())) or "none"))
         if done.sample:

@@ -15,7 +15,7 @@ HEAVY = {"torch", "dagster", "mlflow", "transformers", "numpy", "pandas", "sklea
 COMMANDS = [
     *(["task", name] for name in ("init", "check", "list", "import", "schema")),
     *([name] for name in ("run", "demo", "train", "eval", "predict", "compare", "power", "status", "ui")),
-    *(["data", name] for name in ("build", "collect", "clean", "balance", "validate", "stats", "labels", "versions", "diff")),
+    *(["data", name] for name in ("build", "collect", "clean", "balance", "validate", "stats", "labels", "leaks", "versions", "diff")),
     *(["package", name] for name in ("build", "verify", "list")),
     *(["feedback", name] for name in ("add", "list")),
 ]
