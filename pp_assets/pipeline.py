@@ -154,12 +154,12 @@ class Pipeline:
         task, dataset = self.task(name), self.current(DATASETS, name)
         generated, clusters = self.current(GENERATED, name), self.current(CLUSTERS, name)
         inputs = {"dataset": dataset.digest, "generated": generated.digest, "clusters": clusters.digest}
-        inputs |= {"schema": digest(task.output_schema), "code": source_digest("pp_assets.data.stages")}
+        inputs |= {"schema": digest(task.output_schema), "code": source_digest("pp_assets.data.stages", "pp_resources.models.embedder")}
 
         def build(out: Path) -> Mapping[str, Any]:
             from pp_assets.data.stages import build_inputs
 
-            return build_inputs(task, dataset.path, generated.path, clusters.path, out)
+            return build_inputs(task, dataset.path, generated.path, clusters.path, out, threads=self.settings.threads)
 
         return self.store.produce(INPUTS, name, inputs, build)
 

@@ -32,7 +32,7 @@ def plan_test(
     sizes = group_sizes(p, name)
     basis = _seen(p, name) if discordance is None or icc is None else None
     if primary.name.startswith(TIMED) and not basis:
-        how = f"run 'pp data {name}' first, which makes baselines"
+        how = f"run 'pp data build {name}' first, which makes baselines"
         raise UserError(f"nothing is known yet of how {primary.name} varies", where=name, how=how)
     if basis is None:
         usual = Known(DISCORDANCE, "assumed", "no answers are stored yet; say otherwise with --discordance")

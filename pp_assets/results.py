@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,7 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.answers import answers
+        from pp_assets.data.leakage import nearest_similarity
         from pp_assets.ensembles import member_systems
         from pp_assets.evaluation.plots import render_plots
         from pp_assets.evaluation.predictions import System, make_rows, read_systems, write_systems
@@ -116,6 +117,9 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
         test = _test(p, dataset, name, f"evaluation of {variant}")
         predictions, asked = answers(p, task, trained, [e.input_text for e in test])
         rows = make_rows(test, predictions, lambda output: dump_output(task.output_schema, output))
+        learnt = p.training_rows(name)
+        near = nearest_similarity([r.input_text for r in rows], [e.input_text for e in (*learnt.train, *learnt.generated)], 0.0)
+        rows = [replace(row, nearest=round(similarity, 4)) for row, similarity in zip(rows, near)]
         described = get_recipe(variant).description
         systems = [System(name=variant, kind="candidate", description=described, rows=rows), *member_systems(p, task, trained, test)]
         systems += read_systems(base.file("predictions"))

@@ -122,7 +122,7 @@ def evaluated_inputs(context: dg.AssetExecutionContext, installation: Installati
         description="given splits are kept as they are" if given else "splits are made of whole groups",
         metadata=leaks,
     )
-    return materialized(pipeline, made, checks=[check])
+    return materialized(pipeline, made, plots={"stats": made.file("stats.png")}, checks=[check])
 
 
 ASSETS = [seeds, contract, generated_data, clusters, evaluated_inputs]

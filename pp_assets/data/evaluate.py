@@ -4,7 +4,7 @@ A written row is dropped only when a hard check fails (unreadable, against the s
 the hard cases that a model needs, so for written rows it lowers the score and nothing else. A generated row must also reach a score.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,8 +33,15 @@ class Evaluated:
     checks: Mapping[str, float]
 
 
-def evaluate_inputs(schema: Schema, written: Sequence[Example], generated: Sequence[Example], vectors: np.ndarray) -> list[Evaluated]:
-    """Verdicts for the written rows, then the generated ones. `vectors` are unit embeddings of the same rows (rows, size)."""
+def evaluate_inputs(
+    schema: Schema,
+    written: Sequence[Example],
+    generated: Sequence[Example],
+    vectors: np.ndarray,
+    leaking: Container[int] = frozenset(),
+) -> list[Evaluated]:
+    """Verdicts for the written rows, then the generated ones. `vectors` are unit embeddings of the same rows (rows, size), `leaking` the
+    places of rows that may not be learnt from because they are held-out items."""
     rows = [*written, *generated]
     lengths = np.array([len(e.input_text) for e in written] or [1])
     shortest, longest = np.quantile(lengths, 0.01) / 3, np.quantile(lengths, 0.99) * 3
@@ -49,6 +56,7 @@ def evaluate_inputs(schema: Schema, written: Sequence[Example], generated: Seque
         hard = {
             "a repetition of an earlier row": output in before,
             "the same input as a written row with another output": made and bool(before - {output}),
+            "the same item as a held-out row": i in leaking,
             "not schema-valid": not validator.is_valid(row.output),
             "hardly any letters": letters_share(row.input_text) < LETTERS or "\ufffd" in row.input_text,
         }

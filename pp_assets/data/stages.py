@@ -12,8 +12,13 @@ import pyarrow as pa
 
 from pp_assets.data.evaluate import evaluate_inputs, summary
 from pp_assets.data.generate import generate
-from pp_assets.data.leakage import held_out, leaks
+from pp_assets.data.labels import FILE as LABEL_ERRORS
+from pp_assets.data.labels import summary as label_summary
+from pp_assets.data.labels import suspects, write_suspects
+from pp_assets.data.leakage import Leak, find_leaks, held_out, leaks
 from pp_assets.data.rows import read_generated, read_table, write_generated, write_table
+from pp_assets.data.sources import Row
+from pp_assets.data.statistics import describe, draw
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
 from pp_resources.json_schema import Schema
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from pp_assets.data.clusters.model import Clusters
 
 SAMPLES = 12
+MOST_LABELLED = 50_000  # rows: beyond it each is not compared with each to find suspect labels
 _CLUSTERS = pa.schema(
     [
         ("item_id", pa.string()),
@@ -118,19 +124,55 @@ def build_clusters(dataset: Path, generated: Path, out: Path, *, options: "Topic
     }
 
 
-def build_inputs(task: Task, dataset: Path, generated: Path, clusters: Path, out: Path) -> dict[str, Any]:
-    """inputs.parquet: one verdict a row. Kept rows that resemble held-out rows are counted as leaks, by kind."""
+def build_inputs(task: Task, dataset: Path, generated: Path, clusters: Path, out: Path, *, threads: int) -> dict[str, Any]:
+    """inputs.parquet: one verdict a row; label_errors.jsonl: suspect labels; stats.json, stats.png: what is kept.
+
+    Rows that are held-out items, disturbed, are dropped, but for given splits; what is kept and resembles held-out rows is counted as
+    leaks, by kind.
+    """
     rows, written = _rows(dataset, generated)
     vectors = np.load(clusters / "embeddings.npy", allow_pickle=False)
-    found = evaluate_inputs(task.output_schema, rows[:written], rows[written:], vectors)
+    given = task.spec.eval_split.strategy == "files"
+    held = held_out(dataset)
+    leaking = _leaking([row.input_text for row in rows], held.texts, vectors, task.spec.encoder_model_id, threads)
+    # Given official splits are used as they are; what they share is shown and does not stop anything.
+    unwanted = frozenset() if given else frozenset(leak.place for leak in leaking)
+    found = evaluate_inputs(task.output_schema, rows[:written], rows[written:], vectors, unwanted)
     records = [{**one.__dict__, "checks": json.dumps(one.checks)} for one in found]
     write_table(out / "inputs.parquet", records, _SCORES)
     kept = [row for row, one in zip(rows, found) if one.keep]
-    leaking = leaks(kept, held_out(dataset), task.spec.eval_split.near_duplicate_threshold)
+    still = [leak for leak in leaking if found[leak.place].keep]
+    counts = leaks(kept, held, task.spec.eval_split.near_duplicate_threshold, still)
     worst = sorted((pair for pair in zip(rows, found) if not pair[1].keep), key=lambda pair: pair[1].item_id)[:SAMPLES]
     dropped = [{"kind": one.kind, "reason": one.reason, "score": one.score, "input": row.input_text[:200]} for row, one in worst]
-    # Given official splits are used as they are; what they share is shown and does not stop anything.
-    return {**summary(found), "leaks": leaking, "splits_given": task.spec.eval_split.strategy == "files", "dropped_sample": dropped}
+    shown = [
+        {
+            "kept": found[leak.place].keep,
+            "similarity": leak.similarity,
+            "input": rows[leak.place].input_text[:200],
+            "held_out": held.texts[leak.other][:200],
+        }
+        for leak in leaking[:SAMPLES]
+    ]
+    wrong, known = suspects(task.output_schema, rows[:written], vectors[:written]) if written <= MOST_LABELLED else ([], {})
+    write_suspects(out / LABEL_ERRORS, wrong)
+    told = describe(Row(row.input_text, json.dumps(row.output, sort_keys=True), "") for row in kept)
+    (out / "stats.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    draw(out / "stats.png", told)
+    numbers = {"duplicates": told["duplicates"], **label_summary(wrong, known, SAMPLES)}
+    return {**summary(found), **numbers, "leaks": counts, "splits_given": given, "dropped_sample": dropped, "leaking_sample": shown}
+
+
+def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, encoder: str, threads: int) -> list[Leak]:
+    """The rows that are held-out items; these are embedded here and thrown away, so that nothing downstream can learn from them."""
+    import torch
+
+    from pp_resources.models.bases import find_base
+    from pp_resources.models.embedder import Embedder
+
+    torch.set_num_threads(threads)
+    embed = Embedder(find_base(encoder)).embed
+    return find_leaks(texts, held, (vectors, embed(held)), embed)
 
 
 def kept_ids(inputs: Path) -> set[str]:

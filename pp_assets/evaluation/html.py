@@ -7,10 +7,13 @@ from pp_assets.evaluation.html_examples import example_html, outcomes_html
 from pp_assets.evaluation.markdown import (
     CALIBRATION_HEAD,
     COMPARISON_HEAD,
+    DISTANCE_HEAD,
     FIELD_HEAD,
     SLICE_HEAD,
     calibration_cells,
     comparison_cells,
+    distance_rows,
+    distance_words,
     field_cells,
     main_metrics,
     number,
@@ -52,7 +55,7 @@ def report_sections(report: Mapping[str, Any]) -> list[Section]:
         ),
         Section("Wins, losses and ties", [_outcomes(report)]),
         Section("Fields", [table(FIELD_HEAD, list(map(field_cells, report["fields"]))), picture(plots, "fields", "Exact match by field")]),
-        Section("Slices", [_slices(report["slices"]), picture(plots, "slices", "The primary metric by slice")]),
+        Section("Slices", [_slices(report["slices"]), _distance(report), picture(plots, "slices", "The primary metric by slice")]),
         Section("Confusion", [_confusions(report, plots)]),
         Section("Calibration", [_calibration(report["calibration"]), *calibration_pictures(plots)]),
         Section("Latency", [picture(plots, "latency", "Latency by system") or soft("No time was stored.")], flow=True),
@@ -103,6 +106,12 @@ def _slices(found: Mapping[str, Any]) -> str:
     marks = {i: _MARKS[mark] for i, row in enumerate(found["rows"]) for mark in _MARKS if row[mark]}
     listed = table(SLICE_HEAD, [slice_cells(row) for row in found["rows"]], marks) if found["rows"] else ""
     return f"{soft(slice_words(found))}{listed}"
+
+
+def _distance(report: Mapping[str, Any]) -> str:
+    if "distance" not in report:
+        return ""
+    return f"{soft(distance_words(report['distance']))}{table(DISTANCE_HEAD, distance_rows(report['distance']))}"
 
 
 def _calibration(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -29,6 +29,8 @@ def report_markdown(report: Mapping[str, Any]) -> str:
     lines += ["## Wins, losses and ties", "", *outcome_lines(report["outcomes"], (report["candidate"], report["best_baseline"]))]
     lines += ["## Slices", "", md(slice_words(report["slices"])), ""]
     lines += table(SLICE_HEAD, [slice_cells(row) for row in report["slices"]["rows"]]) if report["slices"]["rows"] else []
+    if "distance" in report:
+        lines += [md(distance_words(report["distance"])), "", *table(DISTANCE_HEAD, distance_rows(report["distance"]))]
     lines += ["## Most frequent confusions", ""]
     found = [(path, top) for path, c in report["confusion"][report["candidate"]].items() for top in c["top"][:5]]
     rows = [[path, top["expected"], top["answered"], str(top["count"])] for path, top in found]
@@ -46,6 +48,7 @@ def report_markdown(report: Mapping[str, Any]) -> str:
 
 COMPARISON_HEAD = ("effect", "interval", "p", "only candidate", "only other", "odds ratio", "smallest detectable", "at worst", "test")
 FIELD_HEAD = ("field", "kind", "exact", "baseline exact", "F1", "baseline F1", "effect", "p (Holm)")
+DISTANCE_HEAD = ("part of the test items", "n", "candidate", "baseline")
 SLICE_HEAD = ("slice", "n", "candidate", "best baseline", "all other items", "p (Holm)", "")
 CALIBRATION_HEAD = ("field", "ECE", "AURC", "kept at 90 % right", "kept at 95 % right", "kept at 99 % right")
 
@@ -99,6 +102,17 @@ def slice_words(found: Mapping[str, Any]) -> str:
     said = f"{found['metric']} on parts of the test items, those that are surest worse than all other items first ({found['test']}; "
     said += f"p adjusted by Holm's method for all {found['found']} slices)."
     return said + (f" Left out as too small: {found['left_out']}." if found["left_out"] else "")
+
+
+def distance_words(found: Mapping[str, Any]) -> str:
+    """What the table of distances holds."""
+    said = f"{found['metric']} on all test items, and on those far from training: no training row is as near as {found['similarity']:g} "
+    return said + "(Jaccard similarity of character 3-grams)."
+
+
+def distance_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The parts as rows of cells under DISTANCE_HEAD."""
+    return [[row["part"], str(row["n"]), number(row["candidate"]), number(row["baseline"])] for row in found["rows"]]
 
 
 def calibration_cells(entry: Mapping[str, Any]) -> list[str]:

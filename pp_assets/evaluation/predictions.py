@@ -21,7 +21,8 @@ class PredictionRow:
     """One test item and what one system answered.
 
     `expected` is JSON text; `output` is exactly what the system said, JSON or not. `group` joins items that are phrasings of one situation.
-    `latency_ms` is batch wall time divided by batch size.
+    `latency_ms` is batch wall time divided by batch size, `nearest` the similarity of the input to the nearest training row (Jaccard of
+    character 3-grams), of a candidate that is reported; None where nobody asked.
     """
 
     item_id: str
@@ -35,6 +36,7 @@ class PredictionRow:
     tokens_out: int = 0
     latency_ms: float = 0.0
     finish_reason: str = "stop"
+    nearest: float | None = None
 
 
 class System(TypedDict):
@@ -80,7 +82,10 @@ def write_predictions(path: Path, rows: Iterable[PredictionRow]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as out:
         for row in rows:
-            out.write(json.dumps(asdict(row), separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n")
+            value = asdict(row)
+            if row.nearest is None:
+                del value["nearest"]
+            out.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n")
 
 
 def read_predictions(path: Path) -> list[PredictionRow]:

@@ -18,7 +18,7 @@ from pp_assets.evaluation.metrics import LEVEL, confusions, score_metrics
 from pp_assets.evaluation.predictions import System
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.scoring import Scored, Scoring
-from pp_assets.evaluation.slices import slice_table
+from pp_assets.evaluation.slices import distance_table, slice_table
 from pp_assets.evaluation.stats.power import POWER, WORST_DISCORDANCE
 from pp_assets.evaluation.stats.resampling import RESAMPLES
 from pp_assets.evaluation.validity import validity
@@ -81,6 +81,8 @@ def build_report(spec: Any, systems: Sequence[System], candidate: str, provenanc
         "notes": _notes(ours, best),
         "reproduce": _reproduce(scoring.task, candidate, best),
     }
+    if (distance := distance_table(ours, theirs)) is not None:
+        report["distance"] = distance
     return {**rounded(report), "provenance": dict(provenance or {})}
 
 

@@ -20,6 +20,7 @@ from pp_resources.json_schema import Field, get_path
 
 MIN_ITEMS = 8  # in a slice and outside of it; fewer tell nothing
 MOST = 60  # slices that are looked at, the largest first
+FAR = 0.5  # similarity to the nearest training row (Jaccard of character 3-grams) below which an item is far from training
 SHOWN = 20  # slices that are told, the worst first
 TEST = f"{PERMUTATIONS} permutations, whole groups between groups of equal size"
 
@@ -42,6 +43,7 @@ def find_slices(scored: Scored) -> tuple[list[Slice], int]:
     """By class of enum and boolean fields, members of arrays of enums, null and empty values, thirds of input length; and how many were
     left out because fewer than MIN_ITEMS items are in them or outside."""
     found = [part for leaf in scored.fields for part in _of_field(scored, leaf)] + _of_length([len(row.input_text) for row in scored.rows])
+    found += [] if (far := far_from_training(scored)) is None else [Slice("distance to training", "far from training", far)]
     large = [part for part in found if min(part.mask.sum(), (~part.mask).sum()) >= MIN_ITEMS]
     kept = sorted(large, key=lambda part: -part.mask.sum())[:MOST]
     return kept, len([part for part in found if part.mask.any() and not part.mask.all()]) - len(kept)
@@ -74,6 +76,30 @@ def slice_table(ours: Scored, theirs: Scored | None) -> dict[str, Any]:
         row |= {"worse": bool(sure and gap < 0), "better": bool(sure and gap > 0)}
         rows.append(((_evidence(gap, one), part.name), row))
     return told | {"rows": [row for _, row in sorted(rows, key=lambda pair: pair[0])][:SHOWN], "reason": ""}
+
+
+def far_from_training(scored: Scored) -> np.ndarray | None:
+    """Which items (bool, n) have no training row with a similarity of FAR or more; None where the rows do not tell."""
+    known = [row.nearest for row in scored.rows if row.nearest is not None]
+    return np.array(known) < FAR if known and len(known) == len(scored.rows) else None
+
+
+def distance_table(ours: Scored, theirs: Scored | None) -> dict[str, Any] | None:
+    """The primary metric on all items, on those far from training and on those near it; None where the rows do not tell.
+
+    What a model knows of near items it may have from their neighbours, so that the second number is the one to trust for new texts.
+    """
+    far, metric = far_from_training(ours), ours.scoring.primary
+    if far is None:
+        return None
+    told: dict[str, Any] = {"metric": metric, "similarity": FAR, "rows": []}
+    for part, mask in (("all", np.ones(len(far), dtype=bool)), ("far from training", far), ("near training", ~far)):
+        row: dict[str, Any] = {"part": part, "n": int(mask.sum()), "candidate": None, "baseline": None}
+        if mask.any():
+            sides = {"candidate": ours} | ({"baseline": theirs} if theirs else {})
+            row |= {name: asdict(table_metric(side, side.tables[metric])) for name, side in _each(sides, mask, metric)}
+        told["rows"].append(row)
+    return told
 
 
 def slice_comparisons(a: Scored, b: Scored, metric: str) -> dict[str, Any]:

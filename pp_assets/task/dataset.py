@@ -44,7 +44,7 @@ __all__ = [
 CLEAN, QUARANTINE, MANIFEST, REPORT = "clean.parquet", "quarantine.jsonl", "splits.json", "report.json"
 _STRINGS = ("item_id", "input_text", "output_json", "source_id", "meta", "negative_examples", "file")
 SCHEMA = pa.schema([*((name, pa.string()) for name in _STRINGS), ("line", pa.int64()), ("split", pa.string()), ("group", pa.string())])
-_STEPS = ("reader", "scan", "duplicates", "grouping", "splits", "dataset", "dataset_report", "spec_file")
+_STEPS = ("reader", "scan", "duplicates", "same_item", "similar", "grouping", "splits", "dataset", "dataset_report", "spec_file")
 _MODULES = (*(f"pp_assets.task.{step}" for step in _STEPS), "pp_resources.json_schema")
 
 

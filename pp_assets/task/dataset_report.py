@@ -62,6 +62,8 @@ class ReportBuilder:
             "exact_duplicates": {"removed": repeated, "kept_in_given_splits": int((plan.occurrence > 0).sum())},
             "near_duplicates": {
                 "threshold": self._spec.eval_split.near_duplicate_threshold,
+                "pairs": len(plan.edges),
+                "disturbed_pairs": sum(edge.similarity < self._spec.eval_split.near_duplicate_threshold for edge in plan.edges),
                 "groups": int((near_sizes > 1).sum()),
                 "rows": int(near_sizes[near_sizes > 1].sum()),
                 "largest_group": int(near_sizes.max(initial=0)),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SHINGLE = 5
+SHINGLE = 3
 MAX_PERMUTATIONS = 96
 # A bucket up to this size is compared pair by pair; a larger one against at most LEADERS of its members that differ from each other.
 WHOLE_BUCKET = 128
@@ -36,7 +36,7 @@ def normalise(text: str) -> str:
 
 
 def shingles(normalised: str) -> frozenset[str]:
-    """Character 5-grams; a text that is shorter is its own only shingle."""
+    """Character 3-grams; a text that is shorter is its own only shingle."""
     padded = normalised.ljust(SHINGLE)
     return frozenset(padded[i : i + SHINGLE] for i in range(len(padded) - SHINGLE + 1))
 

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pp_assets.task.duplicates import Edge, TextSpool, find_near_duplicates
+from pp_assets.task.duplicates import Edge, NearDuplicates, TextSpool, find_near_duplicates
+from pp_assets.task.same_item import SAME, difference
 from pp_assets.task.scan import EXTRA, Facts
+from pp_assets.task.similar import EXACT_PAIRS, LEAST_JACCARD, candidates, known_words
 from pp_assets.task.spec import TaskSpec
 from pp_assets.task.splits import SPLITS, TEST, TRAIN, VAL, assign, chain, components, smallest_per
 
@@ -35,7 +37,7 @@ def plan_splits(facts: Facts, spec: TaskSpec, texts: TextSpool) -> Plan:
     base = facts.given != EXTRA
     first, occurrence = _repeats(facts)
     threshold = spec.eval_split.near_duplicate_threshold
-    near = find_near_duplicates(facts.keys, _one_per_text(facts.text, base), texts, threshold)
+    near = related(facts.keys, _one_per_text(facts.text, base), texts, threshold)
     edges = np.vstack([_pairs(near.edges), chain(facts.text, base)])
     near_label = components(len(base), edges)
     group = smallest_per(components(len(base), np.vstack([edges, chain(facts.source, base & (facts.source != 0))])), facts.item)
@@ -59,6 +61,27 @@ def plan_splits(facts: Facts, spec: TaskSpec, texts: TextSpool) -> Plan:
     if not base.all():
         _place_extra(plan, facts, texts, threshold, edges)
     return plan
+
+
+def related(
+    keys: list[np.ndarray], rows: np.ndarray, texts: TextSpool, threshold: float, *, only_with: np.ndarray | None = None
+) -> NearDuplicates:
+    """Edges between rows that must lie on one side of a split: similar from the threshold on, or one item disturbed.
+
+    The first are joined unverified: twins of one template with another number are two items, but who knows one answers the other. Too many
+    rows to compare each with each (EXACT_PAIRS) are compared by MinHash bands, which find the first kind alone.
+    """
+    if len(rows) ** 2 > EXACT_PAIRS:
+        return find_near_duplicates(keys, rows, texts, threshold, only_with=only_with)
+    read = [texts[int(row)] for row in rows]
+    known, found = known_words(read), NearDuplicates()
+    for i, j, similarity in candidates(read, least=min(LEAST_JACCARD, threshold)):
+        a, b = int(rows[i]), int(rows[j])
+        if only_with is not None and not (only_with[a] or only_with[b]):
+            continue
+        if similarity >= threshold or (threshold < 1 and difference(read[i], read[j], known) == SAME):
+            found.edges.append(Edge(a, b, similarity))
+    return found
 
 
 def leakage(plan: Plan, facts: Facts) -> dict[str, dict[str, np.ndarray]]:
@@ -124,7 +147,7 @@ def _assign(plan: Plan, facts: Facts, spec: TaskSpec, rows: np.ndarray, ratios: 
 def _place_extra(plan: Plan, facts: Facts, texts: TextSpool, threshold: float, base_edges: np.ndarray) -> None:
     extra = facts.given == EXTRA
     everywhere = np.ones(len(extra), dtype=bool)
-    near = find_near_duplicates(facts.keys, _one_per_text(facts.text, everywhere), texts, threshold, only_with=extra)
+    near = related(facts.keys, _one_per_text(facts.text, everywhere), texts, threshold, only_with=extra)
     links = [base_edges, _pairs(near.edges), chain(facts.text), chain(facts.source, facts.source != 0)]
     label = components(len(extra), np.vstack(links))
     near_evaluation = np.isin(label, label[~extra & ((plan.code == VAL) | (plan.code == TEST))])

@@ -62,7 +62,12 @@ class EvalSplit(_Strict):
     stratify_by: str | None = Field(default=None, description="dotted output field; default for 'stratified': the first enum or boolean")
     time_field: str | None = Field(default=None, description="key in meta: a number or an ISO 8601 text")
     files: SplitFiles | None = None
-    near_duplicate_threshold: float = Field(default=0.8, ge=0.3, le=1.0, description="Jaccard similarity of character 5-grams")
+    near_duplicate_threshold: float = Field(
+        default=0.8,
+        ge=0.3,
+        le=1.0,
+        description="Jaccard similarity of character 3-grams that keeps rows together; 1: only equal texts",
+    )
 
 
 class PrimaryMetric(_Strict):

@@ -13,6 +13,7 @@ from pp_gateway.cli import (
     clusters,
     compare,
     contract,
+    data,
     drift,
     experiment,
     feedback,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(task.app, name="task")
 run.add_commands(app)
+app.add_typer(data.app, name="data")
 app.command("tune")(tune.tune)
 app.add_typer(clusters.app, name="clusters")
 app.command("compare")(compare.compare)

@@ -1,11 +1,11 @@
-"""`pp run`, `pp demo`, `pp data`, `pp train`, `pp eval`: the jobs of Dagster in this process, so that both doors lead to equal results."""
+"""`pp run`, `pp demo`, `pp train`, `pp eval`: the jobs of Dagster in this process, so that both doors lead to equal results."""
 
 import time
 from typing import Annotated, Any
 
 import typer
 
-from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
+from pp_gateway.cli.output import JsonFlag, Output, line
 from pp_gateway.cli.results import result_of, show_results
 from pp_gateway.cli.side_by_side import side_by_side
 from pp_gateway.cli.stages import StageLog, running, summary
@@ -20,7 +20,7 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="
 
 def add_commands(app: typer.Typer) -> None:
     """Put these commands at the top level."""
-    for command in (run, demo, data, train):
+    for command in (run, demo, train):
         app.command(command.__name__)(command)
     app.command("eval")(evaluate)
 
@@ -61,32 +61,6 @@ def demo(as_json: JsonFlag = False) -> None:
     if not out.result({"results": results, **counts, "stages": stages}):
         show_results(results)
         line(summary(counts["recomputed"], counts["unchanged"], time.monotonic() - began))
-
-
-def data(task: TaskArgument, as_json: JsonFlag = False) -> None:
-    """Read, check, split and enrich a task's data, and answer its test items with every baseline.
-
-    Example:
-
-        pp data support-triage
-    """
-    from pp_assets.results import baseline_ranks
-
-    out = Output(as_json)
-    settings, name = settle(task)
-    with running(settings) as (runner, log):
-        steps = {step.asset: step.artifact for step in runner.task_data(name)}
-        found = {asset: dict(artifact.metadata) for asset, artifact in steps.items()}
-        found["baselines"] |= baseline_ranks(runner.pipeline, name, steps["baselines"])
-    if not out.result({"task": name, "data": found, **log.as_dict()}):
-        seeds, base = found["seeds"], found["baselines"]
-        line(f"{name}: {seeds['kept']} rows kept of {seeds['read']}, {seeds['quarantined']} in quarantine; ", end="")
-        line(f"train {seeds['train']}, val {seeds['val']}, test {seeds['test']} in {seeds['groups']} groups")
-        for warning in seeds["warnings"]:
-            line(f"warning: {warning}")
-        rows = [(row["baseline"], interval(row["value"], row["low"], row["high"]), row["what"]) for row in base["table"]]
-        table(("baseline", base["metric"], "what it is"), rows)
-        line(log.said())
 
 
 def train(task: TaskArgument, variant: VariantOption, seed: Seed = None, as_json: JsonFlag = False) -> None:

@@ -14,7 +14,8 @@ from pp_resources.settings import PROJECT_ROOT
 HEAVY = {"torch", "dagster", "mlflow", "transformers", "numpy", "pandas", "sklearn", "pyarrow", "pydantic"}
 COMMANDS = [
     *(["task", name] for name in ("init", "check", "list", "import", "schema")),
-    *([name] for name in ("run", "demo", "data", "train", "eval", "predict", "compare", "power", "status", "ui")),
+    *([name] for name in ("run", "demo", "train", "eval", "predict", "compare", "power", "status", "ui")),
+    *(["data", name] for name in ("build", "collect", "clean", "balance", "validate", "stats", "labels", "leaks", "versions", "diff")),
     *(["package", name] for name in ("build", "verify", "list")),
     *(["feedback", name] for name in ("add", "list")),
 ]
@@ -121,7 +122,7 @@ def test_a_fault_in_the_task_file_names_file_and_field(
     demo: Path, before: str, after: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(demo, before, after)
-    for command in (["task", "check"], ["run"], ["data"], ["feedback", "list"]):
+    for command in (["task", "check"], ["run"], ["data", "build"], ["feedback", "list"]):
         assert main([*command, "demo"]) == 2
         assert message in capsys.readouterr().err
 

@@ -216,7 +216,7 @@ def test_a_task_without_answers_is_planned_by_assumption_and_keeps_no_data_set(p
 def test_a_metric_of_speed_cannot_be_planned_without_answers(pp, home: Path) -> None:
     write_task(home / "tasks", "fast", rows=ROWS, more="primary_metric: {name: latency_ms_mean, higher_is_better: false}")
     said = pp("power", "fast")
-    assert said.code == 2 and "nothing is known yet of how latency_ms_mean varies; run 'pp data fast' first" in said.err
+    assert said.code == 2 and "nothing is known yet of how latency_ms_mean varies; run 'pp data build fast' first" in said.err
 
 
 def test_a_metric_that_is_not_right_or_wrong_is_planned_by_the_variance_of_its_differences(pp, home: Path) -> None:

@@ -58,8 +58,8 @@ def test_a_second_run_recomputes_nothing_and_says_so(pp) -> None:
 
 
 def test_each_part_of_a_run_is_a_command_that_finds_it_done(pp) -> None:
-    assert pp("data", "alpha", "--json").json["unchanged"] == 5
-    assert "baseline" in pp("data", "alpha").out
+    assert pp("data", "build", "alpha", "--json").json["unchanged"] == 5
+    assert "baseline" in pp("data", "build", "alpha").out
     assert [s["stage"] for s in pp("train", "alpha", "-v", "encoder-frozen", "--json").json["stages"]] == STAGES[:-1]
     assert [s["stage"] for s in pp("eval", "alpha", "-v", "encoder-frozen", "--json").json["stages"]] == ["eval_report", "package"]
     built = pp("package", "build", "alpha", "-v", "encoder-frozen")
@@ -124,5 +124,5 @@ def test_a_package_is_verified_and_a_changed_byte_is_named(pp) -> None:
 def test_feedback_changes_the_data_and_the_next_run_says_why(pp) -> None:
     output = json.dumps({"kind": "returns", "order": None})
     assert pp("feedback", "add", "alpha", "nobody told me how to hand this kettle back", "--output", output).code == 0
-    said = pp("data", "alpha")
+    said = pp("data", "build", "alpha")
     assert "seeds" in said.err and "computed (changed: feedback)" in said.err.splitlines()[0]

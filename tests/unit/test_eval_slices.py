@@ -11,7 +11,7 @@ from test_eval_predictions import answers, row, spec
 
 from pp_assets.evaluation.compare import compare_systems
 from pp_assets.evaluation.scoring import score_rows
-from pp_assets.evaluation.slices import MIN_ITEMS, SHOWN, find_slices, slice_comparisons, slice_table
+from pp_assets.evaluation.slices import MIN_ITEMS, SHOWN, distance_table, find_slices, slice_comparisons, slice_table
 from pp_assets.evaluation.stats.groups import Clusters
 from pp_assets.evaluation.stats.subgroups import subgroup_test
 
@@ -171,3 +171,14 @@ def test_two_systems_are_compared_on_each_slice_as_by_themselves():
     assert one["b"]["value"] == 0.0 and one["p_holm"] >= one["p_value"] and one["n"] == 30
     evidence = [row["p_value"] if row["effect"] < 0 else 2 - row["p_value"] for row in found["rows"]]
     assert evidence == sorted(evidence)
+
+
+def test_items_far_from_training_are_told_apart_where_the_rows_know_their_distance():
+    right = {"intent": "buy", "urgent": False, "order": None, "items": [], "count": None}
+    known = [row(i, right, right if i < 10 else right | {"urgent": True}, nearest=0.9 if i < 10 else 0.1) for i in range(20)]
+    found = distance_table(score_rows(spec(), known), None)
+    told = [(one["part"], one["n"], one["candidate"]["value"]) for one in found["rows"]]
+    assert told == [("all", 20, 0.5), ("far from training", 10, 0.0), ("near training", 10, 1.0)]
+    assert found["similarity"] == 0.5 and 0 < found["rows"][1]["candidate"]["high"] < 1
+    assert "far from training" in [part.name for part in find_slices(score_rows(spec(), known))[0]]
+    assert distance_table(score_rows(spec(), [replace(one, nearest=None) for one in known]), None) is None
