@@ -29,6 +29,7 @@ os.environ |= {
 }
 # COLUMNS: how wide a table is must not depend on who runs the tests.
 _OURS = ("COLUMNS", "PP_HOME", "PP_TASKS", "PP_STATE", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
+_OURS += ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_KEY", "PP_PROVIDER_BUDGET")
 
 
 @pytest.fixture(scope="session", autouse=True)
