@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pp_assets.data.generation.synonyms import wordnet_digest
+from pp_assets.data.review import Decisions
 from pp_assets.feedback.inbox import Inbox, as_rows
 from pp_assets.sources import source_digest
 from pp_assets.task.dataset import build_dataset, dataset_inputs
@@ -63,6 +65,11 @@ class Pipeline:
         return Inbox(self.settings.home / "feedback" / "inbox.db")
 
     @property
+    def decisions(self) -> Decisions:
+        """What people said of single rows."""
+        return Decisions(self.settings.home / "review" / "decisions.db")
+
+    @property
     def ledger(self) -> Path:
         return self.settings.home / "ledger" / "test_openings.jsonl"
 
@@ -90,15 +97,16 @@ class Pipeline:
     def generated_data(self, name: str) -> Artifact:
         """New rows from training rows."""
         task, dataset = self.task(name), self.current(DATASETS, name)
-        spec = task.spec
-        options: dict[str, Any] = {"per_seed": spec.generation.per_seed, "seed": spec.seed}
-        options["threshold"] = spec.eval_split.near_duplicate_threshold
-        inputs = {"dataset": dataset.digest, "options": digest(options), "code": source_digest("pp_assets.data.stages")}
+        decided = self.decisions.of(name)
+        options = task.spec.generation.model_dump(mode="json", exclude={"enabled", "seeds", "confidence"})
+        options |= {"near": task.spec.eval_split.near_duplicate_threshold, "seed": task.spec.seed}
+        inputs = {"dataset": dataset.digest, "options": digest(options), "encoder": base_digest(task.spec.encoder_model_id)}
+        inputs |= {"review": decided.digest, "wordnet": wordnet_digest(), "code": source_digest("pp_assets.data.stages")}
 
         def build(out: Path) -> Mapping[str, Any]:
             from pp_assets.data.stages import build_generated
 
-            return build_generated(task.output_schema, dataset.path, out, **options)
+            return build_generated(task, dataset.path, out, threads=self.settings.threads, decided=decided)
 
         return self.store.produce(GENERATED, name, inputs, build)
 

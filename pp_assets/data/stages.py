@@ -1,7 +1,7 @@
 """Builders of the data stages: each reads the folders of its upstream stages, fills an empty one and returns the numbers to show."""
 
 import json
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow as pa
 
 from pp_assets.data.evaluate import evaluate_inputs, summary
-from pp_assets.data.generate import generate
+from pp_assets.data.generation.filters import Embed
+from pp_assets.data.generation.methods import MODES
+from pp_assets.data.generation.run import Options, generate
 from pp_assets.data.leakage import held_out, leaks
+from pp_assets.data.review import NOBODY, Decided
 from pp_assets.data.rows import read_generated, read_table, write_generated, write_table
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
-from pp_resources.json_schema import Schema
 
 SAMPLES = 12
+SHOWN = ("by_method", "yields", "coverage", "diversity", "leaks", "asked", "skipped")
 _CLUSTERS = pa.schema(
     [
         ("item_id", pa.string()),
@@ -39,17 +42,28 @@ _SCORES = pa.schema(
 )
 
 
-def build_generated(schema: Schema, dataset: Path, out: Path, *, per_seed: int, seed: int, threshold: float) -> dict[str, Any]:
-    """generated.parquet: new rows with parent, method, params and seed."""
-    train = read_split(dataset, "train")
-    found = generate(schema, train, held_out(dataset), per_seed=per_seed, seed=seed, threshold=threshold)
-    write_generated(out / "generated.parquet", found.rows)
+def build_generated(task: Task, dataset: Path, out: Path, *, threads: int, decided: Decided = NOBODY) -> dict[str, Any]:
+    """generated.parquet: new rows with parents, method, params and seed; generation.json and data_card.*: yields, coverage, diversity."""
+    from pp_assets.data.generation.card import card, write_card
+
+    train, held, schema = read_split(dataset, "train"), held_out(dataset), task.output_schema
+    embed = _embedder(task.spec.encoder_model_id, threads)
+    found = generate(schema, train, held, options_of(task), embed=embed, rejected=decided.rejected)
+    rows = decided.generated(schema, found.rows)
+    write_generated(out / "generated.parquet", rows)
+    document = card(task, train, rows, found, held, embed, {})
+    write_card(document, out)
     parents = {e.item_id: e.input_text for e in train}
-    sample = [
-        {"method": g.method, "parent": parents[g.parent][:200], "generated": g.example.input_text[:200]} for g in found.rows[:SAMPLES]
-    ]
-    methods = dict(sorted(Counter(g.method for g in found.rows).items()))
-    return {"rows": len(found.rows), "by_method": methods, "dropped": found.dropped, "sample": sample}
+    sample = [{"method": g.method, "parent": parents[g.parent][:200], "generated": g.example.input_text[:200]} for g in rows[:SAMPLES]]
+    return {"rows": len(rows), **{name: document[name] for name in SHOWN}, "sample": sample}
+
+
+def options_of(task: Task) -> Options:
+    """How a task wants rows to be made."""
+    spec = task.spec.generation
+    methods = tuple(spec.methods if spec.methods is not None else MODES[spec.exploration_mode])
+    near, seed = task.spec.eval_split.near_duplicate_threshold, task.spec.seed
+    return Options(spec.per_seed, seed, methods, near, spec.similarity_threshold, spec.min_contract_score)
 
 
 def build_clusters(dataset: Path, generated: Path, out: Path, *, encoder: str, seed: int, threads: int) -> dict[str, Any]:
@@ -103,6 +117,25 @@ def build_inputs(task: Task, dataset: Path, generated: Path, clusters: Path, out
 def kept_ids(inputs: Path) -> set[str]:
     """Item ids that the evaluated inputs keep."""
     return {row["item_id"] for row in read_table(inputs / "inputs.parquet") if row["keep"]}
+
+
+def _embedder(model_id: str, threads: int) -> Embed:
+    """Embeddings by the task's encoder, each text once; nothing is loaded before the first."""
+    known: dict[str, np.ndarray] = {}
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        import torch
+
+        from pp_resources.models.bases import find_base
+        from pp_resources.models.embedder import Embedder
+
+        torch.set_num_threads(threads)
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, Embedder(find_base(model_id)).embed(new)))
+        return np.stack([known[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
+
+    return embed
 
 
 def _rows(dataset: Path, generated: Path) -> tuple[list[Example], int]:

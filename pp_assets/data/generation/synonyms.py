@@ -109,6 +109,11 @@ def unavailable(folder: Path | None = None) -> str:
     return "" if all((folder / name).is_file() for name in _NEEDED) else MISSING
 
 
+def wordnet_digest() -> str:
+    """What replacements depend on beside the code: the sizes of the files, empty where they are missing."""
+    return "" if unavailable() else " ".join(str((place() / name).stat().st_size) for name in _NEEDED)
+
+
 def with_synonyms(net: WordNet, text: str, keep: Sequence[bool], rng: random.Random, share: float = SHARE) -> tuple[str, list[list[str]]]:
     """The text with `share` of the words that have synonyms exchanged, at least one, and the pairs (old, new). `keep` (bool per character)
     marks what stays. The text itself and no pairs where no word can be exchanged."""
