@@ -10,6 +10,7 @@ OWNER = "team:promptprecision"
 
 CHECK_LEAKAGE = "no_leakage"
 CHECK_QUALITY = "dataset_quality"
+CHECK_YIELD = "generation_yield"
 CHECK_VERDICT = "verdict"
 
 JOB_TASK_DATA = "task_data"

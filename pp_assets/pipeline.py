@@ -6,7 +6,7 @@ knows Dagster.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task, TaskSpec, load_task
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
+from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
 from pp_resources.tracker import NullTracker, Tracker
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
-TUNINGS, SUITES, GENERALISATIONS = "tunings", "suites", "generalisations"
+TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
 
@@ -144,18 +145,35 @@ class Pipeline:
 
         return self.store.produce(INPUTS, name, inputs, build)
 
+    def generation_choice(self, name: str, *, proof: bool = False) -> Artifact:
+        """Whether generated rows are trained on, and why; with `proof` what they are worth on the test split."""
+        from pp_assets.proofs import generation_choice
+
+        return generation_choice(self, name, proof=proof)
+
     def training_rows(self, name: str) -> Training:
-        """The rows that the evaluated inputs keep; generated ones only where the task wants them."""
+        """The rows that the evaluated inputs keep; generated ones only where the task wants them, or they were shown to help."""
+        rows, wanted = self.kept_rows(name), self.task(name).spec.generation.enabled
+        if wanted == "auto":
+            choice = self.store.require(CHOICES, name, f"run 'pp run {name}'")
+            if choice.inputs["generated"] != rows_digest(rows.generated):
+                raise UserError("the choice is of other generated rows", where=str(choice.path), how=f"run 'pp run {name}'")
+            wanted = bool(choice.metadata["use"])
+        return rows if wanted else replace(rows, generated=[])
+
+    def kept_rows(self, name: str) -> Training:
+        """The same with all generated rows. What a reviewer rejected is left out, what was edited takes its place."""
         from pp_assets.data.rows import read_generated
         from pp_assets.data.stages import kept_ids
 
         task, dataset, inputs = self.task(name), self.current(DATASETS, name), self.current(INPUTS, name)
         kept = kept_ids(inputs.path)
         made = [g.example for g in read_generated(self.current(GENERATED, name).file("generated.parquet"))]
+        written = [e for e in read_split(dataset.path, "train") if e.item_id in kept]
         return Training(
-            train=by_id(e for e in read_split(dataset.path, "train") if e.item_id in kept),
+            train=by_id(self.decisions.of(name).rows(task.output_schema, written)),
             val=by_id(read_split(dataset.path, "val")),
-            generated=by_id(e for e in made if e.item_id in kept) if task.spec.generation.enabled else [],
+            generated=by_id(e for e in made if e.item_id in kept),
         )
 
     def baselines(self, name: str) -> Artifact:
@@ -215,7 +233,7 @@ class Pipeline:
 
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""
-        stages = (self.seeds, self.generated_data, self.clusters, self.evaluated_inputs, self.baselines)
+        stages = (self.seeds, self.generated_data, self.clusters, self.evaluated_inputs, self.generation_choice, self.baselines)
         return {stage.__name__: stage(name) for stage in stages}
 
     def variant(self, name: str, variant: str) -> dict[str, Artifact]:

@@ -47,7 +47,7 @@ def build_generated(task: Task, dataset: Path, out: Path, *, threads: int, decid
     from pp_assets.data.generation.card import card, write_card
 
     train, held, schema = read_split(dataset, "train"), held_out(dataset), task.output_schema
-    embed = _embedder(task.spec.encoder_model_id, threads)
+    embed = embedder(task.spec.encoder_model_id, threads)
     found = generate(schema, train, held, options_of(task), embed=embed, rejected=decided.rejected)
     rows = decided.generated(schema, found.rows)
     write_generated(out / "generated.parquet", rows)
@@ -119,7 +119,7 @@ def kept_ids(inputs: Path) -> set[str]:
     return {row["item_id"] for row in read_table(inputs / "inputs.parquet") if row["keep"]}
 
 
-def _embedder(model_id: str, threads: int) -> Embed:
+def embedder(model_id: str, threads: int) -> Embed:
     """Embeddings by the task's encoder, each text once; nothing is loaded before the first."""
     known: dict[str, np.ndarray] = {}
 

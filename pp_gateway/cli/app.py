@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort
 
-from pp_gateway.cli import ab, bench, compare, experiment, feedback, history, package, power, run, status, task, tune, ui
+from pp_gateway.cli import ab, bench, compare, experiment, feedback, generate, history, package, power, review, run, status, task, tune, ui
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
 from pp_resources.errors import UserError
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 app.add_typer(task.app, name="task")
 run.add_commands(app)
+app.command("generate")(generate.generate)
+app.command("review")(review.review)
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
