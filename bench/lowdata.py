@@ -34,7 +34,7 @@ class Case:
 
 
 CASES = [
-    Case("snips", "value_f1", rows=100, per_seed=6),
+    Case("snips", "value_f1", rows=100, per_seed=4),
     Case("restaurant8k", "value_f1", rows=100, per_seed=5),
     Case("banking77", shots=10, mode="CREATIVE", per_seed=1),
     Case("support-triage", per_seed=1),

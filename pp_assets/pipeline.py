@@ -5,6 +5,7 @@ knows Dagster.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -71,6 +72,12 @@ class Pipeline:
         return Decisions(self.settings.home / "review" / "decisions.db")
 
     @property
+    def _provider_digest(self) -> str:
+        """Which provider would be asked, with how many tokens: a larger budget goes on where a spent one ended."""
+        names = ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_BUDGET")
+        return digest([os.environ.get(name) for name in names], ordered=True) if os.environ.get(names[0]) else ""
+
+    @property
     def ledger(self) -> Path:
         return self.settings.home / "ledger" / "test_openings.jsonl"
 
@@ -102,12 +109,19 @@ class Pipeline:
         options = task.spec.generation.model_dump(mode="json", exclude={"enabled", "seeds", "confidence"})
         options |= {"near": task.spec.eval_split.near_duplicate_threshold, "seed": task.spec.seed}
         inputs = {"dataset": dataset.digest, "options": digest(options), "encoder": base_digest(task.spec.encoder_model_id)}
-        inputs |= {"review": decided.digest, "wordnet": wordnet_digest(), "code": source_digest("pp_assets.data.stages")}
+        inputs |= {
+            "review": decided.digest,
+            "wordnet": wordnet_digest(),
+            "provider": self._provider_digest,
+            "code": source_digest("pp_assets.data.stages"),
+        }
 
         def build(out: Path) -> Mapping[str, Any]:
             from pp_assets.data.stages import build_generated
+            from pp_resources.provider import provider_from_env
 
-            return build_generated(task, dataset.path, out, threads=self.settings.threads, decided=decided)
+            provider = provider_from_env()
+            return build_generated(task, dataset.path, out, threads=self.settings.threads, decided=decided, provider=provider)
 
         return self.store.produce(GENERATED, name, inputs, build)
 

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from pp_assets.data.evaluate import evaluate_inputs, summary
+from pp_assets.data.generation.asked import Answers, ask
 from pp_assets.data.generation.filters import Embed
 from pp_assets.data.generation.methods import MODES
 from pp_assets.data.generation.run import Options, generate
@@ -17,6 +18,9 @@ from pp_assets.data.review import NOBODY, Decided
 from pp_assets.data.rows import read_generated, read_table, write_generated, write_table
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
+
+if TYPE_CHECKING:
+    from pp_resources.provider import Provider
 
 SAMPLES = 12
 SHOWN = ("by_method", "yields", "coverage", "diversity", "leaks", "asked", "skipped")
@@ -42,16 +46,24 @@ _SCORES = pa.schema(
 )
 
 
-def build_generated(task: Task, dataset: Path, out: Path, *, threads: int, decided: Decided = NOBODY) -> dict[str, Any]:
+def build_generated(
+    task: Task, dataset: Path, out: Path, *, threads: int, decided: Decided = NOBODY, provider: "Provider | None" = None
+) -> dict[str, Any]:
     """generated.parquet: new rows with parents, method, params and seed; generation.json and data_card.*: yields, coverage, diversity."""
     from pp_assets.data.generation.card import card, write_card
 
     train, held, schema = read_split(dataset, "train"), held_out(dataset), task.output_schema
     embed = embedder(task.spec.encoder_model_id, threads)
-    found = generate(schema, train, held, options_of(task), embed=embed, rejected=decided.rejected)
+    asked = Answers()
+    if provider is not None and task.spec.generation.ask_rows:
+        words = f"{task.spec.description} {task.spec.rubric.text}".strip()
+        asked = ask(provider, schema, train, task.spec.generation, task.spec.seed, words)
+    found = generate(
+        schema, train, held, options_of(task), embed=embed, asked=asked.rows, asked_dropped=asked.dropped, rejected=decided.rejected
+    )
     rows = decided.generated(schema, found.rows)
     write_generated(out / "generated.parquet", rows)
-    document = card(task, train, rows, found, held, embed, {})
+    document = card(task, train, rows, found, held, embed, asked.facts)
     write_card(document, out)
     parents = {e.item_id: e.input_text for e in train}
     sample = [{"method": g.method, "parent": parents[g.parent][:200], "generated": g.example.input_text[:200]} for g in rows[:SAMPLES]]
