@@ -34,7 +34,19 @@ DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clu
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
-_WORDS = {"description", "archived", "variants", "params", "extra_baselines", "gates", "data", "eval_split", "primary_metric", "rubric"}
+_WORDS = {
+    "description",
+    "archived",
+    "variants",
+    "params",
+    "extra_baselines",
+    "gates",
+    "data",
+    "eval_split",
+    "primary_metric",
+    "rubric",
+    "contract",
+}
 
 
 @dataclass(frozen=True)
@@ -278,7 +290,7 @@ def answering_spec(spec: TaskSpec) -> str:
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    words = {"description", "archived", "variants", "params", "extra_baselines", "data", "eval_split"}
+    words = {"description", "archived", "variants", "params", "extra_baselines", "data", "eval_split", "contract"}
     return digest(task.spec.model_dump(mode="json", exclude=words), ordered=True)
 
 

@@ -134,6 +134,9 @@ class TaskSpec(_Strict):
     io_schema: IoSchema
     label_enums: dict[str, list[str]] = {}
     rubric: Rubric = Rubric()
+    contract: str | None = Field(
+        default=None, min_length=1, description="file beside this one that says what a good answer is; default: contract.yaml, else derived"
+    )
     data: str = Field(default="data.jsonl", min_length=1)
     eval_split: EvalSplit = EvalSplit()
     variants: list[Slug] = Field(default=["encoder-lora", "lora-r8"], min_length=1)
