@@ -16,13 +16,14 @@ from pp_assets.data.generation.synonyms import wordnet_digest
 from pp_assets.data.review import Decisions
 from pp_assets.feedback.inbox import Inbox, as_rows
 from pp_assets.sources import source_digest
+from pp_assets.task.contract.files import contract_file
 from pp_assets.task.dataset import build_dataset, dataset_inputs
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task, TaskSpec, load_task
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.errors import UserError
-from pp_resources.fingerprint import digest
+from pp_resources.fingerprint import digest, file_sha256
 from pp_resources.settings import Settings
 from pp_resources.tracker import NullTracker, Tracker
 from pp_resources.tracking import open_tracker
@@ -127,6 +128,9 @@ class Pipeline:
             "provider": self._provider_digest,
             "code": source_digest("pp_assets.data.stages"),
         }
+
+        file = contract_file(task)
+        inputs |= {"contract": file_sha256(file) if file else digest(task.spec.rubric.model_dump()), "schema": digest(task.output_schema)}
 
         def build(out: Path) -> Mapping[str, Any]:
             from pp_assets.data.stages import build_generated

@@ -10,12 +10,15 @@ import pyarrow as pa
 
 from pp_assets.data.evaluate import evaluate_inputs, summary
 from pp_assets.data.generation.asked import Answers, ask
-from pp_assets.data.generation.filters import Embed
+from pp_assets.data.generation.filters import Embed, Judge
 from pp_assets.data.generation.methods import MODES
 from pp_assets.data.generation.run import Options, generate
 from pp_assets.data.leakage import held_out, leaks
 from pp_assets.data.review import NOBODY, Decided
 from pp_assets.data.rows import read_generated, read_table, write_generated, write_table
+from pp_assets.task.contract.files import load_contract
+from pp_assets.task.contract.rules import Row
+from pp_assets.task.contract.score import score_rows
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
 
@@ -58,9 +61,8 @@ def build_generated(
     if provider is not None and task.spec.generation.ask_rows:
         words = f"{task.spec.description} {task.spec.rubric.text}".strip()
         asked = ask(provider, schema, train, task.spec.generation, task.spec.seed, words)
-    found = generate(
-        schema, train, held, options_of(task), embed=embed, asked=asked.rows, asked_dropped=asked.dropped, rejected=decided.rejected
-    )
+    told: dict[str, Any] = {"asked": asked.rows, "asked_dropped": asked.dropped, "rejected": decided.rejected}
+    found = generate(schema, train, held, options_of(task), embed=embed, judge=judge_of(task, train), **told)
     rows = decided.generated(schema, found.rows)
     write_generated(out / "generated.parquet", rows)
     document = card(task, train, rows, found, held, embed, asked.facts)
@@ -68,6 +70,17 @@ def build_generated(
     parents = {e.item_id: e.input_text for e in train}
     sample = [{"method": g.method, "parent": parents[g.parent][:200], "generated": g.example.input_text[:200]} for g in rows[:SAMPLES]]
     return {"rows": len(rows), **{name: document[name] for name in SHOWN}, "sample": sample}
+
+
+def judge_of(task: Task, train: Sequence[Example]) -> Judge:
+    """Scores of rows by the task's contract, its own or the derived one, without a provider: nodes that need one have no say."""
+    contract = load_contract(task, train)
+
+    def judge(rows: Sequence[Example]) -> list[float | None]:
+        total = score_rows(contract, [Row(row.input_text, row.output) for row in rows]).total
+        return [None if np.isnan(score) else float(score) for score in total]
+
+    return judge
 
 
 def options_of(task: Task) -> Options:
