@@ -23,22 +23,23 @@ VARIANT = "encoder-lora"
 
 @dataclass(frozen=True)
 class Case:
-    """`shots` rows of each label, or `rows` of all; 0 of both: a task of the repository as it is."""
+    """`shots` rows of each label, or `rows` of all; 0 of both: a task of the repository as it is. `methods` in place of the mode's."""
 
     name: str
     primary: str = "object_exact_match"
     shots: int = 0
     rows: int = 0
     mode: str = "BALANCED"
-    per_seed: int = 4
+    methods: tuple[str, ...] = ()
+    per_seed: int = 1
 
 
 CASES = [
-    Case("snips", "value_f1", rows=100, per_seed=4),
+    Case("snips", "value_f1", rows=100, methods=("recombination",), per_seed=3),
     Case("restaurant8k", "value_f1", rows=100, per_seed=5),
-    Case("banking77", shots=10, mode="CREATIVE", per_seed=1),
-    Case("support-triage", per_seed=1),
-    Case("expense-notes", per_seed=1),
+    Case("banking77", shots=10, mode="CREATIVE"),
+    Case("support-triage"),
+    Case("expense-notes"),
 ]
 
 
@@ -117,10 +118,12 @@ def write_task(case: Case, data: Path, seed: int, home: Path) -> Any:
     from pp_assets.task.scaffold import import_task
     from pp_assets.task.spec import load_task
 
-    how = {"generation": {"exploration_mode": case.mode, "per_seed": case.per_seed}}
+    made: dict[str, Any] = {"exploration_mode": case.mode, "per_seed": case.per_seed} | (
+        {"methods": list(case.methods)} if case.methods else {}
+    )
     if not case.shots and not case.rows:
         task = load_task(case.name, ROOT / "tasks")
-        spec = task.spec.model_copy(update={"seed": seed, "generation": task.spec.generation.model_copy(update=how["generation"])})
+        spec = task.spec.model_copy(update={"seed": seed, "generation": task.spec.generation.model_copy(update=made)})
         return replace(task, spec=spec)
     name, source = f"{case.name}-{seed}", data / case.name
     shutil.rmtree(home / "tasks" / name, ignore_errors=True)
@@ -129,7 +132,7 @@ def write_task(case: Case, data: Path, seed: int, home: Path) -> Any:
     file = folder / "task.yaml"
     ratios = f"  ratios: {{train: 0.75, val: 0.15, test: 0.1}}\n  seed: {seed}"
     text = file.read_text("utf-8").replace("  strategy: files", f"  strategy: files\n{ratios}")
-    text += f"seed: {seed}\nprimary_metric: {{name: {case.primary}}}\n{json.dumps(how)[1:-1]}\n"
+    text += f"seed: {seed}\nprimary_metric: {{name: {case.primary}}}\ngeneration: {json.dumps(made)}\n"
     file.write_text(text, "utf-8")
     return load_task(name, home / "tasks")
 
