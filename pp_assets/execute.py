@@ -17,6 +17,7 @@ from pp_assets.partitions import key_of, register
 from pp_assets.pipeline import (
     ADAPTERS,
     BASELINES,
+    CHOICES,
     CLUSTERS,
     CONTRACTS,
     DATASETS,
@@ -39,6 +40,7 @@ KINDS = {
     "generated_data": GENERATED,
     "clusters": CLUSTERS,
     "evaluated_inputs": INPUTS,
+    "generation_choice": CHOICES,
     "baselines": BASELINES,
     "adapter": ADAPTERS,
     "eval_report": EVALUATIONS,
@@ -83,10 +85,17 @@ class Runner:
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
         return self._run(names.JOB_TASK_DATA, task, task)
 
-    def training_data(self, task: str) -> list[Step]:
-        """Everything that a training reads. Leaves the test items alone, which the baselines answer."""
+    def generated_data(self, task: str) -> list[Step]:
+        """The data, and rows made from it."""
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
-        return self._run(names.JOB_TASK_DATA, task, task, only=("seeds", "generated_data", "clusters", "evaluated_inputs"))
+        return self._run(names.JOB_TASK_DATA, task, task, only=("seeds", "generated_data"))
+
+    def training_data(self, task: str, *, choose: bool = True) -> list[Step]:
+        """Everything that a training reads, with `choose` also whether generated rows are. Leaves the test items alone, which the
+        baselines answer."""
+        register(self.instance, [task], self.pipeline.task(task).spec.variants)
+        only = ["seeds", "generated_data", "clusters", "evaluated_inputs", *(["generation_choice"] if choose else [])]
+        return self._run(names.JOB_TASK_DATA, task, task, only=only)
 
     def train(self, task: str, variant: str) -> list[Step]:
         """Train, evaluate, package, then test against the champion."""

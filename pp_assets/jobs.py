@@ -17,7 +17,7 @@ _IN_PROCESS = dg.in_process_executor
 
 task_data = dg.define_asset_job(
     names.JOB_TASK_DATA,
-    selection=["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines"],
+    selection=["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "generation_choice", "baselines"],
     executor_def=_IN_PROCESS,
     description="Read a task's data and make everything that does not depend on a variant.",
 )

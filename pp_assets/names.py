@@ -11,6 +11,7 @@ OWNER = "team:promptprecision"
 CHECK_CONTRACT = "contract_holds"
 CHECK_LEAKAGE = "no_leakage"
 CHECK_QUALITY = "dataset_quality"
+CHECK_YIELD = "generation_yield"
 CHECK_VERDICT = "verdict"
 CHECK_DRIFT = "no_drift"
 

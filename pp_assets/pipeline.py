@@ -5,20 +5,25 @@ knows Dagster.
 """
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pp_assets.data.generation.synonyms import wordnet_digest
+from pp_assets.data.review import Decisions
 from pp_assets.feedback.inbox import Inbox, as_rows
 from pp_assets.sources import source_digest
+from pp_assets.task.contract.files import contract_file
 from pp_assets.task.dataset import build_dataset, dataset_inputs
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task, TaskSpec, load_task
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
-from pp_resources.fingerprint import digest
+from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest, file_sha256
 from pp_resources.settings import Settings
 from pp_resources.tracker import NullTracker, Tracker
 from pp_resources.tracking import open_tracker
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
-TUNINGS, SUITES, GENERALISATIONS = "tunings", "suites", "generalisations"
+TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
 CONTRACTS, DRIFTS, COMPLAINTS = "contracts", "drifts", "complaints"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {
@@ -76,6 +81,17 @@ class Pipeline:
         return Inbox(self.settings.home / "feedback" / "inbox.db")
 
     @property
+    def decisions(self) -> Decisions:
+        """What people said of single rows."""
+        return Decisions(self.settings.home / "review" / "decisions.db")
+
+    @property
+    def _provider_digest(self) -> str:
+        """Which provider would be asked, with how many tokens: a larger budget goes on where a spent one ended."""
+        names = ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_BUDGET")
+        return digest([os.environ.get(name) for name in names], ordered=True) if os.environ.get(names[0]) else ""
+
+    @property
     def ledger(self) -> Path:
         return self.settings.home / "ledger" / "test_openings.jsonl"
 
@@ -109,15 +125,26 @@ class Pipeline:
     def generated_data(self, name: str) -> Artifact:
         """New rows from training rows."""
         task, dataset = self.task(name), self.current(DATASETS, name)
-        spec = task.spec
-        options: dict[str, Any] = {"per_seed": spec.generation.per_seed, "seed": spec.seed}
-        options["threshold"] = spec.eval_split.near_duplicate_threshold
-        inputs = {"dataset": dataset.digest, "options": digest(options), "code": source_digest("pp_assets.data.stages")}
+        decided = self.decisions.of(name)
+        options = task.spec.generation.model_dump(mode="json", exclude={"enabled", "seeds", "confidence"})
+        options |= {"near": task.spec.eval_split.near_duplicate_threshold, "seed": task.spec.seed}
+        inputs = {"dataset": dataset.digest, "options": digest(options), "encoder": base_digest(task.spec.encoder_model_id)}
+        inputs |= {
+            "review": decided.digest,
+            "wordnet": wordnet_digest(),
+            "provider": self._provider_digest,
+            "code": source_digest("pp_assets.data.stages"),
+        }
+
+        file = contract_file(task)
+        inputs |= {"contract": file_sha256(file) if file else digest(task.spec.rubric.model_dump()), "schema": digest(task.output_schema)}
 
         def build(out: Path) -> Mapping[str, Any]:
             from pp_assets.data.stages import build_generated
+            from pp_resources.provider import provider_from_env
 
-            return build_generated(task.output_schema, dataset.path, out, **options)
+            provider = provider_from_env()
+            return build_generated(task, dataset.path, out, threads=self.settings.threads, decided=decided, provider=provider)
 
         return self.store.produce(GENERATED, name, inputs, build)
 
@@ -163,18 +190,35 @@ class Pipeline:
 
         return self.store.produce(INPUTS, name, inputs, build)
 
+    def generation_choice(self, name: str, *, proof: bool = False) -> Artifact:
+        """Whether generated rows are trained on, and why; with `proof` what they are worth on the test split."""
+        from pp_assets.proofs import generation_choice
+
+        return generation_choice(self, name, proof=proof)
+
     def training_rows(self, name: str) -> Training:
-        """The rows that the evaluated inputs keep; generated ones only where the task wants them."""
+        """The rows that the evaluated inputs keep; generated ones only where the task wants them, or they were shown to help."""
+        rows, wanted = self.kept_rows(name), self.task(name).spec.generation.enabled
+        if wanted == "auto":
+            choice = self.store.require(CHOICES, name, f"run 'pp run {name}'")
+            if choice.inputs["generated"] != rows_digest(rows.generated):
+                raise UserError("the choice is of other generated rows", where=str(choice.path), how=f"run 'pp run {name}'")
+            wanted = bool(choice.metadata["use"])
+        return rows if wanted else replace(rows, generated=[])
+
+    def kept_rows(self, name: str) -> Training:
+        """The same with all generated rows. What a reviewer rejected is left out, what was edited takes its place."""
         from pp_assets.data.rows import read_generated
         from pp_assets.data.stages import kept_ids
 
         task, dataset, inputs = self.task(name), self.current(DATASETS, name), self.current(INPUTS, name)
         kept = kept_ids(inputs.path)
         made = [g.example for g in read_generated(self.current(GENERATED, name).file("generated.parquet"))]
+        written = [e for e in read_split(dataset.path, "train") if e.item_id in kept]
         return Training(
-            train=by_id(e for e in read_split(dataset.path, "train") if e.item_id in kept),
+            train=by_id(self.decisions.of(name).rows(task.output_schema, written)),
             val=by_id(read_split(dataset.path, "val")),
-            generated=by_id(e for e in made if e.item_id in kept) if task.spec.generation.enabled else [],
+            generated=by_id(e for e in made if e.item_id in kept),
         )
 
     def baselines(self, name: str) -> Artifact:
@@ -246,7 +290,10 @@ class Pipeline:
 
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""
-        stages = (self.seeds, self.contract, self.generated_data, self.clusters, self.evaluated_inputs, self.baselines)
+        stages = (
+            *(self.seeds, self.contract, self.generated_data, self.clusters),
+            *(self.evaluated_inputs, self.generation_choice, self.baselines),
+        )
         return {stage.__name__: stage(name) for stage in stages}
 
     def variant(self, name: str, variant: str) -> dict[str, Artifact]:

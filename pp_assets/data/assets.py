@@ -3,6 +3,7 @@
 Belongs here: shells of about ten lines. Does not belong here: how rows are read, made, grouped or judged.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,10 +13,13 @@ from pp_assets.checks import partitioned_check
 from pp_assets.conditions import refresh
 from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import tasks
+from pp_assets.pipeline import read_json
 from pp_resources.dagster_resources import Installation
 
 MAX_LOW = 0.02  # share of the rows with a contract score below one half; above it the check warns
 MAX_QUARANTINE = 0.05  # share of the lines; above it the check warns
+
+LEAST_YIELD = 0.2  # share of the rows made that pass all filters; below it the check warns
 
 _GROUP: dict[str, Any] = {"group_name": names.GROUP_DATA, "partitions_def": tasks, "owners": [names.OWNER]}
 
@@ -73,11 +77,17 @@ def contract(context: dg.AssetExecutionContext, installation: Installation) -> d
     deps=[seeds],
     kinds={"parquet"},
     automation_condition=refresh,
-    description="New rows from training rows: values that stand in the input change places, typing noise. Each names parent, method, seed.",
+    description="New rows from training rows, the emptiest cells of the coverage grid first. Each names parents, method, parameters "
+    "and seed; each filter says what it left.",
+    check_specs=[
+        partitioned_check(names.CHECK_YIELD, "generated_data", tasks, description="A fair share of the rows made passes the filters")
+    ],
 )
 def generated_data(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     pipeline = pipeline_of(installation)
-    return materialized(pipeline, pipeline.generated_data(context.partition_key))
+    made = pipeline.generated_data(context.partition_key)
+    cells = read_json(made.file("generation.json"))["cells"]
+    return materialized(pipeline, made, tables={"cells": cells}, checks=[_yield_check(made.metadata)])
 
 
 @dg.asset(
@@ -125,4 +135,31 @@ def evaluated_inputs(context: dg.AssetExecutionContext, installation: Installati
     return materialized(pipeline, made, plots={"stats": made.file("stats.png")}, checks=[check])
 
 
-ASSETS = [seeds, contract, generated_data, clusters, evaluated_inputs]
+@dg.asset(
+    **_GROUP,
+    deps=[generated_data, evaluated_inputs],
+    kinds={"pytorch"},
+    pool=names.POOL_TRAINING,
+    automation_condition=refresh,
+    description="Whether generated rows are trained on. With `generation.enabled: auto` an encoder is trained with and without them, "
+    "several seeds each, and the validation rows decide.",
+)
+def generation_choice(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    return materialized(pipeline, pipeline.generation_choice(context.partition_key), leave_out=["lines"])
+
+
+def _yield_check(metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """Warns where the filters throw away most of what was made: then the methods do not fit the data."""
+    made, kept = metadata["yields"][0]["left"], metadata["yields"][-1]["left"]
+    leaking = {kind: n for kind, n in metadata["leaks"].items() if n}
+    return dg.AssetCheckResult(
+        passed=kept >= LEAST_YIELD * made and not leaking,
+        check_name=names.CHECK_YIELD,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{kept} of {made} rows passed all filters" + (f"; close to held-out rows: {leaking}" if leaking else ""),
+        metadata={"made": made, "kept": kept},
+    )
+
+
+ASSETS = [seeds, contract, generated_data, clusters, evaluated_inputs, generation_choice]

@@ -1,7 +1,7 @@
-"""Small damage as people make it: neighbouring keys, dropped and doubled letters, no capitals, no punctuation."""
+"""Small damage as people make it: neighbouring keys, dropped and doubled letters, no punctuation; and which characters it must leave."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 LETTERS_PER_TYPO = 30
@@ -30,22 +30,10 @@ def typos(text: str, keep: Sequence[bool], rng: random.Random) -> str:
     return text
 
 
-def lower_case(text: str, keep: Sequence[bool], rng: random.Random) -> str:  # noqa: ARG001 (one signature for all kinds)
-    """No capitals outside the kept characters."""
-    return "".join(c if kept else c.lower() for c, kept in zip(text, keep))
-
-
 def no_punctuation(text: str, keep: Sequence[bool], rng: random.Random) -> str:  # noqa: ARG001
     """No sentence punctuation at word ends outside the kept characters."""
     ends = [i + 1 == len(text) or text[i + 1].isspace() for i in range(len(text))]
     return "".join(c for i, c in enumerate(text) if keep[i] or c not in ".,!?;" or not ends[i])
-
-
-KINDS: dict[str, Callable[[str, Sequence[bool], random.Random], str]] = {
-    "typos": typos,
-    "lower_case": lower_case,
-    "no_punctuation": no_punctuation,
-}
 
 
 def neighbour(letter: str, rng: random.Random) -> str:

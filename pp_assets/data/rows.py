@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pp_assets.data.generate import Generated
+from pp_assets.data.generation.made import Generated
 from pp_assets.task.examples import Example
 
 
@@ -20,8 +20,8 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-_STRINGS = ("item_id", "input_text", "output_json", "source_id", "group", "parent", "method", "params")
-GENERATED = pa.schema([*((name, pa.string()) for name in _STRINGS), ("seed", pa.int64())])
+_STRINGS = ("item_id", "input_text", "output_json", "source_id", "group", "method", "params")
+GENERATED = pa.schema([*((name, pa.string()) for name in _STRINGS), ("parents", pa.list_(pa.string())), ("seed", pa.int64())])
 
 
 def write_generated(path: Path, rows: Sequence[Generated]) -> None:
@@ -32,9 +32,9 @@ def write_generated(path: Path, rows: Sequence[Generated]) -> None:
             "output_json": _json(g.example.output),
             "source_id": g.example.source_id,
             "group": g.example.group,
-            "parent": g.parent,
             "method": g.method,
             "params": _json(g.params),
+            "parents": list(g.parents),
             "seed": g.seed,
         }
         for g in rows
@@ -51,9 +51,9 @@ def read_generated(path: Path) -> list[Generated]:
                 json.loads(r["output_json"]),
                 r["source_id"],
                 r["group"],
-                {"parent": r["parent"], "method": r["method"]},
+                {"parent": r["parents"][0], "method": r["method"]},
             ),
-            r["parent"],
+            tuple(r["parents"]),
             r["method"],
             json.loads(r["params"]),
             r["seed"],

@@ -1,7 +1,6 @@
 """Builders of the data stages: each reads the folders of its upstream stages, fills an empty one and returns the numbers to show."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,33 @@ import numpy as np
 import pyarrow as pa
 
 from pp_assets.data.evaluate import evaluate_inputs, summary
-from pp_assets.data.generate import generate
+from pp_assets.data.generation.asked import Answers, ask
+from pp_assets.data.generation.filters import Embed, Judge
+from pp_assets.data.generation.methods import MODES
+from pp_assets.data.generation.run import Options, generate
 from pp_assets.data.labels import FILE as LABEL_ERRORS
 from pp_assets.data.labels import summary as label_summary
 from pp_assets.data.labels import suspects, write_suspects
 from pp_assets.data.leakage import Leak, find_leaks, held_out, leaks
+from pp_assets.data.review import NOBODY, Decided
 from pp_assets.data.rows import read_generated, read_table, write_generated, write_table
-from pp_assets.data.sources import Row
+from pp_assets.data.sources import Row as Line
 from pp_assets.data.statistics import describe, draw
+from pp_assets.task.contract.files import load_contract
+from pp_assets.task.contract.rules import Row
+from pp_assets.task.contract.score import score_rows
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
-from pp_resources.json_schema import Schema
+
+if TYPE_CHECKING:
+    from pp_resources.provider import Provider
 
 if TYPE_CHECKING:
     from pp_assets.data.clusters.model import Clusters
 
 SAMPLES = 12
 MOST_LABELLED = 50_000  # rows: beyond it each is not compared with each to find suspect labels
+SHOWN = ("by_method", "yields", "coverage", "diversity", "leaks", "asked", "skipped")
 _CLUSTERS = pa.schema(
     [
         ("item_id", pa.string()),
@@ -60,17 +69,46 @@ class TopicOptions:
     time_field: str | None = None
 
 
-def build_generated(schema: Schema, dataset: Path, out: Path, *, per_seed: int, seed: int, threshold: float) -> dict[str, Any]:
-    """generated.parquet: new rows with parent, method, params and seed."""
-    train = read_split(dataset, "train")
-    found = generate(schema, train, held_out(dataset), per_seed=per_seed, seed=seed, threshold=threshold)
-    write_generated(out / "generated.parquet", found.rows)
+def build_generated(
+    task: Task, dataset: Path, out: Path, *, threads: int, decided: Decided = NOBODY, provider: "Provider | None" = None
+) -> dict[str, Any]:
+    """generated.parquet: new rows with parents, method, params and seed; generation.json and data_card.*: yields, coverage, diversity."""
+    from pp_assets.data.generation.card import card, write_card
+
+    train, held, schema = read_split(dataset, "train"), held_out(dataset), task.output_schema
+    embed = embedder(task.spec.encoder_model_id, threads)
+    asked = Answers()
+    if provider is not None and task.spec.generation.ask_rows:
+        words = f"{task.spec.description} {task.spec.rubric.text}".strip()
+        asked = ask(provider, schema, train, task.spec.generation, task.spec.seed, words)
+    told: dict[str, Any] = {"asked": asked.rows, "asked_dropped": asked.dropped, "rejected": decided.rejected}
+    found = generate(schema, train, held, options_of(task), embed=embed, judge=judge_of(task, train), **told)
+    rows = decided.generated(schema, found.rows)
+    write_generated(out / "generated.parquet", rows)
+    document = card(task, train, rows, found, held, embed, asked.facts)
+    write_card(document, out)
     parents = {e.item_id: e.input_text for e in train}
-    sample = [
-        {"method": g.method, "parent": parents[g.parent][:200], "generated": g.example.input_text[:200]} for g in found.rows[:SAMPLES]
-    ]
-    methods = dict(sorted(Counter(g.method for g in found.rows).items()))
-    return {"rows": len(found.rows), "by_method": methods, "dropped": found.dropped, "sample": sample}
+    sample = [{"method": g.method, "parent": parents[g.parent][:200], "generated": g.example.input_text[:200]} for g in rows[:SAMPLES]]
+    return {"rows": len(rows), **{name: document[name] for name in SHOWN}, "sample": sample}
+
+
+def judge_of(task: Task, train: Sequence[Example]) -> Judge:
+    """Scores of rows by the task's contract, its own or the derived one, without a provider: nodes that need one have no say."""
+    contract = load_contract(task, train)
+
+    def judge(rows: Sequence[Example]) -> list[float | None]:
+        total = score_rows(contract, [Row(row.input_text, row.output) for row in rows]).total
+        return [None if np.isnan(score) else float(score) for score in total]
+
+    return judge
+
+
+def options_of(task: Task) -> Options:
+    """How a task wants rows to be made."""
+    spec = task.spec.generation
+    methods = tuple(spec.methods if spec.methods is not None else MODES[spec.exploration_mode])
+    near, seed = task.spec.eval_split.near_duplicate_threshold, task.spec.seed
+    return Options(spec.per_seed, seed, methods, near, spec.similarity_threshold, spec.min_contract_score)
 
 
 def build_clusters(dataset: Path, generated: Path, out: Path, *, options: "TopicOptions", before: Path | None = None) -> dict[str, Any]:
@@ -156,7 +194,7 @@ def build_inputs(task: Task, dataset: Path, generated: Path, clusters: Path, out
     ]
     wrong, known = suspects(task.output_schema, rows[:written], vectors[:written]) if written <= MOST_LABELLED else ([], {})
     write_suspects(out / LABEL_ERRORS, wrong)
-    told = describe(Row(row.input_text, json.dumps(row.output, sort_keys=True), "") for row in kept)
+    told = describe(Line(row.input_text, json.dumps(row.output, sort_keys=True), "") for row in kept)
     (out / "stats.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     draw(out / "stats.png", told)
     numbers = {"duplicates": told["duplicates"], **label_summary(wrong, known, SAMPLES)}
@@ -220,6 +258,25 @@ def _told(event: dict[str, Any]) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def embedder(model_id: str, threads: int) -> Embed:
+    """Embeddings by the task's encoder, each text once; nothing is loaded before the first."""
+    known: dict[str, np.ndarray] = {}
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        import torch
+
+        from pp_resources.models.bases import find_base
+        from pp_resources.models.embedder import Embedder
+
+        torch.set_num_threads(threads)
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, Embedder(find_base(model_id)).embed(new)))
+        return np.stack([known[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
+
+    return embed
 
 
 def _rows(dataset: Path, generated: Path) -> tuple[list[Example], int]:

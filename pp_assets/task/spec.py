@@ -93,9 +93,35 @@ class Limits(_Strict):
     max_input_chars: int = Field(default=20000, ge=1)
 
 
+Method = Literal["recombination", "numbers", "composition", "reordering", "synonyms", "noise", "casing", "flipped_cue"]
+Asked = Literal["output_first", "paraphrase", "back_translation", "self_instruct", "evolution"]
+Exploration = Literal["CONSERVATIVE", "BALANCED", "CREATIVE", "ADVENTUROUS"]
+ContextType = Literal[
+    "none", "article", "conversation", "debate", "webpage", "passage", "chat history", "email thread", "text messages", "financial document"
+]
+
+
 class Generation(_Strict):
-    enabled: bool = Field(default=False, description="use generated rows in training")
-    per_seed: int = Field(default=1, ge=1, le=100)
+    enabled: bool | Literal["auto"] = Field(
+        default=False, description="use generated rows in training; 'auto': where they help on the validation rows (pp generate --proof)"
+    )
+    per_seed: int = Field(default=1, ge=1, le=100, description="attempts for each training row, on average")
+    methods: list[Method] | None = Field(default=None, description="default: those of the exploration mode")
+    exploration_mode: Exploration = Field(default="BALANCED", description="how far from the training rows new ones may be")
+    similarity_threshold: float = Field(default=0.98, gt=0.5, le=1.0, description="cosine from which rows with one output say the same")
+    min_contract_score: float = Field(default=0.5, ge=0, le=1)
+    ask: list[Asked] = Field(
+        default=["output_first", "paraphrase", "self_instruct", "evolution"], description="what a provider is asked for, where one is set"
+    )
+    ask_rows: int = Field(default=100, ge=0, le=100_000, description="the most requests of one run")
+    num_shots: int = Field(default=4, ge=1, le=50, description="training rows that a request shows")
+    themes: list[str] = Field(default=[], description="what asked rows should be about")
+    themes_coverage: float = Field(default=0.5, ge=0, le=1, description="share of the requests that name a theme")
+    context_types: list[ContextType] = Field(
+        default=["none"], min_length=1, description="the form of the texts that are asked for, in turn"
+    )
+    seeds: int = Field(default=3, ge=1, le=20, description="trainings of each side in the comparison with and without generated rows")
+    confidence: float = Field(default=0.8, ge=0.5, lt=1, description="'auto' uses them when they are better with this confidence")
 
 
 class TaskSpec(_Strict):

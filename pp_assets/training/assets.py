@@ -4,7 +4,7 @@ import dagster as dg
 
 from pp_assets import names
 from pp_assets.conditions import retrain_existing
-from pp_assets.data.assets import evaluated_inputs
+from pp_assets.data.assets import evaluated_inputs, generation_choice
 from pp_assets.metadata import materialized, pipeline_of
 from pp_assets.partitions import task_variant, task_variants
 from pp_assets.pipeline import read_json
@@ -14,7 +14,7 @@ from pp_resources.dagster_resources import Installation
 @dg.asset(
     group_name=names.GROUP_TRAINING,
     partitions_def=task_variants,
-    deps=[evaluated_inputs],
+    deps=[evaluated_inputs, generation_choice],
     kinds={"pytorch", "huggingface"},
     owners=[names.OWNER],
     pool=names.POOL_TRAINING,

@@ -17,9 +17,11 @@ from pp_gateway.cli import (
     drift,
     experiment,
     feedback,
+    generate,
     history,
     package,
     power,
+    review,
     run,
     status,
     task,
@@ -44,6 +46,8 @@ app = typer.Typer(
 app.add_typer(task.app, name="task")
 run.add_commands(app)
 app.add_typer(data.app, name="data")
+app.command("generate")(generate.generate)
+app.command("review")(review.review)
 app.command("tune")(tune.tune)
 app.add_typer(clusters.app, name="clusters")
 app.command("compare")(compare.compare)

@@ -24,7 +24,7 @@ def test_the_definitions_are_loadable() -> None:
 def test_the_chain_runs_from_seeds_to_package() -> None:
     for parent, child in pairwise(FLOW):
         assert dg.AssetKey(parent) in GRAPH.get(dg.AssetKey(child)).parent_keys, f"{child} does not follow {parent}"
-    assert len(GRAPH.get_all_asset_keys()) == 12
+    assert len(GRAPH.get_all_asset_keys()) == 13
 
 
 def test_every_asset_says_what_it_is_and_belongs_to_a_group() -> None:
@@ -54,7 +54,8 @@ def test_what_starts_work_by_itself_is_on_from_the_start() -> None:
 
 def test_checks_have_a_result_per_partition() -> None:
     checks = {key.name: GRAPH.get(key).partitions_def for key in GRAPH.asset_check_keys}
-    assert set(checks) == {names.CHECK_CONTRACT, names.CHECK_DRIFT, names.CHECK_LEAKAGE, names.CHECK_QUALITY, names.CHECK_VERDICT}
+    wanted = {names.CHECK_CONTRACT, names.CHECK_DRIFT, names.CHECK_LEAKAGE, names.CHECK_QUALITY, names.CHECK_VERDICT, names.CHECK_YIELD}
+    assert set(checks) == wanted
     assert all(checks.values())
 
 

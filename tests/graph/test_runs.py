@@ -33,7 +33,7 @@ def test_the_data_job_leaves_every_stage_and_its_checks_and_a_second_run_compute
     job = runner.defs.resolve_job_def(names.JOB_TASK_DATA)
     run = job.execute_in_process(run_config=QUIET, partition_key="alpha", instance=runner.instance)
     first = shown(run)
-    assert list(first) == ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines"]
+    assert list(first) == ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines", "generation_choice"]
     assert not any(metadata["reused"].value for metadata in first.values())
     assert first["clusters"]["map"].value.startswith("![map](data:image/png;base64,")
     assert first["generated_data"]["sample"].records and first["seeds"]["train"].value > 40
@@ -74,7 +74,7 @@ def test_a_stage_without_its_upstream_says_what_to_run(place) -> None:
 def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
     steps = runner.everything("alpha")
     assert [s.asset for s in steps] == [
-        *("seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines"),
+        *("seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "generation_choice", "baselines"),
         *("adapter", "eval_report", "package", "leaderboard"),
     ]
     assert [s.asset for s in steps if not s.reused] == ["adapter", "eval_report", "package", "leaderboard"]

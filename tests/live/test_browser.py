@@ -24,18 +24,8 @@ from pp_resources.settings import PROJECT_ROOT, Settings
 
 BROWSER = Path("/usr/bin/chromium")
 WAIT = 90_000  # milliseconds
-GRAPH = [
-    "seeds",
-    "contract",
-    "generated_data",
-    "clusters",
-    "evaluated_inputs",
-    "baselines",
-    "adapter",
-    "eval_report",
-    "package",
-    "leaderboard",
-]
+GRAPH = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "generation_choice", "baselines"]
+GRAPH += ["adapter", "eval_report", "package", "leaderboard"]
 
 pytestmark = [
     pytest.mark.live,

@@ -8,18 +8,8 @@ import pytest
 from command_line import command_line
 from small_task import write_task
 
-STAGES = [
-    "seeds",
-    "contract",
-    "generated_data",
-    "clusters",
-    "evaluated_inputs",
-    "baselines",
-    "adapter",
-    "eval_report",
-    "package",
-    "leaderboard",
-]
+STAGES = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines", "generation_choice"]
+STAGES += ["adapter", "eval_report", "package", "leaderboard"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +48,7 @@ def test_a_second_run_recomputes_nothing_and_says_so(pp) -> None:
 
 
 def test_each_part_of_a_run_is_a_command_that_finds_it_done(pp) -> None:
-    assert pp("data", "build", "alpha", "--json").json["unchanged"] == 5
+    assert pp("data", "build", "alpha", "--json").json["unchanged"] == 7
     assert "baseline" in pp("data", "build", "alpha").out
     assert [s["stage"] for s in pp("train", "alpha", "-v", "encoder-frozen", "--json").json["stages"]] == STAGES[:-1]
     assert [s["stage"] for s in pp("eval", "alpha", "-v", "encoder-frozen", "--json").json["stages"]] == ["eval_report", "package"]

@@ -57,6 +57,8 @@ def test_a_run_started_with_a_plain_text_key_is_read_all_the_same() -> None:
         ("evaluated_inputs", "clusters", dg.IdentityPartitionMapping),
         ("baselines", "evaluated_inputs", dg.IdentityPartitionMapping),
         ("adapter", "evaluated_inputs", dg.MultiToSingleDimensionPartitionMapping),
+        ("generation_choice", "evaluated_inputs", dg.IdentityPartitionMapping),
+        ("adapter", "generation_choice", dg.MultiToSingleDimensionPartitionMapping),
         ("eval_report", "baselines", dg.MultiToSingleDimensionPartitionMapping),
         ("eval_report", "adapter", dg.IdentityPartitionMapping),
         ("package", "eval_report", dg.IdentityPartitionMapping),

@@ -16,16 +16,16 @@ _WORDS_OF_DATES = re.compile(
 )
 
 
-def mark_copied(schema: Schema, rows: Iterable[tuple[str, Any]]) -> tuple[Schema, list[str]]:
+def mark_copied(schema: Schema, rows: Iterable[tuple[str, Any]], least: int = LEAST_COPIED) -> tuple[Schema, list[str]]:
     """The schema with x-verbatim also at every string, or array of strings, whose values all stand in their inputs, and the paths of these.
-    `rows` are (input, output); fewer than LEAST_COPIED values prove nothing."""
+    `rows` are (input, output); fewer than `least` values prove nothing."""
     leaves = [leaf for leaf in leaf_fields(schema) if leaf.kind in ("string", "array_string") and not mentions_verbatim(leaf.schema)]
     seen: dict[str, list[bool]] = {leaf.path: [] for leaf in leaves}
     for text, output in rows:
         for path, found in seen.items():
             value = get_path(output, path)
             found += [one in text for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-    copied_in_fact = [path for path, found in seen.items() if len(found) >= LEAST_COPIED and all(found)]
+    copied_in_fact = [path for path, found in seen.items() if len(found) >= least and all(found)]
     for path in copied_in_fact:
         schema = _with_mark(schema, schema, path.split("."))
     return schema, copied_in_fact
