@@ -58,7 +58,7 @@ def test_a_second_run_recomputes_nothing_and_says_so(pp) -> None:
 
 
 def test_each_part_of_a_run_is_a_command_that_finds_it_done(pp) -> None:
-    assert pp("data", "alpha", "--json").json["unchanged"] == 5
+    assert pp("data", "alpha", "--json").json["unchanged"] == 6
     assert "baseline" in pp("data", "alpha").out
     assert [s["stage"] for s in pp("train", "alpha", "-v", "encoder-frozen", "--json").json["stages"]] == STAGES[:-1]
     assert [s["stage"] for s in pp("eval", "alpha", "-v", "encoder-frozen", "--json").json["stages"]] == ["eval_report", "package"]
