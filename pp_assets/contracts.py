@@ -10,13 +10,14 @@ from pp_resources.artifacts import Artifact
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
     from pp_assets.task.examples import Example
+    from pp_assets.task.spec import Task
 
 
 def contract(p: "Pipeline", name: str) -> Artifact:
     """contract.json, scores.parquet (each training row by node), scores.png. Nothing outside is asked: nodes that a language model judges
     have no score here."""
     from pp_assets import pipeline as stages
-    from pp_assets.task.contract.files import load_contract
+    from pp_assets.task.contract.files import contract_file, load_contract
     from pp_assets.task.examples import read_split
 
     task, dataset = p.task(name), p.current(stages.DATASETS, name)
@@ -24,6 +25,7 @@ def contract(p: "Pipeline", name: str) -> Artifact:
     found = load_contract(task, rows)
     encoder = task.spec.encoder_model_id if any(rule.kind == "semantic" for rule in found.rules()) else None
     inputs = {"dataset": dataset.digest, "contract": found.digest, "code": source_digest("pp_assets.task.contract.stage")}
+    inputs["source"] = "file" if contract_file(task) else "derived"
     if encoder:
         inputs["encoder"] = stages.base_digest(encoder)
 
@@ -33,6 +35,18 @@ def contract(p: "Pipeline", name: str) -> Artifact:
         return build_contract(found, rows, out, encoder=encoder)
 
     return p.store.produce(stages.CONTRACTS, name, inputs, build)
+
+
+def contract_state(p: "Pipeline", task: "Task") -> tuple[str, bool]:
+    """The digest of a task's contract file ("" where it is derived), and whether the contract in force is of that."""
+    from pp_assets import pipeline as stages
+    from pp_assets.task.contract.files import bound, contract_file, read_contract
+
+    file, current = contract_file(task), p.store.current(stages.CONTRACTS, task.name)
+    if file is None:
+        return "", current is None or current.inputs["source"] == "derived"
+    found = bound(read_contract(file), task).digest
+    return found, current is not None and current.inputs["contract"] == found
 
 
 def known_rows(p: "Pipeline", name: str) -> "list[Example]":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from pp_assets import names
+from pp_assets.contracts import contract_state
 from pp_assets.jobs import task_data
 from pp_assets.partitions import additions
 from pp_assets.pipeline import DATASETS, Pipeline
@@ -24,7 +25,7 @@ from pp_resources.tracker import NullTracker
 
 @dataclass(frozen=True)
 class Folder:
-    """What a tick sees of a task: its variants, a digest of spec and data, and whether the data stages have that state already."""
+    """What a tick sees of a task: its variants, a digest of spec, data and contract file, and whether the data stages have that already."""
 
     variants: tuple[str, ...]
     digest: str
@@ -75,7 +76,9 @@ def look(pipeline: Pipeline) -> tuple[dict[str, Folder], dict[str, str]]:
             inputs = dataset_inputs(task)
             current = pipeline.store.current(DATASETS, name)
             same = current is not None and {k: v for k, v in current.inputs.items() if k != "feedback"} == inputs
-            folders[name] = Folder(tuple(task.spec.variants), digest([task.digest, inputs]), task.spec.archived, same)
+            contract, kept = contract_state(pipeline, task)
+            state = digest([task.digest, inputs, contract] if contract else [task.digest, inputs])
+            folders[name] = Folder(tuple(task.spec.variants), state, task.spec.archived, same and kept)
         except (UserError, OSError) as error:
             problems[name] = str(error)
     return folders, problems
@@ -86,7 +89,7 @@ def look(pipeline: Pipeline) -> tuple[dict[str, Folder], dict[str, str]]:
     job=task_data,
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Registers task folders as partitions and starts their data stages when spec or data change.",
+    description="Registers task folders as partitions and starts their data stages when spec, data or contract change.",
 )
 def watch_tasks(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
     settings = installation.settings()

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from pp_assets.evaluation.stats.groups import Clusters
 from pp_assets.evaluation.stats.intervals import proportion_interval
-from pp_assets.evaluation.stats.nested import nested_mean
 from pp_assets.task.contract.calibrate import calibrate
 from pp_assets.task.contract.derive import derive
 from pp_assets.task.contract.fit import Marks
@@ -46,14 +46,15 @@ def measure(data: Path) -> dict[str, float]:
         for seed in range(SEEDS):
             fresh.append(_planted(name, contract, rows, seed))
     refused = [_noise(*_task(name, data), seed) for name in ("restaurant8k", "support-triage") for seed in range(NOISE_SEEDS // 2)]
-    before, after = (nested_mean(np.array([pair[side] for pair in fresh])) for side in (0, 1))
-    gain = np.array([b - a for b, a in fresh])
+    before, after = (np.array([pair[side] for pair in fresh]) for side in (0, 1))
+    gain = before - after
     span = proportion_interval(np.array(refused, float), Clusters.of([str(i) for i in range(len(refused))]))
-    print(f"fresh answers: MAE {_told(before)} before, {_told(after)} after; smaller in {(gain > 0).sum()} of {len(gain)} runs")
+    print(f"fresh answers: MAE {_told(before)} before, {_told(after)} after")
+    print(f"smaller by {_told(gain)}, in {(gain > 0).sum()} of {len(gain)} runs")
     print(f"noise refused: {sum(refused)} of {len(refused)} [{span.low:.3f}, {span.high:.3f}]")
     return {
-        "contract_mae_before": float(before.value or 0),
-        "contract_mae_after": float(after.value or 0),
+        "contract_mae_before": float(before.mean()),
+        "contract_mae_after": float(after.mean()),
         "contract_noise_refused": sum(refused) / len(refused),
     }
 
@@ -161,8 +162,10 @@ def _in_order(said: np.ndarray, marked: np.ndarray) -> float:
     return float((np.sign(gap.round(12))[above] / 2 + 0.5).mean())
 
 
-def _told(found: Any) -> str:
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}] (n = {found.items} runs)"
+def _told(values: np.ndarray) -> str:
+    """Mean over runs with Student's t."""
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return f"{values.mean():.4f} [{low:.4f}, {high:.4f}]"
 
 
 if __name__ == "__main__":

@@ -73,9 +73,10 @@ def fit(contract: Contract, marks: Marks) -> Contract:
 
     optimiser.step(step)
     heights, whole = (t.detach().softmax(-1).cumsum(-1)[..., :-1].numpy() for t in (curves, scale))
-    made = _with(contract, told, grid, heights, nodes.detach().exp().numpy(), dims.detach().exp().numpy())
+    used = (total.basis * total.there[..., None]).sum(0).numpy() > 0
+    made = _with(contract, told, grid, heights, used, nodes.detach().exp().numpy(), dims.detach().exp().numpy())
     # Of preferences alone, no scale is known.
-    return made if marks.pairs is not None else made.model_copy(update={"map": _points(grid, whole)})
+    return made if marks.pairs is not None else made.model_copy(update={"map": _points(grid, whole, np.ones(KNOTS, bool))})
 
 
 class _Total:
@@ -158,16 +159,25 @@ def _pieces(heights: np.ndarray) -> np.ndarray:
     return np.asarray(pieces / pieces.sum())
 
 
-def _points(grid: np.ndarray, heights: np.ndarray) -> list[tuple[float, float]]:
-    return [(float(x), round(float(y), 6)) for x, y in zip(grid, heights)]
+def _points(grid: np.ndarray, heights: np.ndarray, used: np.ndarray) -> list[tuple[float, float]]:
+    """The knots that any score lies at or beside: of a node that is right or wrong only the two ends."""
+    return [(float(x), round(float(y), 6)) for x, y, kept in zip(grid, heights, used) if kept]
 
 
-def _with(contract: Contract, told: list[int], grid: np.ndarray, heights: np.ndarray, nodes: np.ndarray, dims: np.ndarray) -> Contract:
+def _with(
+    contract: Contract,
+    told: list[int],
+    grid: np.ndarray,
+    heights: np.ndarray,
+    used: np.ndarray,
+    nodes: np.ndarray,
+    dims: np.ndarray,
+) -> Contract:
     changed, j = [], 0
     for d, dimension in enumerate(contract.dimensions):
         below = []
         for node in dimension.sub_dimensions:
-            points = _points(grid, heights[j]) if j in told else node.map
+            points = _points(grid, heights[j], used[j]) if j in told else node.map
             below.append(node.model_copy(update={"map": points, "weight": round(float(nodes[j]), 6) if node.weight else 0.0}))
             j += 1
         weight = dimension.weight if contract.flat or not dimension.weight else round(float(dims[d]), 6)
