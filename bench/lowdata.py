@@ -87,8 +87,8 @@ def of_seed(case: Case, data: Path, seed: int, home: Path) -> tuple[Any, Any, st
     """(spec, by side what it says of the test rows, how many rows there were)."""
     from pp_assets.data.generation.proof import Rows, answers
     from pp_assets.data.generation.run import generate
+    from pp_assets.data.generation.stage import embedder, options_of
     from pp_assets.data.leakage import held_out
-    from pp_assets.data.stages import embedder, options_of
     from pp_assets.pipeline import rows_digest
     from pp_assets.sources import source_digest
     from pp_assets.task.dataset import build_dataset

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pp_assets import pipeline as stages
-from pp_assets.feedback.drift import LEAST, Known, drift, known, similarity
+from pp_assets.data.novelty import LEAST, similarity
+from pp_assets.feedback.drift import Known, drift, known
 from pp_assets.feedback.inputs import Met, of_inbox
 from pp_assets.sources import source_digest
 from pp_assets.task.examples import read_split

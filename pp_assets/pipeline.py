@@ -16,14 +16,14 @@ from pp_assets.data.generation.synonyms import wordnet_digest
 from pp_assets.data.review import Decisions
 from pp_assets.feedback.inbox import Inbox, as_rows
 from pp_assets.sources import source_digest
-from pp_assets.task.contract.files import contract_file
+from pp_assets.task.contract.files import read_contract
 from pp_assets.task.dataset import build_dataset, dataset_inputs
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task, TaskSpec, load_task
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.errors import UserError
-from pp_resources.fingerprint import digest, file_sha256
+from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
 from pp_resources.tracker import NullTracker, Tracker
 from pp_resources.tracking import open_tracker
@@ -48,6 +48,8 @@ _WORDS = {
     "primary_metric",
     "rubric",
     "contract",
+    "generation",
+    "inputs",
 }
 
 
@@ -133,18 +135,18 @@ class Pipeline:
             "review": decided.digest,
             "wordnet": wordnet_digest(),
             "provider": self._provider_digest,
-            "code": source_digest("pp_assets.data.stages"),
+            "code": source_digest("pp_assets.data.generation.stage"),
         }
-
-        file = contract_file(task)
-        inputs |= {"contract": file_sha256(file) if file else digest(task.spec.rubric.model_dump()), "schema": digest(task.output_schema)}
+        kept = self.current(CONTRACTS, name)
+        inputs |= {"contract": kept.digest, "schema": digest(task.output_schema)}
 
         def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.stages import build_generated
+            from pp_assets.data.generation.stage import build_generated
             from pp_resources.provider import provider_from_env
 
             provider = provider_from_env()
-            return build_generated(task, dataset.path, out, threads=self.settings.threads, decided=decided, provider=provider)
+            contract, threads = read_contract(kept.file("contract.json")), self.settings.threads
+            return build_generated(task, contract, dataset.path, out, threads=threads, decided=decided, provider=provider)
 
         return self.store.produce(GENERATED, name, inputs, build)
 
@@ -152,7 +154,7 @@ class Pipeline:
         """Topics of training and generated inputs, with their embeddings. Later versions keep the ids of the one that was current."""
         task, dataset, generated = self.task(name), self.current(DATASETS, name), self.current(GENERATED, name)
         encoder, seed, time_field = task.spec.encoder_model_id, task.spec.seed, task.spec.eval_split.time_field
-        code = source_digest("pp_assets.data.stages", "pp_resources.models.embedder")
+        code = source_digest("pp_assets.data.clusters.stage", "pp_resources.models.embedder")
         inputs = {
             "dataset": dataset.digest,
             "generated": generated.digest,
@@ -169,7 +171,7 @@ class Pipeline:
             inputs["before"] = now.digest
 
         def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.stages import TopicOptions, build_clusters
+            from pp_assets.data.clusters.stage import TopicOptions, build_clusters
 
             options = TopicOptions(encoder, seed, self.settings.threads, time_field)
             return build_clusters(dataset.path, generated.path, out, options=options, before=before.path if before else None)
@@ -181,12 +183,15 @@ class Pipeline:
         task, dataset = self.task(name), self.current(DATASETS, name)
         generated, clusters = self.current(GENERATED, name), self.current(CLUSTERS, name)
         inputs = {"dataset": dataset.digest, "generated": generated.digest, "clusters": clusters.digest}
-        inputs |= {"schema": digest(task.output_schema), "code": source_digest("pp_assets.data.stages", "pp_resources.models.embedder")}
+        kept = self.current(CONTRACTS, name)
+        inputs |= {"schema": digest(task.output_schema), "contract": kept.digest, "limits": digest(task.spec.inputs.model_dump())}
+        inputs["code"] = source_digest("pp_assets.data.inputs", "pp_resources.models.embedder")
 
         def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.stages import build_inputs
+            from pp_assets.data.inputs import build_inputs
 
-            return build_inputs(task, dataset.path, generated.path, clusters.path, out, threads=self.settings.threads)
+            contract = read_contract(kept.file("contract.json"))
+            return build_inputs(task, contract, dataset.path, generated.path, clusters.path, out, threads=self.settings.threads)
 
         return self.store.produce(INPUTS, name, inputs, build)
 
@@ -208,8 +213,8 @@ class Pipeline:
 
     def kept_rows(self, name: str) -> Training:
         """The same with all generated rows. What a reviewer rejected is left out, what was edited takes its place."""
+        from pp_assets.data.inputs import kept_ids
         from pp_assets.data.rows import read_generated
-        from pp_assets.data.stages import kept_ids
 
         task, dataset, inputs = self.task(name), self.current(DATASETS, name), self.current(INPUTS, name)
         kept = kept_ids(inputs.path)
@@ -324,8 +329,7 @@ def answering_spec(spec: TaskSpec) -> str:
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    words = {"description", "archived", "variants", "params", "extra_baselines", "data", "eval_split", "contract"}
-    return digest(task.spec.model_dump(mode="json", exclude=words), ordered=True)
+    return digest(task.spec.model_dump(mode="json", exclude=_WORDS - {"gates", "primary_metric", "rubric"}), ordered=True)
 
 
 def base_digest(model_id: str) -> str:

@@ -106,7 +106,7 @@ def clusters(context: dg.AssetExecutionContext, installation: Installation) -> d
 
 @dg.asset(
     **_GROUP,
-    deps=[seeds, generated_data, clusters],
+    deps=[seeds, contract, generated_data, clusters],
     kinds={"parquet"},
     automation_condition=refresh,
     description="A score, a decision and a reason for every training row, and the proof that none of the kept rows is in held-out data.",
@@ -132,7 +132,7 @@ def evaluated_inputs(context: dg.AssetExecutionContext, installation: Installati
         description="given splits are kept as they are" if given else "splits are made of whole groups",
         metadata=leaks,
     )
-    return materialized(pipeline, made, plots={"stats": made.file("stats.png")}, checks=[check])
+    return materialized(pipeline, made, plots={"stats": made.file("stats.png"), "verdicts": made.file("inputs.png")}, checks=[check])
 
 
 @dg.asset(

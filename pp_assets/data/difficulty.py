@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
+from pp_assets.data.novelty import codes_of
 from pp_assets.task.examples import Example
 from pp_resources.json_schema import Schema, get_path, leaf_fields
 
@@ -26,11 +27,11 @@ def difficulty(schema: Schema, written: Sequence[Example], generated: Sequence[E
     """
     rows = [*written, *generated]
     paths = [leaf.path for leaf in leaf_fields(schema) if leaf.kind in ("enum", "boolean")]
-    groups = _codes([row.group or row.item_id for row in rows])
+    groups = codes_of([row.group or row.item_id for row in rows])
     chosen = np.unique(np.linspace(0, len(written) - 1, min(len(written), FITTED)).astype(int)) if written else np.array([], int)
     if not paths or len(np.unique(groups[chosen])) < FOLDS:
         return np.full(len(rows), np.nan)
-    labels = np.stack([_codes([json.dumps(get_path(row.output, path), sort_keys=True) for row in rows]) for path in paths], axis=1)
+    labels = np.stack([codes_of([json.dumps(get_path(row.output, path), sort_keys=True) for row in rows]) for path in paths], axis=1)
     words = _words([row.input_text for row in rows], chosen)
     fold = groups % FOLDS  # codes are in the order of the groups' names, which are hashes
     found = np.zeros(len(rows))
@@ -67,7 +68,3 @@ def _words(texts: Sequence[str], fitted: np.ndarray) -> np.ndarray:
     except ValueError:  # no text holds a word
         return sparse.csr_matrix((len(texts), 1))  # type: ignore[no-any-return]
     return vectorizer.transform(texts)  # type: ignore[no-any-return]
-
-
-def _codes(values: Sequence[str]) -> np.ndarray:
-    return np.unique(np.array(values, dtype=object), return_inverse=True)[1]

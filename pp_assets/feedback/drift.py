@@ -12,17 +12,14 @@ from typing import Any
 import numpy as np
 from scipy import stats as sps
 
+from pp_assets.data.novelty import BLOCK, LEAST, NEIGHBOURS, codes_of, similarity, witnesses
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.stats.intervals import mid_p
 from pp_assets.evaluation.stats.multiplicity import holm
 
-NEIGHBOURS = 5
 NOVEL = 0.05  # share of the known rows that is called novel itself
-LEAST = 40  # known rows: with fewer, not two of them could be
 DRAWS = 1999
 DRIVERS = 20
-MOST = 20_000  # known rows that are compared with, spread evenly over all: a block of similarities to them takes 80 MB
-BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,12 @@ class Known:
 def known(vectors: np.ndarray, groups: Sequence[str], topics: Sequence[str] = ()) -> Known | None:
     """From the embeddings of the known rows, what belongs together among them (a row is not compared with its own group: paraphrases of one
     source would make all else look far) and the topic of each (empty: outside of all). None when there are too few."""
-    chosen = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MOST)).astype(int)) if len(vectors) else np.array([], int)
-    codes = np.unique(np.array([groups[i] for i in chosen], dtype=object), return_inverse=True)[1] if len(chosen) else chosen
+    chosen = witnesses(len(vectors))
+    codes = codes_of([groups[i] for i in chosen])
     if len(chosen) < LEAST or codes.max() < NEIGHBOURS:
         return None
     own = vectors[chosen]
-    own_similarity = np.sort(similarity(own, own, codes))
+    own_similarity = np.sort(similarity(own, own, (codes, codes)))
     names = sorted({topics[i] for i in chosen} - {""}) if topics else []
     place = {name: k for k, name in enumerate(names)}
     member = np.array([place.get(topics[i], -1) for i in chosen]) if names else np.full(len(chosen), -1)
@@ -66,18 +63,6 @@ def known(vectors: np.ndarray, groups: Sequence[str], topics: Sequence[str] = ()
     middles = sums / np.maximum(np.bincount(member[member >= 0], minlength=len(names)), 1)[:, None]
     counts = np.bincount(_nearest_of_others(own, member, middles), minlength=len(names)) if names else np.array([], int)
     return Known(own, chosen, own_similarity, names, middles, counts)
-
-
-def similarity(vectors: np.ndarray, among: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-    """Mean cosine of each row (unit vectors) to its nearest five of `among`; with `groups` both are the same rows, and those of a row's own
-    group do not count."""
-    found = []
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK] @ among.T
-        if groups is not None:
-            block[groups[start : start + BLOCK][:, None] == groups[None, :]] = -1.0
-        found.append(-np.partition(-block, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS].mean(1))
-    return np.concatenate(found) if found else np.array([])
 
 
 def drift(like: Known, vectors: np.ndarray, alpha: float = 0.05, seed: int = 0) -> dict[str, Any]:

@@ -124,6 +124,24 @@ class Generation(_Strict):
     confidence: float = Field(default=0.8, ge=0.5, lt=1, description="'auto' uses them when they are better with this confidence")
 
 
+class Threshold(_Strict):
+    """What a row must reach to be learnt from; a value that cannot be had breaks none."""
+
+    min_score: float = Field(default=0.0, ge=0, le=1, description="mean of the checks")
+    min_contract: float = Field(default=0.0, ge=0, le=1, description="score of the row's output by the task's contract")
+    max_novelty: float = Field(default=1.0, ge=0, le=1, description="share of the written rows that lie nearer to the others")
+    max_difficulty: float = Field(default=1.0, ge=0, le=1, description="how much classifiers disagree on it")
+
+
+class GeneratedThreshold(Threshold):
+    min_score: float = Field(default=0.6, ge=0, le=1, description="mean of the checks")
+
+
+class Inputs(_Strict):
+    written: Threshold = Threshold()
+    generated: GeneratedThreshold = GeneratedThreshold()
+
+
 class TaskSpec(_Strict):
     """A task as its author wrote it, schemas inlined. Every cross-reference between the fields has been checked."""
 
@@ -156,6 +174,7 @@ class TaskSpec(_Strict):
     decoding: Decoding = Decoding()
     limits: Limits = Limits()
     generation: Generation = Generation()
+    inputs: Inputs = Field(default=Inputs(), description="which rows go on to training")
 
     @model_validator(mode="after")
     def _cross_references(self) -> Self:

@@ -100,8 +100,8 @@ def _show(name: str, found: Mapping[str, Any]) -> None:
     moved = [t for t in last["mix"]["topics"] if abs(t["z"]) > 2][:5]
     if moved and last["drift"]:
         line()
-        rows = [(t["topic"][:50], number(t["share"]), number(t["known_share"]), f"{t['z']:+.1f}") for t in moved]
-        table(("topic", "share", "known share", "standard errors"), rows)
+        cells = [(t["topic"][:50], number(t["share"]), number(t["known_share"]), f"{t['z']:+.1f}") for t in moved]
+        table(("topic", "share", "known share", "standard errors"), cells)
 
 
 def _each(out: Output, found: list[dict[str, Any]]) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
+from pp_assets.data.novelty import LEAST, similarity
 from pp_assets.drifts import each, told, windows
-from pp_assets.feedback.drift import LEAST, drift, known, similarity
+from pp_assets.feedback.drift import drift, known
 from pp_assets.feedback.inputs import Met, between, moment, of_file, time_range
 from pp_resources.errors import UserError
 
@@ -77,7 +78,7 @@ def test_a_row_is_not_compared_with_its_own_group() -> None:
     doubled, groups = np.repeat(vectors, 2, axis=0), [str(i // 2) for i in range(200)]
     like = known(doubled, groups)
     assert like is not None
-    alone = similarity(doubled, doubled, np.arange(200))
+    alone = similarity(doubled, doubled, (np.arange(200), np.arange(200)))
     assert like.similarity.mean() < alone.mean() - 0.01
 
 

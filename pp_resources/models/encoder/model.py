@@ -84,7 +84,7 @@ class HeadStack(nn.Module):
         own = [k for k, head in enumerate(self.heads) if head.kind == "span"]
         if not own:
             return ()
-        layers = [self.layers[k] for k in own]
+        layers = [layer for layer in self.layers if isinstance(layer, _Span)]
         weight, bias = (torch.cat([getattr(layer.ends, name) for layer in layers]) for name in ("weight", "bias"))
         both = nn.functional.linear(shaped, weight, bias).unflatten(-1, (len(own), 2)).permute(3, 0, 2, 1)
         start, end = both.masked_fill(~words.unsqueeze(1), NEG)  # (batch, heads, tokens) each
