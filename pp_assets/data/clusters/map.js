@@ -23,7 +23,9 @@ const size = n > 50000 ? 2.5 : n > 5000 ? 4 : 7;
 // Without WebGL the same is drawn as SVG, which is slow beyond some ten thousand points.
 const kind = document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter";
 const points = { type: kind, mode: "markers", x, y, hoverinfo: "none", marker: { size, opacity: n > 50000 ? 0.6 : 0.85, color: shades(), ...scale(field), line: { width: 0 } } };
-const hits = { type: kind, mode: "markers", x: [], y: [], hoverinfo: "skip", marker: { size: size + 6, color: "rgba(0,0,0,0)", line: { width: 2, color: MARK } } };
+// Never empty: a WebGL trace without points makes Plotly's lasso fail.
+const marked = (rows) => ({ x: rows.length ? rows.map((i) => x[i]) : [x[0]], y: rows.length ? rows.map((i) => y[i]) : [y[0]], opacity: rows.length ? 1 : 0 });
+const hits = { type: kind, mode: "markers", ...marked([]), hoverinfo: "skip", marker: { size: size + 6, color: "rgba(0,0,0,0)", line: { width: 2, color: MARK } } };
 const label = { visible: false, showarrow: true, arrowhead: 0, ax: 0, ay: -24, align: "left", bgcolor: "#fff", bordercolor: "#94a3b8", borderpad: 6, font: { size: 12, color: "#1e293b" } };
 const axis = { visible: false, zeroline: false, showgrid: false };
 const layout = { margin: { l: 0, r: 0, t: 0, b: 0 }, dragmode: "pan", hovermode: "closest", showlegend: false, uirevision: 1, xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, annotations: [], paper_bgcolor: "#fff", plot_bgcolor: "#fff" };
@@ -61,8 +63,7 @@ function legend() {
 function search() {
   const wanted = $("search").value.trim().toLowerCase(), at = [];
   if (wanted) for (let i = 0; i < n; i++) if (data.texts[i].toLowerCase().includes(wanted)) at.push(i);
-  hits.x = at.map((i) => x[i]);
-  hits.y = at.map((i) => y[i]);
+  Object.assign(hits, marked(at));
   $("found").textContent = wanted ? `${at.length.toLocaleString("en")} found` : "";
   if (wanted) choose(at.slice(), true); else if (chosen.bySearch) choose([]);
   draw();
@@ -93,6 +94,7 @@ function save() {
 function mode(name) {
   for (const id of ["pan", "lasso", "box"]) $(id).className = id === name ? "on" : "";
   layout.dragmode = name === "box" ? "select" : name;
+  layout.datarevision = (layout.datarevision || 0) + 1; // drawn anew: only then has a WebGL scene what a lasso needs
   draw();
 }
 
