@@ -133,11 +133,16 @@ def _near(vectors: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, int]]:
         yield from zip((a + start).tolist(), b.tolist())
 
 
+def _keys(hasher: BandHasher, texts: Sequence[str]) -> np.ndarray:
+    """Band keys in blocks: hashing takes 40 bytes a character of a block."""
+    return np.vstack([hasher.keys(list(texts[start : start + BLOCK])) for start in range(0, len(texts), BLOCK)])
+
+
 def _by_bands(texts: Sequence[str], others: Sequence[str], threshold: float) -> Iterator[tuple[int, int, float]]:
     """Pairs whose similarity reaches the threshold, by shared MinHash bands."""
     hasher = BandHasher(threshold)
     ours, theirs = [normalise(t) for t in texts], [normalise(t) for t in others]
-    keys, other_keys = hasher.keys(ours), hasher.keys(theirs)
+    keys, other_keys = _keys(hasher, ours), _keys(hasher, theirs)
     found: dict[int, set[int]] = {}
     for band in range(hasher.bands):
         order = np.argsort(other_keys[:, band], kind="stable")
