@@ -74,7 +74,7 @@ def contract(context: dg.AssetExecutionContext, installation: Installation) -> d
 
 @dg.asset(
     **_GROUP,
-    deps=[seeds],
+    deps=[seeds, contract],
     kinds={"parquet"},
     automation_condition=refresh,
     description="New rows from training rows, the emptiest cells of the coverage grid first. Each names parents, method, parameters "

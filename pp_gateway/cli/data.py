@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from pp_gateway.cli import data_files, data_leaks, data_look
+from pp_gateway.cli import data_files, data_inputs, data_leaks, data_look
 from pp_gateway.cli.output import JsonFlag, Output, interval, line, table
 from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, settle
@@ -16,7 +16,7 @@ def add_commands(group: typer.Typer) -> None:
     """Put the commands of this group into it."""
     group.command("build")(build)
     commands: list[Callable[..., None]] = [data_files.collect, data_files.clean, data_files.balance, data_files.validate]
-    commands += [data_look.stats, data_look.labels, data_leaks.leaks, data_look.versions, data_look.diff]
+    commands += [data_look.stats, data_inputs.inputs, data_look.labels, data_leaks.leaks, data_look.versions, data_look.diff]
     for command in commands:
         group.command(command.__name__)(command)
 

@@ -75,7 +75,7 @@ def test_a_stage_without_its_upstream_says_what_to_run(place) -> None:
 def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
     steps = runner.everything("alpha")
     assert [s.asset for s in steps] == [
-        *("seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "generation_choice", "baselines"),
+        *("seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines", "generation_choice"),
         *("adapter", "eval_report", "package", "leaderboard"),
     ]
     assert [s.asset for s in steps if not s.reused] == ["adapter", "eval_report", "package", "leaderboard"]

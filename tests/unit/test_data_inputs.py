@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from pp_assets.data.evaluate import evaluate_inputs, label_agreement, letters_share, summary
+from pp_assets.data.novelty import novelty
 from pp_assets.task.examples import Example
+from pp_assets.task.spec import Inputs
 
 SCHEMA = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": ["billing", "delivery"]}}}
 
@@ -69,3 +71,35 @@ def test_neighbours_of_the_same_group_do_not_vouch_for_a_row() -> None:
 
 def test_scripts_other_than_latin_are_readable() -> None:
     assert letters_share("где мой заказ") == 1.0 and letters_share("私の注文はどこですか") == 1.0
+
+
+def test_thresholds_of_the_task_decide_for_each_kind_and_the_reason_names_them() -> None:
+    rows = examples()
+    made = [Example(f"m{i}", f"refund me charge {i} again please", {"kind": "billing"}, None, f"gb{i}") for i in range(4)]
+    n = len(rows) + len(made)
+    measured = {
+        "contract": np.array([1.0] * (n - 4) + [0.2, 1.0, 1.0, np.nan]),
+        "novelty": np.array([0.99] + [0.5] * (n - 5) + [0.5, 0.99, 0.5, np.nan]),
+        "difficulty": np.array([0.9] * (n - 2) + [0.9, 0.0]),
+    }
+    limits = Inputs.model_validate({"generated": {"min_contract": 0.5, "max_novelty": 0.95, "max_difficulty": 0.7}})
+    found = evaluate_inputs(SCHEMA, rows, made, unit([*rows, *made]), measured=measured, limits=limits)
+    assert all(one.keep for one in found[: len(rows)]), "the thresholds are of generated rows"
+    assert [one.reason for one in found[len(rows) :]] == ["contract below 0.5", "novelty above 0.95", "difficulty above 0.7", ""]
+    assert found[-1].keep and (found[-1].contract, found[-1].novelty) == (None, None), "what cannot be told breaks nothing"
+    assert all(one.filter_score == round(1 - one.score, 4) for one in found)
+    strict = Inputs.model_validate({"written": {"max_novelty": 0.98}})
+    first = evaluate_inputs(SCHEMA, rows, made, unit([*rows, *made]), measured=measured, limits=strict)[0]
+    assert (first.keep, first.reason) == (False, "novelty above 0.98")
+
+
+def test_novelty_is_the_share_of_written_rows_that_lie_nearer() -> None:
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=(60, 3)) * 0.2 + [1, 0, 0]
+    vectors = np.vstack([near, [[-1, 0, 0]], near[:1]]).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    groups = [f"g{i}" for i in range(60)] + ["far", "g0"]
+    found = novelty(vectors, groups, 60)
+    assert found.shape == (62,) and found[60] == 1.0 and 0.3 < found[:60].mean() < 0.6
+    assert found[61] == found[0], "a copy in a row's own group lies where the row lies"
+    assert np.isnan(novelty(vectors, groups, 30)).all(), "too few to tell"
