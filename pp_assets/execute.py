@@ -88,13 +88,13 @@ class Runner:
     def generated_data(self, task: str) -> list[Step]:
         """The data, and rows made from it."""
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
-        return self._run(names.JOB_TASK_DATA, task, task, only=("seeds", "generated_data"))
+        return self._run(names.JOB_TASK_DATA, task, task, only=("seeds", "contract", "generated_data"))
 
     def training_data(self, task: str, *, choose: bool = True) -> list[Step]:
         """Everything that a training reads, with `choose` also whether generated rows are. Leaves the test items alone, which the
         baselines answer."""
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
-        only = ["seeds", "generated_data", "clusters", "evaluated_inputs", *(["generation_choice"] if choose else [])]
+        only = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", *(["generation_choice"] if choose else [])]
         return self._run(names.JOB_TASK_DATA, task, task, only=only)
 
     def train(self, task: str, variant: str) -> list[Step]:

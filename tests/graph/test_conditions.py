@@ -9,7 +9,7 @@ from pp_assets.definitions import defs
 from pp_assets.names import CHECK_LEAKAGE
 from pp_assets.partitions import register, task_variants, tasks
 
-LAYERS = ["seeds", "generated_data", "clusters", "evaluated_inputs", "baselines"]
+LAYERS = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "generation_choice", "baselines"]
 
 
 def stand_in(name: str, passed: bool) -> dg.AssetsDefinition:

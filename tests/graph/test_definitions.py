@@ -14,7 +14,7 @@ from pp_resources.settings import PROJECT_ROOT, Settings
 
 REPOSITORY = defs.get_repository_def()
 GRAPH = defs.resolve_asset_graph()
-FLOW = ["seeds", "generated_data", "clusters", "evaluated_inputs", "adapter", "eval_report", "package"]
+FLOW = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "adapter", "eval_report", "package"]
 
 
 def test_the_definitions_are_loadable() -> None:

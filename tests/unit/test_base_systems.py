@@ -74,7 +74,7 @@ def variants(folder: Path, base: Path, names: str) -> None:
 def test_baselines_are_of_what_answers_and_their_ranks_of_what_scores(base, tmp_path):
     p = Pipeline(Settings(tmp_path / "home", tmp_path / "tasks", 1))
     variants(write_task(p.settings.tasks, "alpha", rows=60), base, "lora-r8")
-    for stage in (p.seeds, p.generated_data, p.clusters, p.evaluated_inputs):
+    for stage in (p.seeds, p.contract, p.generated_data, p.clusters, p.evaluated_inputs):
         stage("alpha")
     first = p.baselines("alpha")
     assert first.metadata["asked"] > 0 and baseline_ranks(p, "alpha", first)["metric"] == "object_exact_match"

@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(root: Path):
     p = Pipeline(Settings(root / "pp", root / "tasks", 1))
-    return [stage("alpha") for stage in (p.seeds, p.generated_data, p.clusters)][-1]
+    return [stage("alpha") for stage in (p.seeds, p.contract, p.generated_data, p.clusters)][-1]
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_a_causal_member_is_weighed_routed_packaged_and_verified(tmp_path, capfd
 def test_members_of_other_data_are_trained_again_before_they_are_combined(tmp_path):
     place = Pipeline(Settings(home=tmp_path / "pp", tasks=tmp_path / "tasks", threads=1))
     folder = write_task(place.settings.tasks, "alpha", rows=120, more=MORE.replace("ensemble-stack", "ensemble-vote"))
-    data = [place.seeds, place.generated_data, place.clusters, place.evaluated_inputs]
+    data = [place.seeds, place.contract, place.generated_data, place.clusters, place.evaluated_inputs]
     for stage in data:
         stage("alpha")
     old = [place.adapter("alpha", name).digest for name in ("encoder-frozen", "encoder-lora")]

@@ -31,7 +31,7 @@ def test_a_run_shows_its_stages_then_the_table_and_the_package(pp, home: Path) -
     lines = said.err.splitlines()
     assert [line.split()[0] for line in lines] == STAGES, "nothing else reaches the terminal"
     assert all("computed (first version)" in line and " s  " in line for line in lines)
-    assert "object_exact_match" in said.out and "encoder-frozen" in said.out and "recomputed 10 of 10 stages, 0 unchanged" in said.out
+    assert "object_exact_match" in said.out and "encoder-frozen" in said.out and "recomputed 11 of 11 stages, 0 unchanged" in said.out
     (package,) = [line.split()[1] for line in said.out.splitlines() if line.startswith("package  ")]
     assert "/packages/alpha/encoder-frozen/" in package and (Path(package) / "manifest.json").is_file()
     assert "Materialized value adapter" in (home / "pp" / "logs" / "pp.log").read_text(), "Dagster's own words are in the log"
@@ -40,11 +40,11 @@ def test_a_run_shows_its_stages_then_the_table_and_the_package(pp, home: Path) -
 def test_a_second_run_recomputes_nothing_and_says_so(pp) -> None:
     said = pp("run", "alpha", "--json")
     assert said.code == 0, said.err
-    assert (said.json["recomputed"], said.json["unchanged"]) == (0, 10)
+    assert (said.json["recomputed"], said.json["unchanged"]) == (0, 11)
     (result,) = said.json["results"]
     assert result["n"] > 0 and result["value_low"] <= result["value"] <= result["value_high"] and result["reasons"]
     assert result["verdict"] in ("SHIP", "DO NOT SHIP", "NOT ENOUGH DATA") and "smallest_detectable_effect" in result
-    assert "nothing recomputed: 10 of 10 stages unchanged" in pp("run", "alpha").out
+    assert "nothing recomputed: 11 of 11 stages unchanged" in pp("run", "alpha").out
 
 
 def test_each_part_of_a_run_is_a_command_that_finds_it_done(pp) -> None:

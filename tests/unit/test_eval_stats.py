@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats as sps
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.proportion import proportion_confint
@@ -7,6 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 from pp_assets.evaluation.stats import (
     Clusters,
     bca_interval,
+    benjamini_hochberg,
     bonett_price,
     bootstrap_weights,
     effective_n,
@@ -171,3 +174,13 @@ def test_holm_keeps_the_order_of_its_input():
 def test_draws_depend_on_seed_and_purpose_only():
     assert generator(1, "a").random() == generator(1, "a").random()
     assert len({generator(1, "a").random(), generator(1, "b").random(), generator(2, "a").random()}) == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_adjusted_p_values_are_those_of_statsmodels(p_values):
+    from statsmodels.stats.multitest import multipletests
+
+    for ours, method in ((holm, "holm"), (benjamini_hochberg, "fdr_bh")):
+        wanted = multipletests(p_values, method=method)[1] if p_values else []
+        assert ours(p_values) == pytest.approx(list(wanted))

@@ -240,7 +240,7 @@ def test_values_are_found_in_nested_objects_and_arrays() -> None:
 
 def test_leaks_are_counted_by_kind() -> None:
     held = HeldOut(["Please book 12 euro for the coffee today. It was urgent!"], frozenset({"b"}), frozenset({"g-c"}))
-    assert leaks(ROWS, held, 0.8) == {"same_item": 1, "same_group": 1, "near_duplicate": 1}
+    assert leaks(ROWS, held, 0.8) == {"same_item": 1, "same_group": 1, "near_duplicate": 1, "disturbed": 0}
 
 
 def test_similarity_agrees_with_comparing_every_pair() -> None:

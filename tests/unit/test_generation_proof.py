@@ -85,7 +85,7 @@ def test_auto_trains_both_sides_and_training_goes_by_the_choice_and_a_proof_adds
     spec["params"] = {"encoder-lora": {"epochs": 2}}
     file.write_text(yaml.safe_dump(spec))
     place = Pipeline(Settings(tmp_path / "home", tmp_path / "tasks", 1))
-    for stage in (place.seeds, place.generated_data, place.clusters, place.evaluated_inputs):
+    for stage in (place.seeds, place.contract, place.generated_data, place.clusters, place.evaluated_inputs):
         stage("alpha")
     choice = place.generation_choice("alpha")
     assert choice.metadata["variant"] == "encoder-lora" and count_test_openings(place.ledger, "alpha") == 0

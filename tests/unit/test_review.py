@@ -148,7 +148,7 @@ def test_one_key_decides_in_a_terminal_and_a_stopped_review_goes_on(pp, home: Pa
 
 def test_generated_rows_are_left_out_unless_the_task_wants_them(pp, home: Path) -> None:
     place = Pipeline(Settings(home / "pp", home / "tasks", 1))
-    for stage in (place.seeds, place.generated_data, place.clusters, place.evaluated_inputs):
+    for stage in (place.seeds, place.contract, place.generated_data, place.clusters, place.evaluated_inputs):
         stage("alpha")
     choice = place.generation_choice("alpha")
     assert choice.metadata["use"] is False and "the task says so" in choice.metadata["reason"]

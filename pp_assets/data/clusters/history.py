@@ -67,7 +67,9 @@ def events(old: Clusters, new: Clusters) -> list[Event]:
         counts = sum(sizes["old"][i] for i in was), sum(sizes["new"][i] for i in now)
         found.append(Event(kind, tuple(was), tuple(now), None if overlap is None else round(overlap, 4), *counts))
 
-    into = {int(i): [int(o) for o, row in zip(old.ids, share) if row[j] >= OVERLAP] for j, i in enumerate(new.ids)}
+    # Each old one has gone into one: halves that went two ways belong to the first.
+    best = share.argmax(1) if share.size else np.zeros(len(old.ids), dtype=int)
+    into = {int(i): [int(o) for o, row, k in zip(old.ids, share, best) if k == j and row[j] >= OVERLAP] for j, i in enumerate(new.ids)}
     merged = {o: j for j, many in into.items() if len(many) > 1 for o in many}
     for j, many in into.items():
         if len(many) > 1:
