@@ -176,7 +176,7 @@ def test_draws_depend_on_seed_and_purpose_only():
     assert len({generator(1, "a").random(), generator(1, "b").random(), generator(2, "a").random()}) == 3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=12))
 def test_adjusted_p_values_are_those_of_statsmodels(p_values):
     from statsmodels.stats.multitest import multipletests
