@@ -162,6 +162,7 @@ class Pipeline:
             "seed": str(seed),
             "code": code,
         } | ({"time_field": time_field} if time_field else {})
+        inputs |= {"provider": self._provider_digest} if self._provider_digest else {}
         now = self.store.current(CLUSTERS, name)
         before: Artifact | None = None
         if now and {key: value for key, value in now.inputs.items() if key != "before"} == inputs:
@@ -172,9 +173,10 @@ class Pipeline:
 
         def build(out: Path) -> Mapping[str, Any]:
             from pp_assets.data.clusters.stage import TopicOptions, build_clusters
+            from pp_resources.provider import provider_from_env
 
-            options = TopicOptions(encoder, seed, self.settings.threads, time_field)
-            return build_clusters(dataset.path, generated.path, out, options=options, before=before.path if before else None)
+            options, old = TopicOptions(encoder, seed, self.settings.threads, time_field), before.path if before else None
+            return build_clusters(dataset.path, generated.path, out, options=options, before=old, provider=provider_from_env())
 
         return self.store.produce(CLUSTERS, name, inputs, build)
 

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from causal_tiny import write_tiny_base
 from command_line import command_line
+from model_server import model_server
 from small_task import write_task
 
 from pp_assets.data.clusters.model import load
@@ -92,3 +94,20 @@ def test_other_data_keeps_ids_and_tells_what_changed(tmp_path):
     assert len(shared) > 50 and sum(a == b for a, b in shared) / len(shared) >= 0.9
     assert second.inputs["before"] == first.digest and len(new.history) == 1 and second.metadata["changes"]
     assert make(tmp_path).reused, "the same data changes nothing"
+
+
+def test_a_provider_gives_titles_and_places_members_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_task(tmp_path / "tasks", "alpha", rows=220)
+    make(tmp_path)
+    place = Pipeline(Settings(tmp_path / "pp", tmp_path / "tasks", 1))
+    with model_server(write_tiny_base(tmp_path / "base")) as server:
+        monkeypatch.setenv("PP_PROVIDER_URL", server.url)
+        monkeypatch.setenv("PP_PROVIDER_MODEL", "ours")
+        monkeypatch.setenv("PP_HOME", str(tmp_path / "pp"))
+        made = place.clusters("alpha")
+        asked = len(server.seen)
+        assert not made.reused and "provider" in made.stale_because
+        told = json.loads(made.file("topics.json").read_text())
+        assert told["names"]["asked"] > 0 and 0 <= told["names"]["accuracy"] <= 1
+        assert asked == len([t for t in told["topics"] if t["topic"] >= 0]) + told["names"]["asked"]
+        assert place.clusters("alpha").reused and len(server.seen) == asked

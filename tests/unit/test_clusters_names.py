@@ -31,7 +31,7 @@ class Scripted:
     def __init__(self, answer):
         self.answer, self.asked = answer, []
 
-    def ask(self, messages, *, schema=None, temperature=0.0):
+    def ask(self, messages, *, schema=None, temperature=0.0, max_tokens=None):
         self.asked.append((messages[-1]["content"], schema, temperature))
         return SimpleNamespace(text=self.answer(messages[-1]["content"]))
 

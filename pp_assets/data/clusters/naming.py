@@ -18,7 +18,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 class Asked(Protocol):
     """What a title is asked of: `pp_resources.provider.Provider`, or anything that answers as it does."""
 
-    def ask(self, messages: Any, *, schema: Any = None, temperature: float = 0.0) -> Any: ...
+    def ask(self, messages: Any, *, schema: Any = None, temperature: float = 0.0, max_tokens: int | None = None) -> Any: ...
 
 
 def name_topics(found: Clusters, texts: Sequence[str], *, vectors: np.ndarray | None = None, provider: Asked | None = None) -> Clusters:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,9 @@ import pyarrow as pa
 from pp_assets.data.clusters.model import Clusters
 from pp_assets.data.rows import read_generated, write_table
 from pp_assets.task.examples import Example, read_split
+
+if TYPE_CHECKING:
+    from pp_resources.provider import Provider
 
 _CLUSTERS = pa.schema(
     [
@@ -36,11 +39,19 @@ class TopicOptions:
     time_field: str | None = None
 
 
-def build_clusters(dataset: Path, generated: Path, out: Path, *, options: "TopicOptions", before: Path | None = None) -> dict[str, Any]:
+def build_clusters(
+    dataset: Path,
+    generated: Path,
+    out: Path,
+    *,
+    options: "TopicOptions",
+    before: Path | None = None,
+    provider: "Provider | None" = None,
+) -> dict[str, Any]:
     """embeddings.npy, the clusters, clusters.parquet, topics.json, map.html, map.png; rows are those of train, then the generated ones.
 
     Topics come from written rows alone: copies of a row would pass for a dense place. A generated row has its parent's topic. With the
-    clusters of `before` it is a refit, which keeps ids and names.
+    clusters of `before` it is a refit, which keeps ids and names. A `provider` gives titles, and places held-back members by them.
     """
     import torch
 
@@ -49,6 +60,7 @@ def build_clusters(dataset: Path, generated: Path, out: Path, *, options: "Topic
     from pp_assets.data.clusters.model import OUTLIER, load, save
     from pp_assets.data.clusters.naming import name_quality, name_topics
     from pp_assets.data.clusters.tables import seconds, topic_table
+    from pp_assets.data.clusters.titles import placed_by_titles
     from pp_resources.models.bases import find_base
     from pp_resources.models.embedder import Embedder
 
@@ -59,10 +71,11 @@ def build_clusters(dataset: Path, generated: Path, out: Path, *, options: "Topic
     vectors = embedder.write([*texts, *(g.example.input_text for g in made)], out / "embeddings.npy")
     own = vectors[: len(written)]
     old = load(before) if before else None
-    found = name_topics(refit(old, own, items) if old and old.centroids.shape[1] == own.shape[1] else fit(own, items), texts)
+    grouped = refit(old, own, items) if old and old.centroids.shape[1] == own.shape[1] else fit(own, items)
+    found = name_topics(grouped, texts, vectors=own, provider=provider)
     save(found, out)
     places = positions(own, items, options.seed)
-    quality = name_quality(found, own, embedder.embed)
+    quality = placed_by_titles(provider, found, texts) if provider else name_quality(found, own, embedder.embed)
     times = [seconds(e.meta.get(options.time_field)) for e in written] if options.time_field else None
     named = topic_table(found, texts, own, times=times, quality=quality)
     at = {item: i for i, item in enumerate(items)}

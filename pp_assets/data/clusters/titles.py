@@ -14,7 +14,13 @@ CENTRAL, BORDERLINE, CONTRAST = 8, 4, 6
 LONGEST = 60  # characters of a title
 SHOWN = 300  # characters of a member
 ASKS = 100
-_TITLE = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"], "additionalProperties": False}
+TOKENS = 64  # of an answer
+_TITLE = {
+    "type": "object",
+    "properties": {"title": {"type": "string", "maxLength": LONGEST}},
+    "required": ["title"],
+    "additionalProperties": False,
+}
 
 
 def title(provider: Asked, found: Clusters, texts: Sequence[str], vectors: np.ndarray, topic: int) -> str | None:
@@ -22,7 +28,7 @@ def title(provider: Asked, found: Clusters, texts: Sequence[str], vectors: np.nd
     own, near = sample(found, vectors, topic)
     lines = ["Texts of one group:", *_quoted(texts, own), "", "Similar texts of other groups:", *_quoted(texts, near)]
     lines += ["", "What do the texts of the group have in common that the others do not? Answer with a title of two to six words."]
-    reply = provider.ask([{"role": "user", "content": "\n".join(lines)}], schema=_TITLE, temperature=0)
+    reply = provider.ask([{"role": "user", "content": "\n".join(lines)}], schema=_TITLE, temperature=0, max_tokens=TOKENS)
     said = _field(reply.text, "title")
     line = " ".join(said.split()).strip(" .\"'") if isinstance(said, str) else ""
     return line[:LONGEST] or None
@@ -54,7 +60,7 @@ def placed_by_titles(provider: Asked, found: Clusters, texts: Sequence[str], ask
     said = []
     for row in rows.tolist():
         words = f"Groups:\n{titles}\n\nText: {texts[row][:SHOWN]}\n\nTo which group does the text belong? Answer with its number."
-        answer = _field(provider.ask([{"role": "user", "content": words}], schema=schema, temperature=0).text, "group")
+        answer = _field(provider.ask([{"role": "user", "content": words}], schema=schema, temperature=0, max_tokens=TOKENS).text, "group")
         said.append(answer if isinstance(answer, int) and answer in found.ids else -1)
     return placement(found.labels[rows], np.array(said), len(found.ids))
 
