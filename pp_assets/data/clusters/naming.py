@@ -22,12 +22,13 @@ class Asked(Protocol):
 
 
 def name_topics(found: Clusters, texts: Sequence[str], *, vectors: np.ndarray | None = None, provider: Asked | None = None) -> Clusters:
-    """`found` with a name for each topic that has none; the others keep theirs. `texts` are those of `found.item_ids`.
+    """`found` with a name for each topic that has none, or words where a title can be had; the others keep theirs. `texts` are those of `found.item_ids`.
 
     Ten members of each topic are held back: `name_quality` asks whether they can be placed by the names. With a provider (and the rows'
     `vectors`) a title replaces the words where the answer is one; the words stay as `terms`.
     """
-    wanted = [int(i) for i in found.ids if int(i) not in found.names]
+    asks = provider is not None and vectors is not None
+    wanted = [int(i) for i in found.ids if int(i) not in found.names or (asks and not found.names[int(i)].get("titled"))]
     if not wanted:
         return found
     seen = np.where(held_back(found), OUTLIER, found.labels)
