@@ -22,7 +22,8 @@ class Asked(Protocol):
 
 
 def name_topics(found: Clusters, texts: Sequence[str], *, vectors: np.ndarray | None = None, provider: Asked | None = None) -> Clusters:
-    """`found` with a name for each topic that has none, or words where a title can be had; the others keep theirs. `texts` are those of `found.item_ids`.
+    """`found` with a name for each topic that has none, or has words where a title can be had; the others keep theirs. `texts` are those of
+    `found.item_ids`.
 
     Ten members of each topic are held back: `name_quality` asks whether they can be placed by the names. With a provider (and the rows'
     `vectors`) a title replaces the words where the answer is one; the words stay as `terms`.
