@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+LISTED = 40  # known words in a message
+
 
 class UserError(Exception):
     """Bad input: what is wrong, where (file, line, field) and how to mend it.
@@ -16,7 +18,8 @@ class UserError(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for the closest known word, else the list of known words."""
+    """``did you mean 'x'?`` for the closest known word, else the first known words."""
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(words) or 'none'}"
+    more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(words[:LISTED]) or 'none'}{more}"
