@@ -69,13 +69,9 @@ def known_rows(rows: Sequence[Met], vectors: np.ndarray, where: str) -> tuple[Kn
 
 def embed(p: "Pipeline", name: str, texts: Sequence[str]) -> np.ndarray:
     """Unit vectors of these texts from the task's encoder."""
-    import torch
-
-    from pp_resources.models.bases import find_base
     from pp_resources.models.embedder import Embedder
 
-    torch.set_num_threads(p.settings.threads)
-    return Embedder(find_base(p.task(name).spec.encoder_model_id)).embed(texts)
+    return Embedder.of(p.task(name).spec.encoder_model_id, p.settings.threads).embed(texts)
 
 
 def windows(
@@ -101,9 +97,9 @@ def windows(
 
 def each(like: Known, texts: Sequence[str], rows: Sequence[Met], vectors: np.ndarray) -> list[dict[str, Any]]:
     """Row by row: the p-value, whether it is novel, and the nearest known input."""
-    p_values = like.p_values(vectors)
-    near = [int(np.argmax(like.vectors @ vector)) for vector in vectors]
     scores = similarity(vectors, like.vectors)
+    p_values = like.p_values(scores)
+    near = [int(np.argmax(like.vectors @ vector)) for vector in vectors]
     return [
         {
             "id": row.id,

@@ -139,13 +139,9 @@ def _scores(p: "Pipeline", name: str, variant: str) -> dict[int, dict[str, Any]]
 
 
 def _embedder(p: "Pipeline", name: str) -> Any:
-    import torch
-
-    from pp_resources.models.bases import find_base
     from pp_resources.models.embedder import Embedder
 
-    torch.set_num_threads(p.settings.threads)
-    return Embedder(find_base(p.task(name).spec.encoder_model_id))
+    return Embedder.of(p.task(name).spec.encoder_model_id, p.settings.threads)
 
 
 def _and_last(lines: Iterator[str] | Sequence[str]) -> Iterator[str | None]:

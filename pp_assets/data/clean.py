@@ -13,8 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from pp_assets.data.rows_file import rows_file
 from pp_assets.task.lines import Fault, parse_line, read_lines, shorten
 from pp_assets.task.reader import Rejected
 from pp_resources.errors import UserError
@@ -53,29 +52,18 @@ def clean_file(source: Path, to: Path, *, mask: bool = False) -> Cleaned:
         raise UserError("no such file", where=str(source), how="give a JSONL file; pp data collect makes one of other kinds")
     if source.resolve() == to.resolve():
         raise UserError("a file is not overwritten by its clean copy", where=str(to), how="give another name with --to")
-    done, bad = Cleaned(), to.with_name(f"{to.stem}.quarantine.jsonl")
-    temporary, bad_temporary = to.with_name(f".{to.name}.new"), to.with_name(f".{bad.name}.new")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as out, bad_temporary.open("wb") as quarantine:
-            for number, raw in read_lines(source):
-                if not raw.strip():
-                    continue
-                try:
-                    out.write(orjson.dumps(_clean_row(parse_line(raw), done, number, mask)) + b"\n")
-                    done.rows += 1
-                except Fault as fault:
-                    quarantine.write(Rejected(source.name, number, fault.code, fault.field, fault.reason, shorten(raw)).as_json())
-                    done.rejected[fault.code] += 1
-        if not done.rows:
+    done = Cleaned()
+    with rows_file(to) as file:
+        for number, raw in read_lines(source):
+            if not raw.strip():
+                continue
+            try:
+                file.write(_clean_row(parse_line(raw), done, number, mask))
+            except Fault as fault:
+                file.reject(Rejected(source.name, number, fault.code, fault.field, fault.reason, shorten(raw)))
+        if not file.rows:
             raise UserError("no line is a row", where=str(source), how="each line must be a JSON object with input_text")
-        temporary.replace(to)
-        if done.rejected:
-            bad_temporary.replace(bad)
-            done.quarantine = str(bad)
-    finally:
-        temporary.unlink(missing_ok=True)
-        bad_temporary.unlink(missing_ok=True)
+    done.rows, done.rejected, done.quarantine = file.rows, file.rejected, file.quarantine
     return done
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from pp_assets.data.readers import Place, Row, kind_of, read_rows
+from pp_assets.data.rows_file import rows_file
 from pp_assets.task.lines import Fault
 from pp_assets.task.reader import Rejected
 from pp_resources.artifacts import write_atomic
@@ -58,30 +59,18 @@ def collect(source: Path, to: Path, given: Mapping[str, str] | None = None) -> C
         raise UserError("no row can be read", where=str(source), how=fault)
     mapping, remembered = _mapping(source, kind, columns, given)
     done = Collected(kind, mapping, remembered)
-    temporary, bad = to.with_name(f".{to.name}.new"), to.with_name(f"{to.stem}.quarantine.jsonl")
-    bad_temporary = to.with_name(f".{bad.name}.new")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as out, bad_temporary.open("wb") as quarantine, steps("collect", _blocks(source, first)) as advance:
-            for number, row, raw in chain(first, rows):
-                try:
-                    out.write(orjson.dumps(_mapped(row, mapping)) + b"\n")
-                    done.rows += 1
-                except Fault as fault:
-                    quarantine.write(Rejected(source.name, number, fault.code, fault.field, fault.reason, raw).as_json())
-                    done.rejected[fault.code] += 1
-                if number % REPORTED == 0:
-                    advance(f"{number} rows")
-        if not done.rows:
-            reason = json.loads(bad_temporary.read_text("utf-8").splitlines()[0])
+    with rows_file(to) as file, steps("collect", _blocks(source, first)) as advance:
+        for number, row, raw in chain(first, rows):
+            try:
+                file.write(_mapped(row, mapping))
+            except Fault as fault:
+                file.reject(Rejected(source.name, number, fault.code, fault.field, fault.reason, raw))
+            if number % REPORTED == 0:
+                advance(f"{number} rows")
+        if not file.rows:
+            reason = file.first_rejected()
             raise UserError("no row is sound", where=str(source), how=f"row {reason['line']}: {reason['reason']}")
-        temporary.replace(to)
-        if done.rejected:
-            bad_temporary.replace(bad)
-            done.quarantine = str(bad)
-    finally:
-        temporary.unlink(missing_ok=True)
-        bad_temporary.unlink(missing_ok=True)
+    done.rows, done.rejected, done.quarantine = file.rows, file.rejected, file.quarantine
     _remember(source, kind, columns, mapping)
     return done
 

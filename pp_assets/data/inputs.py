@@ -106,13 +106,9 @@ def _by_contract(contract: Contract, rows: Sequence[Example]) -> np.ndarray:
 
 def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, encoder: str, threads: int) -> list[Leak]:
     """The rows that are held-out items; these are embedded here and thrown away, so that nothing downstream can learn from them."""
-    import torch
-
-    from pp_resources.models.bases import find_base
     from pp_resources.models.embedder import Embedder
 
-    torch.set_num_threads(threads)
-    embed = Embedder(find_base(encoder)).embed
+    embed = Embedder.of(encoder, threads).embed
     return find_leaks(texts, held, (vectors, embed(held)), embed)
 
 

@@ -39,11 +39,9 @@ class Known:
         """The similarity below which a row is novel."""
         return float(self.similarity[_rank(len(self.similarity)) - 1])
 
-    def p_values(self, vectors: np.ndarray) -> np.ndarray:
-        """For each row, the share of the known rows that are as far out, itself counted: below a for a share a of rows like the known."""
-        return self._p(similarity(vectors, self.vectors))
-
-    def _p(self, found: np.ndarray) -> np.ndarray:
+    def p_values(self, found: np.ndarray) -> np.ndarray:
+        """For rows of such a `similarity` to the known ones the share of these that are as far out, the row itself counted: below a for a
+        share a of rows like the known."""
         return (1 + np.searchsorted(self.similarity, found, side="right")) / (1 + len(self.similarity))
 
 
@@ -80,7 +78,7 @@ def drift(like: Known, vectors: np.ndarray, alpha: float = 0.05, seed: int = 0) 
     for test, p in zip(tests, holm([test["p"] for test in tests])):
         test["p_holm"] = p
     order = np.argsort(scores, kind="stable")[:DRIVERS]
-    rows = [{"row": int(i), "similarity": scores[i], "p": p} for i, p in zip(order, like._p(scores[order])) if scores[i] < like.limit]
+    rows = [{"row": int(i), "similarity": scores[i], "p": p} for i, p in zip(order, like.p_values(scores[order])) if scores[i] < like.limit]
     found = {"n": len(vectors), "known": len(like.similarity), "alpha": alpha, "drift": any(test["p_holm"] <= alpha for test in tests)}
     return dict(rounded(found | {"novel": novel, "mix": mix, "drivers": rows}))
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from pp_resources.models.bases import find_base
 from pp_resources.progress import steps
 
 MAX_TOKENS = 256  # the length all-MiniLM-L6-v2 was published with
@@ -21,6 +22,12 @@ class Embedder:
         self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
         self.batch_size = batch_size
         self.max_tokens = min(MAX_TOKENS, getattr(self.model.config, "max_position_embeddings", MAX_TOKENS))
+
+    @classmethod
+    def of(cls, model_id: str, threads: int) -> "Embedder":
+        """That of a base model by its id, on so many threads."""
+        torch.set_num_threads(threads)
+        return cls(find_base(model_id))
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> np.ndarray:

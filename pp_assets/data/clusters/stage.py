@@ -53,21 +53,17 @@ def build_clusters(
     Topics come from written rows alone: copies of a row would pass for a dense place. A generated row has its parent's topic. With the
     clusters of `before` it is a refit, which keeps ids and names. A `provider` gives titles, and places held-back members by them.
     """
-    import torch
-
     from pp_assets.data.clusters.fit import fit, refit
     from pp_assets.data.clusters.layout import positions
     from pp_assets.data.clusters.model import OUTLIER, load, save
     from pp_assets.data.clusters.naming import name_quality, name_topics
     from pp_assets.data.clusters.tables import seconds, topic_table
     from pp_assets.data.clusters.titles import placed_by_titles
-    from pp_resources.models.bases import find_base
     from pp_resources.models.embedder import Embedder
 
-    torch.set_num_threads(options.threads)
     written, made = read_split(dataset, "train"), read_generated(generated / "generated.parquet")
     texts, items = [e.input_text for e in written], [e.item_id for e in written]
-    embedder = Embedder(find_base(options.encoder))
+    embedder = Embedder.of(options.encoder, options.threads)
     vectors = embedder.write([*texts, *(g.example.input_text for g in made)], out / "embeddings.npy")
     own = vectors[: len(written)]
     old = load(before) if before else None

@@ -72,15 +72,11 @@ def embedder(model_id: str, threads: int) -> Embed:
     known: dict[str, np.ndarray] = {}
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        import torch
-
-        from pp_resources.models.bases import find_base
         from pp_resources.models.embedder import Embedder
 
-        torch.set_num_threads(threads)
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:
-            known.update(zip(new, Embedder(find_base(model_id)).embed(new)))
+            known.update(zip(new, Embedder.of(model_id, threads).embed(new)))
         return np.stack([known[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
 
     return embed
