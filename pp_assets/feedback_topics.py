@@ -10,7 +10,6 @@ from pp_assets.drifts import embed
 from pp_assets.feedback.complaints import cross_table, feedback_topics, offers
 from pp_assets.feedback.inbox import Feedback
 from pp_assets.sources import source_digest
-from pp_assets.task.examples import read_split
 from pp_resources.artifacts import Artifact, write_atomic
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
@@ -23,18 +22,19 @@ OFFERS = ("dimension", "seeds", "slice", "hint")
 
 def feedback_clusters(p: "Pipeline", name: str) -> Artifact:
     """topics.json: the topics of all feedback on a task, with what the answers break of its contract."""
-    entries, dataset, task = p.inbox.entries(name), p.current(stages.DATASETS, name), p.task(name)
-    contract = _contract(p, name)
+    from pp_assets.task.contract.files import read_contract
+
+    entries, kept, task = p.inbox.entries(name), p.current(stages.CONTRACTS, name), p.task(name)
     inputs = {
         "feedback": digest([[entry.seq, entry.id] for entry in entries]),
-        "dataset": dataset.digest,
-        "contract": contract.digest,
+        "contract": kept.digest,
         "encoder": stages.base_digest(task.spec.encoder_model_id),
         "code": source_digest("pp_assets.feedback_topics"),
     }
 
     def build(out: Path) -> Mapping[str, Any]:
-        found = feedback_topics(entries, lambda texts: embed(p, name, texts), broken_nodes(contract, entries))
+        broken = broken_nodes(read_contract(kept.file("contract.json")), entries)
+        found = feedback_topics(entries, lambda texts: embed(p, name, texts), broken)
         (out / "topics.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         nodes, counts = cross_table(found)
         table = [
@@ -84,12 +84,6 @@ def write_offer(p: "Pipeline", name: str, topic: str, offer: str, file: Path) ->
     lines = made if offer == "seeds" else [made]
     write_atomic(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return {"topic": topic, "offer": offer, "file": str(file), "lines": len(lines)}
-
-
-def _contract(p: "Pipeline", name: str) -> Any:
-    from pp_assets.task.contract.files import load_contract
-
-    return load_contract(p.task(name), read_split(p.current(stages.DATASETS, name).path, "train"))
 
 
 def _answer(text: str) -> Any:

@@ -39,7 +39,7 @@ def drift(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
 
 @dg.asset(
     **_GROUP,
-    deps=["seeds"],
+    deps=["contract"],
     kinds={"numpy", "sqlite"},
     description="What do people complain of? Topics of the feedback with rating, ids and counts per source, and what the answers break.",
 )
