@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,6 @@ from pp_assets.data.statistics import describe, draw
 from pp_assets.task.contract.spec import Contract
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
-
-if TYPE_CHECKING:
-    from pp_assets.pipeline import Pipeline
 
 SAMPLES = 12
 MOST_LABELLED = 50_000  # rows: beyond it each is not compared with each to find suspect labels
@@ -78,17 +75,6 @@ def build_inputs(
     draw(out / "stats.png", told)
     numbers = {"duplicates": told["duplicates"], **label_summary(wrong, known, SAMPLES)}
     return {**summary(found), **numbers, "leaks": counts, "splits_given": given, **_samples(rows, found, leaking, held.texts)}
-
-
-def read_inputs(p: "Pipeline", name: str) -> list[dict[str, Any]]:
-    """The verdicts in force with the texts that they are about."""
-    from pp_assets import pipeline as stages
-
-    texts = {e.item_id: e.input_text for e in read_split(p.current(stages.DATASETS, name).path, "train")}
-    made = read_generated(p.current(stages.GENERATED, name).file("generated.parquet"))
-    texts |= {g.example.item_id: g.example.input_text for g in made}
-    rows = read_table(p.current(stages.INPUTS, name).file("inputs.parquet"))
-    return [{**row, "checks": json.loads(row["checks"]), "input_text": texts[row["item_id"]]} for row in rows]
 
 
 def kept_ids(inputs: Path) -> set[str]:
