@@ -11,9 +11,10 @@ import pyarrow as pa
 from pp_assets.data.difficulty import difficulty
 from pp_assets.data.evaluate import Evaluated, evaluate_inputs, summary, verdict_plot
 from pp_assets.data.labels import FILE as LABEL_ERRORS
+from pp_assets.data.labels import Suspect, suspects, write_suspects
 from pp_assets.data.labels import summary as label_summary
-from pp_assets.data.labels import suspects, write_suspects
 from pp_assets.data.leakage import Leak, find_leaks, held_out, leaks
+from pp_assets.data.neighbours import Near, near_written
 from pp_assets.data.novelty import novelty
 from pp_assets.data.rows import read_generated, read_table, write_table
 from pp_assets.data.sources import Row as Line
@@ -49,16 +50,17 @@ def build_inputs(
     given = task.spec.eval_split.strategy == "files"
     held = held_out(dataset)
     leaking = _leaking([row.input_text for row in rows], held.texts, vectors, task.spec.encoder_model_id, threads)
+    near = near_written(vectors, _groups(rows), len(written))
     found = evaluate_inputs(
         schema,
         written,
         made,
-        vectors,
+        near,
         # Given official splits are used as they are; what they share is shown and does not stop anything.
         leaking=frozenset() if given else frozenset(leak.place for leak in leaking),
         measured={
             "contract": _by_contract(contract, rows),
-            "novelty": novelty(vectors, [row.group or row.item_id for row in rows], len(written)),
+            "novelty": novelty(near),
             "difficulty": difficulty(schema, written, made, vectors),
         },
         limits=task.spec.inputs,
@@ -68,7 +70,7 @@ def build_inputs(
     kept = [row for row, one in zip(rows, found) if one.keep]
     still = [leak for leak in leaking if found[leak.place].keep]
     counts = leaks(kept, held, task.spec.eval_split.near_duplicate_threshold, still)
-    wrong, known = suspects(schema, written, vectors[: len(written)]) if len(written) <= MOST_LABELLED else ([], {})
+    wrong, known = _suspects(task, written, vectors, near)
     write_suspects(out / LABEL_ERRORS, wrong)
     told = describe(Line(row.input_text, json.dumps(row.output, sort_keys=True), "") for row in kept)
     (out / "stats.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -88,6 +90,19 @@ def _by_contract(contract: Contract, rows: Sequence[Example]) -> np.ndarray:
     from pp_assets.task.contract.score import score_rows
 
     return score_rows(contract, [Row(row.input_text, row.output) for row in rows]).total
+
+
+def _suspects(task: Task, written: Sequence[Example], vectors: np.ndarray, near: Near) -> tuple[list[Suspect], dict[str, float]]:
+    n = len(written)
+    if n > MOST_LABELLED:
+        return [], {}
+    # A suspect label is held against all written rows; of a larger set `near` knows a part of them.
+    every = near if len(near.among) == n else near_written(vectors[:n], _groups(written), n, n)
+    return suspects(task.output_schema, written, every)
+
+
+def _groups(rows: Sequence[Example]) -> list[str]:
+    return [row.group or row.item_id for row in rows]
 
 
 def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, encoder: str, threads: int) -> list[Leak]:
