@@ -54,7 +54,7 @@ def generated_data(p: "Pipeline", name: str) -> Artifact:
         "review": decided.digest,
         "wordnet": wordnet_digest(),
         "provider": _provider_digest(),
-        "code": source_digest("pp_assets.data.generation.stage"),
+        "code": source_digest("pp_assets.data.generation.stage", "pp_resources.models.embedder"),
         "contract": kept.digest,
         "schema": digest(task.output_schema),
     }
@@ -63,9 +63,8 @@ def generated_data(p: "Pipeline", name: str) -> Artifact:
         from pp_assets.data.generation.stage import build_generated
         from pp_resources.provider import provider_from_env
 
-        provider = provider_from_env()
-        contract, threads = read_contract(kept.file("contract.json")), p.settings.threads
-        return build_generated(task, contract, dataset.path, out, threads=threads, decided=decided, provider=provider)
+        contract, embed = read_contract(kept.file("contract.json")), p.embedder(task.spec.encoder_model_id).embed
+        return build_generated(task, contract, dataset.path, out, embed=embed, decided=decided, provider=provider_from_env())
 
     return p.store.produce(stages.GENERATED, name, inputs, build)
 
@@ -92,11 +91,12 @@ def clusters(p: "Pipeline", name: str) -> Artifact:
         inputs["before"] = now.digest
 
     def build(out: Path) -> Mapping[str, Any]:
-        from pp_assets.data.clusters.stage import TopicOptions, build_clusters
+        from pp_assets.data.clusters.stage import build_clusters
         from pp_resources.provider import provider_from_env
 
-        options, old = TopicOptions(encoder, seed, p.settings.threads, time_field), before.path if before else None
-        return build_clusters(dataset.path, generated.path, out, options=options, before=old, provider=provider_from_env())
+        options: dict[str, Any] = {"embed": p.embedder(encoder).embed, "seed": seed, "time_field": time_field}
+        old = before.path if before else None
+        return build_clusters(dataset.path, generated.path, out, **options, before=old, provider=provider_from_env())
 
     return p.store.produce(stages.CLUSTERS, name, inputs, build)
 
@@ -119,8 +119,8 @@ def evaluated_inputs(p: "Pipeline", name: str) -> Artifact:
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.data.inputs import build_inputs
 
-        contract = read_contract(kept.file("contract.json"))
-        return build_inputs(task, contract, dataset.path, generated.path, found.path, out, threads=p.settings.threads)
+        contract, embed = read_contract(kept.file("contract.json")), p.embedder(task.spec.encoder_model_id).embed
+        return build_inputs(task, contract, dataset.path, generated.path, found.path, out, embed=embed)
 
     return p.store.produce(stages.INPUTS, name, inputs, build)
 

@@ -36,7 +36,7 @@ def drift_windows(p: "Pipeline", name: str) -> Artifact:
     inputs = {
         "clusters": clusters.digest,
         "inputs": digest([[row.id, row.input_text] for row in rows]),
-        "code": source_digest("pp_assets.drifts"),
+        "code": source_digest("pp_assets.drifts", "pp_resources.models.embedder"),
     }
 
     def build(out: Path) -> Mapping[str, Any]:
@@ -81,9 +81,7 @@ def known_rows(rows: Sequence[Met], vectors: np.ndarray, where: str) -> tuple[Kn
 
 def embed(p: "Pipeline", name: str, texts: Sequence[str]) -> np.ndarray:
     """Unit vectors of these texts from the task's encoder."""
-    from pp_resources.models.embedder import Embedder
-
-    return Embedder.of(p.task(name).spec.encoder_model_id, p.settings.threads).embed(texts)
+    return p.embedder(p.task(name).spec.encoder_model_id).embed(texts)
 
 
 def windows(

@@ -24,6 +24,7 @@ from pp_resources.tracking import open_tracker
 
 if TYPE_CHECKING:
     from pp_assets.training.search import Budget, Trial
+    from pp_resources.models.kept_vectors import KeptEmbedder
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
@@ -80,6 +81,12 @@ class Pipeline:
     def decisions(self) -> Decisions:
         """What people said of single rows."""
         return Decisions(self.settings.home / "review" / "decisions.db")
+
+    def embedder(self, model_id: str) -> "KeptEmbedder":
+        """An encoder that embeds a text once in this installation."""
+        from pp_resources.models.kept_vectors import KeptEmbedder
+
+        return KeptEmbedder(self.settings.home / "embeddings.db", model_id, self.settings.threads)
 
     @property
     def ledger(self) -> Path:

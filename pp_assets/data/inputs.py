@@ -13,7 +13,7 @@ from pp_assets.data.evaluate import Evaluated, evaluate_inputs, summary, verdict
 from pp_assets.data.labels import FILE as LABEL_ERRORS
 from pp_assets.data.labels import Suspect, suspects, write_suspects
 from pp_assets.data.labels import summary as label_summary
-from pp_assets.data.leakage import Leak, find_leaks, held_out, leaks
+from pp_assets.data.leakage import Embed, Leak, find_leaks, held_out, leaks
 from pp_assets.data.neighbours import Near, near_written
 from pp_assets.data.novelty import novelty
 from pp_assets.data.rows import read_generated, read_table, write_table
@@ -36,7 +36,7 @@ _SCORES = pa.schema(
 
 
 def build_inputs(
-    task: Task, contract: Contract, dataset: Path, generated: Path, clusters: Path, out: Path, *, threads: int
+    task: Task, contract: Contract, dataset: Path, generated: Path, clusters: Path, out: Path, *, embed: Embed
 ) -> dict[str, Any]:
     """inputs.parquet: one verdict a row; inputs.png; label_errors.jsonl: suspect labels; stats.json, stats.png: what is kept.
 
@@ -49,7 +49,7 @@ def build_inputs(
     vectors = np.load(clusters / "embeddings.npy", allow_pickle=False)
     given = task.spec.eval_split.strategy == "files"
     held = held_out(dataset)
-    leaking = _leaking([row.input_text for row in rows], held.texts, vectors, task.spec.encoder_model_id, threads)
+    leaking = _leaking([row.input_text for row in rows], held.texts, vectors, embed)
     near = near_written(vectors, _groups(rows), len(written))
     found = evaluate_inputs(
         schema,
@@ -105,11 +105,8 @@ def _groups(rows: Sequence[Example]) -> list[str]:
     return [row.group or row.item_id for row in rows]
 
 
-def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, encoder: str, threads: int) -> list[Leak]:
-    """The rows that are held-out items; these are embedded here and thrown away, so that nothing downstream can learn from them."""
-    from pp_resources.models.embedder import Embedder
-
-    embed = Embedder.of(encoder, threads).embed
+def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, embed: Embed) -> list[Leak]:
+    """The rows that are held-out items, whose vectors go into no file of the stage: nothing downstream can learn from them."""
     return find_leaks(texts, held, (vectors, embed(held)), embed)
 
 
