@@ -87,7 +87,7 @@ def of_seed(case: Case, data: Path, seed: int, home: Path) -> tuple[Any, Any, st
     """(spec, by side what it says of the test rows, how many rows there were)."""
     from pp_assets.data.generation.proof import Rows, answers
     from pp_assets.data.generation.run import generate
-    from pp_assets.data.generation.stage import embedder, options_of
+    from pp_assets.data.generation.stage import options_of
     from pp_assets.data.leakage import held_out
     from pp_assets.pipeline import rows_digest
     from pp_assets.sources import source_digest
@@ -95,6 +95,7 @@ def of_seed(case: Case, data: Path, seed: int, home: Path) -> tuple[Any, Any, st
     from pp_assets.task.examples import open_test_split, read_split
     from pp_assets.training.overrides import recipe_of
     from pp_resources.fingerprint import digest
+    from pp_resources.models.embedder import Embedder
 
     task = write_task(case, data, seed, home)
     dataset = home / "datasets" / f"{case.name}-{seed}"
@@ -102,7 +103,7 @@ def of_seed(case: Case, data: Path, seed: int, home: Path) -> tuple[Any, Any, st
     dataset.mkdir(parents=True)
     build_dataset(task, dataset)
     train, val = read_split(dataset, "train"), read_split(dataset, "val")
-    embed = embedder(task.spec.encoder_model_id, 1)
+    embed = Embedder.of(task.spec.encoder_model_id, 1).embed
     made = [g.example for g in generate(task.output_schema, train, held_out(dataset), options_of(task), embed=embed).rows]
     recipe = recipe_of(task, VARIANT)
     code = source_digest("pp_assets.training.loop", "pp_assets.training.encoder")

@@ -28,24 +28,21 @@ def answer_all(
     val: Sequence[Example],
     test: Sequence[Example],
     *,
-    clusters: Path,
+    embed: Callable[[Sequence[str]], np.ndarray],
     families: Collection[str],
     threads: int,
     keep: "Callable[[BareModel], Predictor]",
     device: str = CPU,
 ) -> list[System]:
-    """Every baseline's answers. `train` are the written rows that adapters learn from; `clusters` holds their embeddings;
-    `families` are those of the task's variants: each adds what its own base can do without an adapter, on
-    `device` (as PP_DEVICE); embeddings are made on the processor.
-    `keep` makes of a language model one whose answers are kept."""
+    """Every baseline's answers. `train` are the written rows that adapters learn from; `embed` gives unit vectors by the task's encoder;
+    `families` are those of the task's variants: each adds what its own base can do without an adapter, on `device` (as PP_DEVICE); `keep`
+    makes of a language model one whose answers are kept."""
     import torch
 
     from pp_resources.models.bases import find_base
-    from pp_resources.models.embedder import Embedder
 
     torch.set_num_threads(threads)
     folder = find_base(task.spec.encoder_model_id)
-    embed = remembering(Embedder(folder).embed, clusters, train)
 
     def contrast(texts: list[str], classes: np.ndarray) -> Callable[[list[str]], np.ndarray]:
         from pp_assets.training.contrastive import tuned_embedder
@@ -65,24 +62,6 @@ def answer_all(
         System(name=name, kind="baseline", description=said, rows=make_rows(test, found, lambda out: dump_output(task.output_schema, out)))
         for name, (said, found) in answers.items()
     ]
-
-
-def remembering(
-    embed: Callable[[Sequence[str]], np.ndarray], clusters: Path, train: Sequence[Example]
-) -> Callable[[list[str]], np.ndarray]:
-    """`embed` that takes the vectors of training rows from the clusters: computing them is most of the cost of the baselines."""
-    from pp_assets.data.rows import read_table
-
-    places = {row["item_id"]: i for i, row in enumerate(read_table(clusters / "clusters.parquet"))}
-    vectors = np.load(clusters / "embeddings.npy", allow_pickle=False)
-    known = {e.input_text: vectors[places[e.item_id]] for e in train if e.item_id in places}
-
-    def remembered(texts: list[str]) -> np.ndarray:
-        new = sorted({text for text in texts if text not in known})
-        made = dict(zip(new, embed(new))) if new else {}
-        return np.stack([known[text] if text in known else made[text] for text in texts])
-
-    return remembered
 
 
 def frozen_encoder(

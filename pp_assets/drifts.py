@@ -14,6 +14,7 @@ from pp_assets import pipeline as stages
 from pp_assets.data.novelty import LEAST, similarity
 from pp_assets.feedback.drift import Known, drift, known
 from pp_assets.feedback.inputs import Met, of_inbox
+from pp_assets.pipeline import read_json
 from pp_assets.sources import source_digest
 from pp_assets.task.examples import read_split
 from pp_resources.artifacts import Artifact
@@ -35,7 +36,7 @@ def drift_windows(p: "Pipeline", name: str) -> Artifact:
     inputs = {
         "clusters": clusters.digest,
         "inputs": digest([[row.id, row.input_text] for row in rows]),
-        "code": source_digest("pp_assets.drifts"),
+        "code": source_digest("pp_assets.drifts", "pp_resources.models.embedder"),
     }
 
     def build(out: Path) -> Mapping[str, Any]:
@@ -46,6 +47,17 @@ def drift_windows(p: "Pipeline", name: str) -> Artifact:
         return told(found)
 
     return p.store.produce(stages.DRIFTS, name, inputs, build)
+
+
+def inbox_windows(p: "Pipeline", name: str, rows: Sequence[Met]) -> dict[str, Any]:
+    """`windows` of all inputs of the inbox: those of the stage in force, and of what came after its last full one."""
+    found = read_json(p.current(stages.DRIFTS, name).file("drift.json"))
+    before, rest = found["rows"], rows[found["rows"] :]
+    if len(rest) >= LEAST_WINDOW:
+        like, texts = known_inputs(p, name)
+        more = windows(like, texts, rest, embed(p, name, [row.input_text for row in rest]))["windows"]
+        found["windows"] += [one | {"first": before + one["first"]} for one in more]
+    return dict(found) | {"rows": len(rows)}
 
 
 def known_inputs(p: "Pipeline", name: str) -> tuple[Known, list[str]]:
@@ -69,9 +81,7 @@ def known_rows(rows: Sequence[Met], vectors: np.ndarray, where: str) -> tuple[Kn
 
 def embed(p: "Pipeline", name: str, texts: Sequence[str]) -> np.ndarray:
     """Unit vectors of these texts from the task's encoder."""
-    from pp_resources.models.embedder import Embedder
-
-    return Embedder.of(p.task(name).spec.encoder_model_id, p.settings.threads).embed(texts)
+    return p.embedder(p.task(name).spec.encoder_model_id).embed(texts)
 
 
 def windows(

@@ -19,8 +19,10 @@ from pp_assets.pipeline import (
     BASELINES,
     CHOICES,
     CLUSTERS,
+    COMPLAINTS,
     CONTRACTS,
     DATASETS,
+    DRIFTS,
     EVALUATIONS,
     GENERATED,
     INPUTS,
@@ -46,6 +48,8 @@ KINDS = {
     "eval_report": EVALUATIONS,
     "package": PACKAGES,
     "leaderboard": LEADERBOARDS,
+    "drift": DRIFTS,
+    "feedback_clusters": COMPLAINTS,
 }
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -109,6 +113,14 @@ class Runner:
         """Rank what was evaluated."""
         return self._run(names.JOB_LEADERBOARD, task, task)
 
+    def drift(self, task: str) -> Artifact:
+        """Test the full windows of what the task met in use."""
+        return self._in_use(task, "drift")
+
+    def feedback_clusters(self, task: str) -> Artifact:
+        """Group what people say about the task's answers."""
+        return self._in_use(task, "feedback_clusters")
+
     def everything(self, task: str, variants: Sequence[str] = ()) -> list[Step]:
         """The whole pipeline of one task, for these variants or those of its spec."""
         steps = self.task_data(task)
@@ -121,6 +133,11 @@ class Runner:
         steps = self._run(job, key_of(task, variant), f"{task}/{variant}")
         self.pipeline.regression(task, variant)
         return steps
+
+    def _in_use(self, task: str, asset: str) -> Artifact:
+        register(self.instance, [task], self.pipeline.task(task).spec.variants)
+        (step,) = self._run(names.JOB_MONITOR, task, task, only=[asset])
+        return step.artifact
 
     def _run(self, job: str, partition: str, key: str, only: Sequence[str] = ()) -> list[Step]:
         """Errors of a step come out as they were raised. `only`: these assets of the job."""

@@ -29,7 +29,7 @@ def feedback_clusters(p: "Pipeline", name: str) -> Artifact:
         "feedback": digest([[entry.seq, entry.id] for entry in entries]),
         "contract": kept.digest,
         "encoder": stages.base_digest(task.spec.encoder_model_id),
-        "code": source_digest("pp_assets.feedback_topics"),
+        "code": source_digest("pp_assets.feedback_topics", "pp_resources.models.embedder"),
     }
 
     def build(out: Path) -> Mapping[str, Any]:

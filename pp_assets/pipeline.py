@@ -5,24 +5,18 @@ knows Dagster.
 """
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pp_assets.data.generation.synonyms import wordnet_digest
 from pp_assets.data.review import Decisions
-from pp_assets.feedback.inbox import Inbox, as_rows
-from pp_assets.sources import source_digest
-from pp_assets.task.contract.files import read_contract
-from pp_assets.task.dataset import build_dataset, dataset_inputs
-from pp_assets.task.examples import Example, read_split
+from pp_assets.feedback.inbox import Inbox
+from pp_assets.task.examples import Example
 from pp_assets.task.spec import Task, TaskSpec, load_task
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
-from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
 from pp_resources.tracker import NullTracker, Tracker
@@ -30,6 +24,7 @@ from pp_resources.tracking import open_tracker
 
 if TYPE_CHECKING:
     from pp_assets.training.search import Budget, Trial
+    from pp_resources.models.kept_vectors import KeptEmbedder
 
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
@@ -87,11 +82,11 @@ class Pipeline:
         """What people said of single rows."""
         return Decisions(self.settings.home / "review" / "decisions.db")
 
-    @property
-    def _provider_digest(self) -> str:
-        """Which provider would be asked, with how many tokens: a larger budget goes on where a spent one ended."""
-        names = ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_BUDGET")
-        return digest([os.environ.get(name) for name in names], ordered=True) if os.environ.get(names[0]) else ""
+    def embedder(self, model_id: str) -> "KeptEmbedder":
+        """An encoder that embeds a text once in this installation."""
+        from pp_resources.models.kept_vectors import KeptEmbedder
+
+        return KeptEmbedder(self.settings.home / "embeddings.db", model_id, self.settings.threads)
 
     @property
     def ledger(self) -> Path:
@@ -109,14 +104,9 @@ class Pipeline:
 
     def seeds(self, name: str) -> Artifact:
         """Read, check and split the task's data and the demonstrations from the inbox (training rows only)."""
-        task = self.task(name)
-        extra = as_rows(self.inbox.demonstrations(name))
-        inputs = dataset_inputs(task) | ({"feedback": digest(extra)} if extra else {})
+        from pp_assets.datasets import seeds
 
-        def build(out: Path) -> Mapping[str, Any]:
-            return {**build_dataset(task, out, extra), "feedback_rows": len(extra)}
-
-        return self.store.produce(DATASETS, name, inputs, build)
+        return seeds(self, name)
 
     def contract(self, name: str) -> Artifact:
         """What a good answer is, and how the training rows score by it."""
@@ -126,76 +116,21 @@ class Pipeline:
 
     def generated_data(self, name: str) -> Artifact:
         """New rows from training rows."""
-        task, dataset = self.task(name), self.current(DATASETS, name)
-        decided = self.decisions.of(name)
-        options = task.spec.generation.model_dump(mode="json", exclude={"enabled", "seeds", "confidence"})
-        options |= {"near": task.spec.eval_split.near_duplicate_threshold, "seed": task.spec.seed}
-        inputs = {"dataset": dataset.digest, "options": digest(options), "encoder": base_digest(task.spec.encoder_model_id)}
-        inputs |= {
-            "review": decided.digest,
-            "wordnet": wordnet_digest(),
-            "provider": self._provider_digest,
-            "code": source_digest("pp_assets.data.generation.stage"),
-        }
-        kept = self.current(CONTRACTS, name)
-        inputs |= {"contract": kept.digest, "schema": digest(task.output_schema)}
+        from pp_assets.datasets import generated_data
 
-        def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.generation.stage import build_generated
-            from pp_resources.provider import provider_from_env
-
-            provider = provider_from_env()
-            contract, threads = read_contract(kept.file("contract.json")), self.settings.threads
-            return build_generated(task, contract, dataset.path, out, threads=threads, decided=decided, provider=provider)
-
-        return self.store.produce(GENERATED, name, inputs, build)
+        return generated_data(self, name)
 
     def clusters(self, name: str) -> Artifact:
-        """Topics of training and generated inputs, with their embeddings. Later versions keep the ids of the one that was current."""
-        task, dataset, generated = self.task(name), self.current(DATASETS, name), self.current(GENERATED, name)
-        encoder, seed, time_field = task.spec.encoder_model_id, task.spec.seed, task.spec.eval_split.time_field
-        code = source_digest("pp_assets.data.clusters.stage", "pp_resources.models.embedder")
-        inputs = {
-            "dataset": dataset.digest,
-            "generated": generated.digest,
-            "encoder": base_digest(encoder),
-            "seed": str(seed),
-            "code": code,
-        } | ({"time_field": time_field} if time_field else {})
-        inputs |= {"provider": self._provider_digest} if self._provider_digest else {}
-        now = self.store.current(CLUSTERS, name)
-        before: Artifact | None = None
-        if now and {key: value for key, value in now.inputs.items() if key != "before"} == inputs:
-            inputs |= {"before": now.inputs["before"]} if "before" in now.inputs else {}
-        elif now and now.file("clusters.json").exists():
-            before = now
-            inputs["before"] = now.digest
+        """Topics of training and generated inputs, with their embeddings."""
+        from pp_assets.datasets import clusters
 
-        def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.clusters.stage import TopicOptions, build_clusters
-            from pp_resources.provider import provider_from_env
-
-            options, old = TopicOptions(encoder, seed, self.settings.threads, time_field), before.path if before else None
-            return build_clusters(dataset.path, generated.path, out, options=options, before=old, provider=provider_from_env())
-
-        return self.store.produce(CLUSTERS, name, inputs, build)
+        return clusters(self, name)
 
     def evaluated_inputs(self, name: str) -> Artifact:
         """A score, a decision and a reason for each training and generated row, and the proof that none of the kept ones leaks."""
-        task, dataset = self.task(name), self.current(DATASETS, name)
-        generated, clusters = self.current(GENERATED, name), self.current(CLUSTERS, name)
-        inputs = {"dataset": dataset.digest, "generated": generated.digest, "clusters": clusters.digest}
-        kept = self.current(CONTRACTS, name)
-        inputs |= {"schema": digest(task.output_schema), "contract": kept.digest, "limits": digest(task.spec.inputs.model_dump())}
-        inputs["code"] = source_digest("pp_assets.data.inputs", "pp_resources.models.embedder")
+        from pp_assets.datasets import evaluated_inputs
 
-        def build(out: Path) -> Mapping[str, Any]:
-            from pp_assets.data.inputs import build_inputs
-
-            contract = read_contract(kept.file("contract.json"))
-            return build_inputs(task, contract, dataset.path, generated.path, clusters.path, out, threads=self.settings.threads)
-
-        return self.store.produce(INPUTS, name, inputs, build)
+        return evaluated_inputs(self, name)
 
     def generation_choice(self, name: str, *, proof: bool = False) -> Artifact:
         """Whether generated rows are trained on, and why; with `proof` what they are worth on the test split."""
@@ -205,28 +140,15 @@ class Pipeline:
 
     def training_rows(self, name: str) -> Training:
         """The rows that the evaluated inputs keep; generated ones only where the task wants them, or they were shown to help."""
-        rows, wanted = self.kept_rows(name), self.task(name).spec.generation.enabled
-        if wanted == "auto":
-            choice = self.store.require(CHOICES, name, f"run 'pp run {name}'")
-            if choice.inputs["generated"] != rows_digest(rows.generated):
-                raise UserError("the choice is of other generated rows", where=str(choice.path), how=f"run 'pp run {name}'")
-            wanted = bool(choice.metadata["use"])
-        return rows if wanted else replace(rows, generated=[])
+        from pp_assets.datasets import training_rows
+
+        return training_rows(self, name)
 
     def kept_rows(self, name: str) -> Training:
         """The same with all generated rows. What a reviewer rejected is left out, what was edited takes its place."""
-        from pp_assets.data.inputs import kept_ids
-        from pp_assets.data.rows import read_generated
+        from pp_assets.datasets import kept_rows
 
-        task, dataset, inputs = self.task(name), self.current(DATASETS, name), self.current(INPUTS, name)
-        kept = kept_ids(inputs.path)
-        made = [g.example for g in read_generated(self.current(GENERATED, name).file("generated.parquet"))]
-        written = [e for e in read_split(dataset.path, "train") if e.item_id in kept]
-        return Training(
-            train=by_id(self.decisions.of(name).rows(task.output_schema, written)),
-            val=by_id(read_split(dataset.path, "val")),
-            generated=by_id(e for e in made if e.item_id in kept),
-        )
+        return kept_rows(self, name)
 
     def baselines(self, name: str) -> Artifact:
         """Answers of every baseline on the test rows."""

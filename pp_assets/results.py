@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
     from pp_assets.task.examples import Example
 
-BASELINE_MODULES = ("pp_assets.evaluation.baselines", "pp_assets.evaluation.predictions", "pp_assets.base_systems")
+BASELINE_MODULES = (
+    "pp_assets.evaluation.baselines",
+    "pp_assets.evaluation.predictions",
+    "pp_assets.base_systems",
+    "pp_resources.models.embedder",
+)
 BARE_MODULES = ("pp_resources.models.causal", "pp_assets.task.causal_prompt")
 REPORT_MODULES = ("pp_assets.evaluation.report", "pp_assets.evaluation.html", "pp_assets.training.predictors")
 
@@ -47,7 +52,6 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
     with a causal one the bare base, zero-shot and few-shot. Depends on what answers and not on what scores, but for the frozen heads,
     whose epoch is chosen by the primary metric."""
     task, dataset, rows = p.task(name), p.current(stages.DATASETS, name), p.training_rows(name)
-    clusters = p.current(stages.CLUSTERS, name)
     families = sorted({RECIPES[v].family for v in task.spec.variants if v in RECIPES} - {"ensemble"})
     inputs = {"dataset": dataset.digest, "train": rows_digest(rows.train), "spec": answering_spec(task.spec)}
     inputs |= {"encoder": base_digest(task.spec.encoder_model_id), "code": source_digest(*BASELINE_MODULES), "libraries": libraries()}
@@ -72,7 +76,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
             rows.train,
             rows.val,
             _test(p, dataset, name, "baselines"),
-            clusters=clusters.path,
+            embed=p.embedder(task.spec.encoder_model_id).embed,
             families=families,
             threads=p.settings.threads,
             device=p.settings.device,

@@ -38,9 +38,11 @@ def topics_of(p: "Pipeline", name: str, variant: str | None = None) -> dict[str,
 def assigned(p: "Pipeline", name: str, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     """For each line of text its topic, and the cosine to the topic's middle, without refit; topic -1 where it lies outside of all."""
     from pp_assets.data.clusters.model import load
+    from pp_resources.models.embedder import Embedder
 
     found = load(p.current(CLUSTERS, name).path)
-    embedder = _embedder(p, name)
+    # Lines of any number, each met once: their vectors are not kept.
+    embedder = Embedder.of(p.task(name).spec.encoder_model_id, p.settings.threads)
     batch: list[str] = []
     for line in _and_last(lines):
         if line is not None:
@@ -63,11 +65,11 @@ def map_file(file: Path, out: Path, *, encoder: str = DEFAULT_ENCODER, seed: int
     from pp_assets.data.clusters.page import write_map
     from pp_assets.data.clusters.tables import topic_table
     from pp_resources.models.bases import find_base
-    from pp_resources.models.embedder import Embedder
+    from pp_resources.models.embedder import Embedder, write
 
     texts, items, fields = read_texts(file)
     embedder = Embedder(find_base(encoder))
-    vectors = embedder.write(texts, work / "vectors.npy", dtype="float16")
+    vectors = write(embedder.embed, texts, work / "vectors.npy", dtype="float16")
     found = name_topics(fit(vectors, items), texts)
     quality = name_quality(found, vectors, embedder.embed)
     table = topic_table(found, texts, vectors, quality=quality)
@@ -133,15 +135,9 @@ def _scores(p: "Pipeline", name: str, variant: str) -> dict[int, dict[str, Any]]
     from pp_assets.stored_answers import find_answers
 
     scored = score_rows(p.task(name).spec, find_answers(p, f"{name}/{variant}").rows)
-    vectors = _embedder(p, name).embed([row.input_text for row in scored.rows])
+    vectors = p.embedder(p.task(name).spec.encoder_model_id).embed([row.input_text for row in scored.rows])
     topics, _ = load(p.current(CLUSTERS, name).path).assign(vectors)
     return scores_by_topic(np.asarray(topics), scored.exact, [row.group for row in scored.rows])
-
-
-def _embedder(p: "Pipeline", name: str) -> Any:
-    from pp_resources.models.embedder import Embedder
-
-    return Embedder.of(p.task(name).spec.encoder_model_id, p.settings.threads)
 
 
 def _and_last(lines: Iterator[str] | Sequence[str]) -> Iterator[str | None]:

@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from pp_assets.data.clusters.fit import fit, refit
-from pp_assets.data.clusters.graph import nearest_rows
 from pp_assets.data.clusters.model import OUTLIER
 from pp_assets.data.clusters.naming import name_quality, name_topics
+from pp_assets.data.neighbours import nearest
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 KEPT = Path(__file__).resolve().parent.parent.parent / ".pp" / "bench" / "vectors"
@@ -126,7 +126,7 @@ def ward(vectors: np.ndarray, k: int, _seed: int) -> np.ndarray:
 
     from pp_assets.data.clusters.graph import linked
 
-    places, _ = nearest_rows(vectors, 15)
+    places, _ = nearest(vectors, 15)
     return AgglomerativeClustering(k, connectivity=linked(vectors, places)).fit_predict(PCA(50, random_state=0).fit_transform(vectors))
 
 
@@ -135,7 +135,7 @@ def louvain(vectors: np.ndarray, _k: int, seed: int) -> np.ndarray:
 
     from pp_assets.data.clusters.graph import linked
 
-    places, _ = nearest_rows(vectors, 15)
+    places, _ = nearest(vectors, 15)
     graph = linked(vectors, places)
     shared = (graph @ graph).multiply(graph).tocsr()
     found = np.zeros(len(vectors), dtype=int)

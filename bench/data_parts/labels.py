@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pp_assets.data.labels import FEW_LABELS, SUSPECT, SUSPECT_OF_FEW, agreements, confident_errors, nearest_rows
+from pp_assets.data.labels import FEW_LABELS, SUSPECT, SUSPECT_OF_FEW, agreements, confident_errors
+from pp_assets.data.neighbours import near_written
 from pp_assets.evaluation.stats.intervals import wilson
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -33,7 +34,7 @@ def measure(data: Path) -> dict[str, float]:
     for name, field in SETS.items():
         rows = [json.loads(line) for line in (data / name / "train.jsonl").read_text("utf-8").splitlines()]
         vectors = embed([row["input_text"] for row in rows])
-        nearest = nearest_rows([str(i) for i in range(len(rows))], vectors)
+        nearest = near_written(vectors, [str(i) for i in range(len(rows))], len(rows)).places
         for share in NOISE:
             labels, wrong = with_noise([row["output_json"][field] for row in rows], share)
             limit = SUSPECT if len(set(labels)) > FEW_LABELS else SUSPECT_OF_FEW

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from pp_assets.data.novelty import codes_of
+from pp_assets.data.neighbours import codes_of, spread_out
 from pp_assets.task.examples import Example
 from pp_resources.json_schema import Schema, get_path, leaf_fields
 
@@ -28,7 +28,7 @@ def difficulty(schema: Schema, written: Sequence[Example], generated: Sequence[E
     rows = [*written, *generated]
     paths = [leaf.path for leaf in leaf_fields(schema) if leaf.kind in ("enum", "boolean")]
     groups = codes_of([row.group or row.item_id for row in rows])
-    chosen = np.unique(np.linspace(0, len(written) - 1, min(len(written), FITTED)).astype(int)) if written else np.array([], int)
+    chosen = spread_out(len(written), FITTED)
     if not paths or len(np.unique(groups[chosen])) < FOLDS:
         return np.full(len(rows), np.nan)
     labels = np.stack([codes_of([json.dumps(get_path(row.output, path), sort_keys=True) for row in rows]) for path in paths], axis=1)

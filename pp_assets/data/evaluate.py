@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pp_assets.data.neighbours import Near, codes_of
 from pp_assets.task.duplicates import normalise
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import Inputs, Threshold
@@ -18,8 +19,6 @@ from pp_resources.json_schema import Schema, dump_output, get_path, leaf_fields,
 
 NEIGHBOURS = 5
 LETTERS = 0.5  # at least this share of the characters of a text are letters, digits or spaces
-BLOCK = 1024
-WITNESSES = 20_000  # written rows that neighbours are looked for among: a block of similarities to them takes 80 MB
 MEASURED = ("contract", "novelty", "difficulty")
 
 
@@ -45,19 +44,19 @@ def evaluate_inputs(
     schema: Schema,
     written: Sequence[Example],
     generated: Sequence[Example],
-    vectors: np.ndarray,
+    near: Near,
     *,
     leaking: Container[int] = frozenset(),
     measured: Mapping[str, np.ndarray] | None = None,
     limits: Inputs | None = None,
 ) -> list[Evaluated]:
-    """Verdicts for the written rows, then the generated ones. `vectors` are unit embeddings of the same rows (rows, size), `leaking` the
-    places of rows that may not be learnt from because they are held-out items, `measured` by name of MEASURED a value for each row (rows,),
-    nan for none, and `limits` the task's thresholds."""
+    """Verdicts for the written rows, then the generated ones. `near` are the written rows nearest to each, `leaking` the places of rows
+    that may not be learnt from because they are held-out items, `measured` by name of MEASURED a value for each row (rows,), nan for none,
+    and `limits` the task's thresholds."""
     rows, limits = [*written, *generated], limits or Inputs()
     lengths = np.array([len(e.input_text) for e in written] or [1])
     shortest, longest = np.quantile(lengths, 0.01) / 3, np.quantile(lengths, 0.99) * 3
-    agreement = label_agreement(schema, rows, len(written), vectors)
+    agreement = label_agreement(schema, rows, len(written), near)
     validator = output_validator(schema)
     seen: dict[str, set[str]] = {}
     found = []
@@ -133,26 +132,17 @@ def letters_share(text: str) -> float:
     return sum(c.isalnum() or c.isspace() for c in text) / max(1, len(text))
 
 
-def label_agreement(schema: Schema, rows: Sequence[Example], written: int, vectors: np.ndarray) -> list[float]:
+def label_agreement(schema: Schema, rows: Sequence[Example], written: int, near: Near) -> list[float]:
     """For each row the share of its nearest written rows of other groups with the same label, mean over enum and boolean fields."""
     paths = [f.path for f in leaf_fields(schema) if f.kind in ("enum", "boolean")]
-    groups = _codes([row.group or row.item_id for row in rows])
     if not paths or written <= NEIGHBOURS:
         return [1.0] * len(rows)
-    labels = np.stack([_codes([repr(get_path(row.output, path)) for row in rows]) for path in paths], axis=1)
-    # Evenly spread over the data, the same ones every time.
-    base = np.unique(np.linspace(0, written - 1, min(written, WITNESSES)).astype(int))
-    out: list[float] = []
-    for start in range(0, len(rows), BLOCK):
-        block = slice(start, min(start + BLOCK, len(rows)))
-        similarity = vectors[block] @ vectors[base].T
-        similarity[groups[block][:, None] == groups[None, base]] = -np.inf
-        nearest = np.argpartition(-similarity, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        valid = np.isfinite(np.take_along_axis(similarity, nearest, axis=1))
-        same = (labels[base[nearest]] == labels[block][:, None, :]).mean(axis=2)
-        total = valid.sum(1)
-        out += np.where(total > 0, (same * valid).sum(1) / np.maximum(total, 1), 1.0).round(4).tolist()
-    return out
+    labels = np.stack([codes_of([repr(get_path(row.output, path)) for row in rows]) for path in paths], axis=1)
+    places = near.places[:, :NEIGHBOURS]
+    there = places >= 0
+    same = (labels[places] == labels[:, None, :]).mean(axis=2)
+    total = there.sum(1)
+    return np.where(total > 0, (same * there).sum(1) / np.maximum(total, 1), 1.0).round(4).tolist()
 
 
 def summary(found: Sequence[Evaluated]) -> dict[str, Any]:
@@ -175,7 +165,3 @@ def summary(found: Sequence[Evaluated]) -> dict[str, Any]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
-
-
-def _codes(values: Sequence[str]) -> np.ndarray:
-    return np.unique(np.array(values, dtype=object), return_inverse=True)[1]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +11,10 @@ import pyarrow as pa
 from pp_assets.data.difficulty import difficulty
 from pp_assets.data.evaluate import Evaluated, evaluate_inputs, summary, verdict_plot
 from pp_assets.data.labels import FILE as LABEL_ERRORS
+from pp_assets.data.labels import Suspect, suspects, write_suspects
 from pp_assets.data.labels import summary as label_summary
-from pp_assets.data.labels import suspects, write_suspects
-from pp_assets.data.leakage import Leak, find_leaks, held_out, leaks
+from pp_assets.data.leakage import Embed, Leak, find_leaks, held_out, leaks
+from pp_assets.data.neighbours import Near, near_written
 from pp_assets.data.novelty import novelty
 from pp_assets.data.rows import read_generated, read_table, write_table
 from pp_assets.data.sources import Row as Line
@@ -21,9 +22,6 @@ from pp_assets.data.statistics import describe, draw
 from pp_assets.task.contract.spec import Contract
 from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
-
-if TYPE_CHECKING:
-    from pp_assets.pipeline import Pipeline
 
 SAMPLES = 12
 MOST_LABELLED = 50_000  # rows: beyond it each is not compared with each to find suspect labels
@@ -38,7 +36,7 @@ _SCORES = pa.schema(
 
 
 def build_inputs(
-    task: Task, contract: Contract, dataset: Path, generated: Path, clusters: Path, out: Path, *, threads: int
+    task: Task, contract: Contract, dataset: Path, generated: Path, clusters: Path, out: Path, *, embed: Embed
 ) -> dict[str, Any]:
     """inputs.parquet: one verdict a row; inputs.png; label_errors.jsonl: suspect labels; stats.json, stats.png: what is kept.
 
@@ -51,17 +49,18 @@ def build_inputs(
     vectors = np.load(clusters / "embeddings.npy", allow_pickle=False)
     given = task.spec.eval_split.strategy == "files"
     held = held_out(dataset)
-    leaking = _leaking([row.input_text for row in rows], held.texts, vectors, task.spec.encoder_model_id, threads)
+    leaking = _leaking([row.input_text for row in rows], held.texts, vectors, embed)
+    near = near_written(vectors, _groups(rows), len(written))
     found = evaluate_inputs(
         schema,
         written,
         made,
-        vectors,
+        near,
         # Given official splits are used as they are; what they share is shown and does not stop anything.
         leaking=frozenset() if given else frozenset(leak.place for leak in leaking),
         measured={
             "contract": _by_contract(contract, rows),
-            "novelty": novelty(vectors, [row.group or row.item_id for row in rows], len(written)),
+            "novelty": novelty(near),
             "difficulty": difficulty(schema, written, made, vectors),
         },
         limits=task.spec.inputs,
@@ -71,24 +70,13 @@ def build_inputs(
     kept = [row for row, one in zip(rows, found) if one.keep]
     still = [leak for leak in leaking if found[leak.place].keep]
     counts = leaks(kept, held, task.spec.eval_split.near_duplicate_threshold, still)
-    wrong, known = suspects(schema, written, vectors[: len(written)]) if len(written) <= MOST_LABELLED else ([], {})
+    wrong, known = _suspects(task, written, vectors, near)
     write_suspects(out / LABEL_ERRORS, wrong)
     told = describe(Line(row.input_text, json.dumps(row.output, sort_keys=True), "") for row in kept)
     (out / "stats.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     draw(out / "stats.png", told)
     numbers = {"duplicates": told["duplicates"], **label_summary(wrong, known, SAMPLES)}
     return {**summary(found), **numbers, "leaks": counts, "splits_given": given, **_samples(rows, found, leaking, held.texts)}
-
-
-def read_inputs(p: "Pipeline", name: str) -> list[dict[str, Any]]:
-    """The verdicts in force with the texts that they are about."""
-    from pp_assets import pipeline as stages
-
-    texts = {e.item_id: e.input_text for e in read_split(p.current(stages.DATASETS, name).path, "train")}
-    made = read_generated(p.current(stages.GENERATED, name).file("generated.parquet"))
-    texts |= {g.example.item_id: g.example.input_text for g in made}
-    rows = read_table(p.current(stages.INPUTS, name).file("inputs.parquet"))
-    return [{**row, "checks": json.loads(row["checks"]), "input_text": texts[row["item_id"]]} for row in rows]
 
 
 def kept_ids(inputs: Path) -> set[str]:
@@ -104,11 +92,21 @@ def _by_contract(contract: Contract, rows: Sequence[Example]) -> np.ndarray:
     return score_rows(contract, [Row(row.input_text, row.output) for row in rows]).total
 
 
-def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, encoder: str, threads: int) -> list[Leak]:
-    """The rows that are held-out items; these are embedded here and thrown away, so that nothing downstream can learn from them."""
-    from pp_resources.models.embedder import Embedder
+def _suspects(task: Task, written: Sequence[Example], vectors: np.ndarray, near: Near) -> tuple[list[Suspect], dict[str, float]]:
+    n = len(written)
+    if n > MOST_LABELLED:
+        return [], {}
+    # A suspect label is held against all written rows; of a larger set `near` knows a part of them.
+    every = near if len(near.among) == n else near_written(vectors[:n], _groups(written), n, n)
+    return suspects(task.output_schema, written, every)
 
-    embed = Embedder.of(encoder, threads).embed
+
+def _groups(rows: Sequence[Example]) -> list[str]:
+    return [row.group or row.item_id for row in rows]
+
+
+def _leaking(texts: list[str], held: list[str], vectors: np.ndarray, embed: Embed) -> list[Leak]:
+    """The rows that are held-out items, whose vectors go into no file of the stage: nothing downstream can learn from them."""
     return find_leaks(texts, held, (vectors, embed(held)), embed)
 
 

@@ -14,18 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from pp_assets.data.neighbours import Near, codes_of
 from pp_assets.task.examples import Example
 from pp_resources.json_schema import Schema, get_path, leaf_fields
-from pp_resources.progress import steps
 
-NEIGHBOURS = 10
 SUSPECT = 0.1  # agreement up to which a label is suspect
 # With few labels wrong ones agree with each other by chance: of two labels with 15 % noise .3 finds 91 % (sms_spam).
 FEW_LABELS, SUSPECT_OF_FEW = 10, 0.4
 LEAST_ROWS = 30
 LEAST_KAPPA = 0.4  # below it neighbours know too little of a field to question its labels
 FOLDS = 3
-BLOCK = 1024
 FILE = "label_errors.jsonl"
 
 
@@ -47,30 +45,28 @@ def label_fields(schema: Schema) -> list[str]:
     return [field.path for field in leaf_fields(schema) if field.kind in ("enum", "boolean")]
 
 
-def suspects(schema: Schema, rows: Sequence[Example], vectors: np.ndarray) -> tuple[list[Suspect], dict[str, float]]:
+def suspects(schema: Schema, rows: Sequence[Example], near: Near) -> tuple[list[Suspect], dict[str, float]]:
     """Suspect labels of the enum and boolean fields, least agreement first, and by field how well neighbours know it (Cohen's kappa of
     their vote with the labels); fields under LEAST_KAPPA have no suspects, and fewer than LEAST_ROWS rows no fields.
 
-    `vectors` are unit embeddings of the rows (rows, size). Neighbours of the row's own group (its phrasings) have no say.
+    `near` are the nearest of these rows. Neighbours of the row's own group (its phrasings) have no say.
     """
     paths = label_fields(schema)
     if not paths or len(rows) < LEAST_ROWS:
         return [], {}
-    nearest = nearest_rows([row.group or row.item_id for row in rows], vectors)
+    nearest = near.places[: len(rows)]
     found, known = list[Suspect](), dict[str, float]()
     for path in paths:
         names = [_name(get_path(row.output, path)) for row in rows]
         limit = SUSPECT if len(set(names)) > FEW_LABELS else SUSPECT_OF_FEW
         near_by = [[j for j in places if j >= 0] for places in nearest.tolist()]
-        voted = [_vote([names[j] for j in near]) if near else names[i] for i, near in enumerate(near_by)]
+        voted = [_vote([names[j] for j in places]) if places else names[i] for i, places in enumerate(near_by)]
         known[path] = kappa(names, voted)
         if known[path] < LEAST_KAPPA:
             continue
         for i, agreement in enumerate(agreements(names, nearest)):
             if agreement <= limit:
-                near, best = near_by[i], voted[i]
-                ids = tuple(rows[j].item_id for j in near)
-                row = rows[i]
+                row, best, ids = rows[i], voted[i], tuple(rows[j].item_id for j in near_by[i])
                 found.append(Suspect(row.item_id, path, json.loads(names[i]), json.loads(best), agreement, row.input_text, ids))
     return sorted(found, key=lambda one: (one.agreement, one.field, one.item_id)), known
 
@@ -83,27 +79,9 @@ def kappa(given: Sequence[str], voted: Sequence[str]) -> float:
     return round((same - chance) / (1 - chance), 4) if chance < 1 else 1.0
 
 
-def nearest_rows(groups: Sequence[str], vectors: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
-    """Places of the nearest rows of other groups, int (rows, count), nearest first, -1 where there are no more."""
-    codes = np.unique(np.array(groups, dtype=object), return_inverse=True)[1]
-    count = min(count, len(vectors))
-    out = np.empty((len(vectors), count), dtype=np.int64)
-    with steps("neighbours", -(-len(vectors) // BLOCK)) as advance:
-        for start in range(0, len(vectors), BLOCK):
-            block = slice(start, start + BLOCK)
-            similarity = vectors[block] @ vectors.T
-            similarity[codes[block][:, None] == codes[None, :]] = -np.inf
-            near = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
-            order = np.argsort(-np.take_along_axis(similarity, near, 1), axis=1, kind="stable")
-            near = np.take_along_axis(near, order, 1)
-            out[block] = np.where(np.isfinite(np.take_along_axis(similarity, near, 1)), near, -1)
-            advance("")
-    return out
-
-
 def agreements(names: Sequence[str], nearest: np.ndarray) -> list[float]:
     """For each row the share of its neighbours with its own label; 1 where it has none."""
-    codes = np.unique(np.array(names, dtype=object), return_inverse=True)[1]
+    codes = codes_of(names)
     there = nearest >= 0
     same = (codes[nearest] == codes[:, None]) & there
     return np.where(there.any(1), same.sum(1) / np.maximum(there.sum(1), 1), 1.0).round(4).tolist()
@@ -120,7 +98,7 @@ def confident_errors(names: Sequence[str], vectors: np.ndarray, seed: int = 0) -
 
     counts = Counter(names)
     judged = np.array([i for i, name in enumerate(names) if counts[name] >= FOLDS], dtype=int)
-    codes = np.unique(np.array([names[i] for i in judged], dtype=object), return_inverse=True)[1] if len(judged) else np.zeros(0, dtype=int)
+    codes = codes_of([names[i] for i in judged])
     if len(set(codes.tolist())) < 2:
         return np.zeros(0, dtype=int)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)

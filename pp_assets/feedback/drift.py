@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats as sps
 
-from pp_assets.data.novelty import BLOCK, LEAST, NEIGHBOURS, codes_of, similarity, witnesses
+from pp_assets.data.neighbours import BLOCK, WITNESSES, codes_of, spread_out
+from pp_assets.data.novelty import LEAST, NEIGHBOURS, similarity
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.stats.intervals import mid_p
 from pp_assets.evaluation.stats.multiplicity import holm
@@ -48,7 +49,7 @@ class Known:
 def known(vectors: np.ndarray, groups: Sequence[str], topics: Sequence[str] = ()) -> Known | None:
     """From the embeddings of the known rows, what belongs together among them (a row is not compared with its own group: paraphrases of one
     source would make all else look far) and the topic of each (empty: outside of all). None when there are too few."""
-    chosen = witnesses(len(vectors))
+    chosen = spread_out(len(vectors), WITNESSES)
     codes = codes_of([groups[i] for i in chosen])
     if len(chosen) < LEAST or codes.max() < NEIGHBOURS:
         return None

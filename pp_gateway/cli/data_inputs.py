@@ -29,7 +29,7 @@ def inputs(
 
         pp data inputs support-triage --by difficulty --kind written
     """
-    from pp_assets.data.inputs import read_inputs
+    from pp_assets.datasets import read_inputs
     from pp_assets.pipeline import INPUTS
 
     if by not in ORDERS:

@@ -1,14 +1,19 @@
 """`pp drift`: do the inputs of today look like those that the task was made from, and which do not?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pp_gateway.cli.output import JsonFlag, Output, line, number, p_value, table
+from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, settle
 from pp_resources.errors import UserError
+
+if TYPE_CHECKING:
+    from pp_assets.feedback.inputs import Met
+    from pp_resources.settings import Settings
 
 _SHOWN = 20  # windows
 
@@ -28,7 +33,8 @@ def drift(
     """Test windows of new inputs against the task's training rows: are more of them novel than should be, have the topics moved?
 
     Two tests a window, adjusted together, so that inputs like the known ones raise an alarm in at most --alpha of the windows. A new kind
-    of input close to a known one is seen only when the shares of the topics move. Ends with 1 when a window drifts.
+    of input close to a known one is seen only when the shares of the topics move. Ends with 1 when a window drifts. Windows of the inbox as
+    they are tested by default are kept, and the run is seen in the UI.
 
     Examples:
 
@@ -40,8 +46,8 @@ def drift(
 
         pp drift support-triage calls.jsonl --each --json
     """
+    from pp_assets.drifts import ALPHA, WINDOW, embed, known_inputs, known_rows, windows
     from pp_assets.drifts import each as row_by_row
-    from pp_assets.drifts import embed, known_inputs, known_rows, windows
     from pp_assets.feedback.inputs import between, of_file, of_inbox, time_range
     from pp_assets.pipeline import Pipeline
 
@@ -55,18 +61,21 @@ def drift(
     parts = [between(rows, *time_range(text), where) for text in ranges or []] or [rows]
     if not parts[-1]:
         raise UserError("there is no input to test", where=where, how="give a file, send feedback, or take another --range")
-    vectors = embed(p, name, [row.input_text for row in parts[-1]])
-    if len(parts) == 2:
-        like, texts = known_rows(parts[0], embed(p, name, [row.input_text for row in parts[0]]), f"--range {(ranges or [''])[0]}")
+    if file is None and not ranges and not each and (window, alpha) == (WINDOW, ALPHA):
+        found = _inbox(settings, name, rows, where)
     else:
-        like, texts = known_inputs(p, name)
-    if each:
-        _each(out, row_by_row(like, texts, parts[-1], vectors))
-        return
-    size = len(parts[-1]) if len(parts) == 2 else window
-    found = windows(like, texts, parts[-1], vectors, size=size, alpha=alpha)
+        vectors = embed(p, name, [row.input_text for row in parts[-1]])
+        if len(parts) == 2:
+            like, texts = known_rows(parts[0], embed(p, name, [row.input_text for row in parts[0]]), f"--range {(ranges or [''])[0]}")
+        else:
+            like, texts = known_inputs(p, name)
+        if each:
+            _each(out, row_by_row(like, texts, parts[-1], vectors))
+            return
+        size = len(parts[-1]) if len(parts) == 2 else window
+        found = windows(like, texts, parts[-1], vectors, size=size, alpha=alpha)
     if not found["windows"]:
-        raise UserError(f"{len(parts[-1])} inputs are too few to test", where=where, how="wait for 20, or ask about --each of them")
+        raise _too_few(len(parts[-1]), where)
     if plot is not None:
         from pp_assets.drifts import drift_plot
 
@@ -77,6 +86,21 @@ def drift(
             line(f"plot     {plot}")
     if any(one["drift"] for one in found["windows"]):
         raise typer.Exit(1)
+
+
+def _inbox(settings: "Settings", name: str, rows: "Sequence[Met]", where: str) -> dict[str, Any]:
+    """The windows of the inbox: full ones by the job that also the sensor starts."""
+    from pp_assets.drifts import LEAST_WINDOW, inbox_windows
+
+    if len(rows) < LEAST_WINDOW:
+        raise _too_few(len(rows), where)
+    with running(settings) as (runner, _):
+        runner.drift(name)
+        return inbox_windows(runner.pipeline, name, rows)
+
+
+def _too_few(rows: int, where: str) -> UserError:
+    return UserError(f"{rows} inputs are too few to test", where=where, how="wait for 20, or ask about --each of them")
 
 
 def _show(name: str, found: Mapping[str, Any]) -> None:

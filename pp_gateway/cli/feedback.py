@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pp_gateway.cli.output import JsonFlag, Output, line, table
+from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, settle
 from pp_resources.errors import UserError
 
@@ -107,7 +108,6 @@ def clusters(
         pp feedback clusters support-triage --topic "priority, urgent" --offer seeds --to seeds.jsonl
     """
     from pp_assets.feedback_topics import OFFERS, write_offer
-    from pp_assets.pipeline import Pipeline
 
     out = Output(as_json)
     if len({topic is None, offer is None, to is None}) > 1:
@@ -117,10 +117,10 @@ def clusters(
 
         raise UserError(f"unknown offer {offer!r}", where="--offer", how=nearest(offer, OFFERS))
     settings, name = settle(task)
-    pipeline = Pipeline(settings)
-    made = pipeline.feedback_clusters(name)
+    with running(settings) as (runner, _):
+        made = runner.feedback_clusters(name)
     if topic is not None and offer is not None and to is not None:
-        written = write_offer(pipeline, name, topic, offer, to)
+        written = write_offer(runner.pipeline, name, topic, offer, to)
         if not out.result(written):
             line(f"{offer} of {topic!r}: {written['lines']} lines in {to}")
         return

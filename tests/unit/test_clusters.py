@@ -9,10 +9,11 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
 from pp_assets.data.clusters.fit import fit, strays
-from pp_assets.data.clusters.graph import linked, nearest_rows
+from pp_assets.data.clusters.graph import linked
 from pp_assets.data.clusters.layout import positions
 from pp_assets.data.clusters.model import OUTLIER, load, save
 from pp_assets.data.clusters.partition import modularity, silhouette
+from pp_assets.data.neighbours import nearest
 from pp_resources.errors import UserError
 
 
@@ -47,7 +48,7 @@ def test_equal_rows_do_not_break_the_graph():
     vectors = np.repeat(np.eye(8, dtype=np.float32), 40, axis=0)
     found = fit(vectors, [str(i) for i in range(320)])
     assert len(found.ids) == 8 and found.outliers == 0
-    places, _ = nearest_rows(vectors, 10)
+    places, _ = nearest(vectors, 10)
     from scipy.sparse.csgraph import connected_components
 
     assert connected_components(linked(vectors, places))[0] == 1
@@ -138,7 +139,7 @@ def test_ids_must_be_one_a_row():
 
 def test_neighbours_silhouette_and_modularity_are_those_of_the_libraries():
     vectors, _, labels = blobs([30, 20, 25], wide=0.3)
-    places, cosines = nearest_rows(vectors, 5)
+    places, cosines = nearest(vectors, 5)
     distances, expected = NearestNeighbors(n_neighbors=6, metric="cosine").fit(vectors).kneighbors(vectors)
     assert np.array_equal(places, expected[:, 1:]) and np.allclose(1 - cosines, distances[:, 1:], atol=1e-5)
     assert silhouette(vectors, labels) == pytest.approx(silhouette_score(vectors, labels, metric="cosine"), abs=1e-5)

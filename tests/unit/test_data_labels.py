@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from pp_assets.data.labels import agreements, confident_errors, kappa, nearest_rows, suspects, without_errors, write_suspects
+from pp_assets.data.labels import agreements, confident_errors, kappa, suspects, without_errors, write_suspects
+from pp_assets.data.neighbours import Near, near_written
 from pp_assets.task.examples import Example
 
 LABELS = [f"c{i}" for i in range(12)]
@@ -28,9 +29,13 @@ def data(n: int = 600, wrong: float = 0.1) -> tuple[list[Example], np.ndarray, s
     return rows, vectors, {f"r{i:04d}" for i in planted}
 
 
+def near(rows: list[Example], vectors: np.ndarray) -> Near:
+    return near_written(vectors, [row.group or row.item_id for row in rows], len(rows))
+
+
 def test_planted_errors_are_suspects_with_the_label_of_their_neighbours(tmp_path: Path) -> None:
     rows, vectors, planted = data()
-    found, known = suspects(SCHEMA, rows, vectors)
+    found, known = suspects(SCHEMA, rows, near(rows, vectors))
     assert {one.item_id for one in found} >= planted and len(found) <= 1.2 * len(planted)
     assert {one.field for one in found} == {"kind"} and known["kind"] > 0.7 and known["coin"] < 0.4
     assert all(one.suggested == LABELS[int(one.item_id[1:]) % 12] for one in found if one.item_id in planted)
@@ -44,23 +49,23 @@ def test_the_order_of_rows_does_not_matter() -> None:
     rows, vectors, _ = data(240)
     order = list(range(240))
     random.Random(1).shuffle(order)
-    again, _ = suspects(SCHEMA, [rows[i] for i in order], vectors[order])
-    first, _ = suspects(SCHEMA, rows, vectors)
+    mixed = [rows[i] for i in order]
+    again, _ = suspects(SCHEMA, mixed, near(mixed, vectors[order]))
+    first, _ = suspects(SCHEMA, rows, near(rows, vectors))
     assert [(o.item_id, o.agreement, o.suggested) for o in again] == [(o.item_id, o.agreement, o.suggested) for o in first]
 
 
 def test_rows_of_a_group_do_not_vouch_for_each_other() -> None:
     vectors = np.array([[1, 0], [1, 0], [0.9, 0.1], [0, 1]], dtype=np.float32)
-    nearest = nearest_rows(["a", "a", "b", "c"], vectors, count=2)
-    assert nearest.tolist() == [[2, 3], [2, 3], [0, 1], [2, 0]]
-    assert agreements(["x", "x", "y", "y"], nearest) == [0.0, 0.0, 0.0, 0.5]
-    assert nearest_rows(["a", "a"], vectors[:2]).tolist() == [[-1, -1], [-1, -1]]
+    places = near_written(vectors, ["a", "a", "b", "c"], 4).places
+    assert places.tolist() == [[2, 3, -1, -1], [2, 3, -1, -1], [0, 1, 3, -1], [2, 0, 1, -1]]
+    assert agreements(["x", "x", "y", "y"], places[:, :2]) == [0.0, 0.0, 0.0, 0.5]
     assert agreements(["x", "y"], np.full((2, 2), -1)) == [1.0, 1.0]
 
 
 def test_few_rows_are_not_judged() -> None:
     rows, vectors, _ = data(24)
-    assert suspects(SCHEMA, rows, vectors) == ([], {})
+    assert suspects(SCHEMA, rows, near(rows, vectors)) == ([], {})
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,9 +1,11 @@
+import random
+
 import numpy as np
 import pytest
 from test_encoder_tokens import tiny  # noqa: F401
 
 from pp_resources.models.bases import MINILM, find_base
-from pp_resources.models.embedder import Embedder
+from pp_resources.models.embedder import Embedder, write
 
 TEXTS = ["where is my order", "", "please play the red tea pot", "refund", "hello " * 100, "refund"]
 
@@ -25,7 +27,29 @@ def test_vectors_are_unit_length_in_the_order_of_the_texts(embedder):
 def test_a_vector_does_not_depend_on_its_neighbours(embedder):
     vectors = embedder.embed(TEXTS)
     for text, vector in zip(TEXTS, vectors):
-        assert embedder.embed([text])[0] == pytest.approx(vector, abs=1e-5)
+        assert np.array_equal(embedder.embed([text])[0], vector)
+
+
+def test_a_vector_has_the_same_bits_in_any_company():
+    """Questions of two to forty words, alone, in parts, in other orders, beside copies of themselves."""
+    rng, words = (
+        random.Random(0),
+        ("where", "is", "my", "order", "of", "two", "red", "lamps", "and", "why", "was", "it", "charged", "again"),
+    )
+    texts = [" ".join(rng.choice(words) for _ in range(rng.randrange(2, 40))) for _ in range(60)]
+    embedder = Embedder(find_base(MINILM))
+    known = dict(zip(texts, embedder.embed(texts)))
+    for _ in range(4):
+        some = rng.choices(texts, k=rng.randrange(1, 40))
+        assert all(np.array_equal(vector, known[text]) for text, vector in zip(some, embedder.embed(some)))
+    padded = embedder.vectors(texts[:8]).detach().numpy()
+    assert padded == pytest.approx(np.stack([known[text] for text in texts[:8]]), abs=1e-5)
+
+
+def test_a_file_of_vectors_holds_those_of_the_texts(embedder, tmp_path, monkeypatch):
+    monkeypatch.setattr("pp_resources.models.embedder.BLOCK", 4)
+    assert np.array_equal(write(embedder.embed, TEXTS, tmp_path / "v.npy"), embedder.embed(TEXTS))
+    assert write(embedder.embed, [], tmp_path / "none.npy", dtype="float16").shape == (0, 32)
 
 
 def test_no_texts_give_no_rows(embedder):

@@ -1,4 +1,4 @@
-"""The neighbours of rows and what follows from them: exact nearest rows, axes of spread, averages over neighbours; and a fixed order."""
+"""What follows from the neighbours of rows: their graph, averages over neighbours; axes of spread, and a fixed order."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from pp_resources.progress import steps
+from pp_assets.data.neighbours import nearest
 
-BLOCK = 1024
 NEIGHBOURS = 15
 
 
@@ -25,23 +24,6 @@ def neighbours_for(rows: int) -> int:
     return int(min(NEIGHBOURS, max(2, rows**0.5), rows - 1))
 
 
-def nearest_rows(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the `count` most similar other ones, best first: (positions (rows, count), cosines (rows, count)). Exact, in blocks."""
-    n = len(vectors)
-    places, cosines = np.empty((n, count), dtype=np.int64), np.empty((n, count), dtype=np.float32)
-    with steps("neighbours", -(-n // BLOCK)) as advance:
-        for start in range(0, n, BLOCK):
-            block = slice(start, min(n, start + BLOCK))
-            similar = vectors[block] @ vectors.T
-            similar[np.arange(len(similar)), np.arange(block.start, block.stop)] = -np.inf
-            found = np.argpartition(-similar, count - 1, axis=1)[:, :count] if count < n - 1 else np.argsort(-similar, axis=1)[:, :count]
-            values = np.take_along_axis(similar, found, 1)
-            order = np.lexsort((found, -values), axis=1)
-            places[block], cosines[block] = np.take_along_axis(found, order, 1), np.take_along_axis(values, order, 1)
-            advance("")
-    return places, cosines
-
-
 def linked(vectors: np.ndarray, places: np.ndarray) -> sparse.csr_matrix:
     """Symmetric 0/1 graph of rows that are neighbours in one direction or both; parts that hang apart are joined to their nearest part."""
     n, count = places.shape
@@ -54,7 +36,7 @@ def linked(vectors: np.ndarray, places: np.ndarray) -> sparse.csr_matrix:
             return graph
         _, first = np.unique(member, return_index=True)
         middle = unit(_sums(vectors, member, parts))
-        near = np.concatenate([_nearest_other(middle, i) for i in range(0, parts, BLOCK)])
+        near = nearest(middle, 1)[0][:, 0]
         bridge = sparse.csr_matrix((np.ones(parts, dtype=np.float32), (first, first[near])), shape=(n, n))
         graph = graph.maximum(bridge).maximum(bridge.T).tocsr()
 
@@ -97,9 +79,3 @@ def means(vectors: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
 def _sums(vectors: np.ndarray, labels: np.ndarray, groups: int) -> np.ndarray:
     member = sparse.csr_matrix((np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels)))), shape=(groups, len(labels)))
     return np.asarray(member @ vectors)
-
-
-def _nearest_other(middle: np.ndarray, start: int) -> np.ndarray:
-    similar = middle[start : start + BLOCK] @ middle.T
-    similar[np.arange(len(similar)), np.arange(start, start + len(similar))] = -np.inf
-    return similar.argmax(1)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pp_assets.data.clusters.graph import content_order, nearest_rows, spread
+from pp_assets.data.clusters.graph import content_order, spread
+from pp_assets.data.neighbours import nearest
 
 FITTED = 5000
 NEIGHBOURS = 15
@@ -28,9 +29,8 @@ def positions(vectors: np.ndarray, item_ids: Sequence[str], seed: int, fitted: i
     drawn = np.random.default_rng(seed)
     for start in range(0, len(rest), BLOCK):
         rows = rest[start : start + BLOCK]
-        similar = np.asarray(vectors[rows], dtype=np.float32) @ base.T
-        near = np.argpartition(-similar, BETWEEN, axis=1)[:, :BETWEEN]
-        weights = np.exp(20 * (np.take_along_axis(similar, near, 1) - similar.max(1, keepdims=True)))[..., None]
+        near, cosines = nearest(np.asarray(vectors[rows], dtype=np.float32), BETWEEN, base)
+        weights = np.exp(20 * (cosines - cosines[:, :1]))[..., None]
         # A little apart from each other: rows between the same three would hide one another.
         apart = reach * drawn.standard_normal((len(rows), 2))
         found[rows] = (placed[near] * weights).sum(1) / weights.sum(1) + apart
@@ -41,7 +41,7 @@ def _umap(vectors: np.ndarray, seed: int) -> np.ndarray:
     import warnings
 
     count = min(NEIGHBOURS, len(vectors) - 1)
-    places, cosines = nearest_rows(vectors, count - 1)
+    places, cosines = nearest(vectors, count - 1)
     # Each row is its own first neighbour, as UMAP wants it.
     places = np.column_stack([np.arange(len(vectors)), places])
     distances = np.column_stack([np.zeros(len(vectors), dtype=np.float32), np.maximum(1 - cosines, 0)])

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from pp_assets.data.clusters.graph import averaged, linked, means, nearest_rows, neighbours_for, spread, unit
+from pp_assets.data.clusters.graph import averaged, linked, means, neighbours_for, spread, unit
+from pp_assets.data.neighbours import nearest
 
 WHITENED, AXES = 0.5, 200  # the power of whitening, and the axes that it keeps
 TIMES = 8  # averagings over neighbours; 4 gives the same, 16 less
@@ -35,7 +36,7 @@ class Scene:
 def scene(vectors: np.ndarray) -> Scene:
     """Needs three rows or more."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    places, cosines = nearest_rows(vectors, neighbours_for(len(vectors)))
+    places, cosines = nearest(vectors, neighbours_for(len(vectors)))
     graph = linked(vectors, places)
     smooth = averaged(unit(spread(vectors, AXES, WHITENED)), graph, TIMES)
     return Scene(vectors, spread(smooth, COORDINATES), graph, cosines.mean(1))

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pp_assets.data.clusters.model import Clusters
+from pp_assets.data.clusters.naming import Embed
 from pp_assets.data.rows import read_generated, write_table
 from pp_assets.task.examples import Example, read_split
 
@@ -29,29 +30,22 @@ _CLUSTERS = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class TopicOptions:
-    """How the clusters are made: the sentence encoder, the seed of the map's layout, threads, and the key in meta that holds a time."""
-
-    encoder: str
-    seed: int
-    threads: int
-    time_field: str | None = None
-
-
 def build_clusters(
     dataset: Path,
     generated: Path,
     out: Path,
     *,
-    options: "TopicOptions",
+    embed: Embed,
+    seed: int,
+    time_field: str | None = None,
     before: Path | None = None,
     provider: "Provider | None" = None,
 ) -> dict[str, Any]:
     """embeddings.npy, the clusters, clusters.parquet, topics.json, map.html, map.png; rows are those of train, then the generated ones.
 
     Topics come from written rows alone: copies of a row would pass for a dense place. A generated row has its parent's topic. With the
-    clusters of `before` it is a refit, which keeps ids and names. A `provider` gives titles, and places held-back members by them.
+    clusters of `before` it is a refit, which keeps ids and names. A `provider` gives titles, and places held-back members by them. `seed`
+    is that of the layout, `time_field` the key in meta that holds a time.
     """
     from pp_assets.data.clusters.fit import fit, refit
     from pp_assets.data.clusters.layout import positions
@@ -59,20 +53,19 @@ def build_clusters(
     from pp_assets.data.clusters.naming import name_quality, name_topics
     from pp_assets.data.clusters.tables import seconds, topic_table
     from pp_assets.data.clusters.titles import placed_by_titles
-    from pp_resources.models.embedder import Embedder
+    from pp_resources.models.embedder import write
 
     written, made = read_split(dataset, "train"), read_generated(generated / "generated.parquet")
     texts, items = [e.input_text for e in written], [e.item_id for e in written]
-    embedder = Embedder.of(options.encoder, options.threads)
-    vectors = embedder.write([*texts, *(g.example.input_text for g in made)], out / "embeddings.npy")
+    vectors = write(embed, [*texts, *(g.example.input_text for g in made)], out / "embeddings.npy")
     own = vectors[: len(written)]
     old = load(before) if before else None
     grouped = refit(old, own, items) if old and old.centroids.shape[1] == own.shape[1] else fit(own, items)
     found = name_topics(grouped, texts, vectors=own, provider=provider)
     save(found, out)
-    places = positions(own, items, options.seed)
-    quality = placed_by_titles(provider, found, texts) if provider else name_quality(found, own, embedder.embed)
-    times = [seconds(e.meta.get(options.time_field)) for e in written] if options.time_field else None
+    places = positions(own, items, seed)
+    quality = placed_by_titles(provider, found, texts) if provider else name_quality(found, own, embed)
+    times = [seconds(e.meta.get(time_field)) for e in written] if time_field else None
     named = topic_table(found, texts, own, times=times, quality=quality)
     at = {item: i for i, item in enumerate(items)}
     rows = [(e.item_id, "written", i) for i, e in enumerate(written)] + [(g.example.item_id, "generated", at[g.parent]) for g in made]

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from pp_assets.data.leakage import nearest_similarity
+from pp_assets.data.neighbours import nearest
 
-BLOCK = 2048
 _WORD = re.compile(r"\w+")
 
 
@@ -18,20 +18,10 @@ def diversity(texts: Sequence[str], vectors: np.ndarray | None) -> dict[str, flo
     share of the second half that is within 0.9 (Jaccard of character 5-grams) of a text of the first. None where nothing can be said."""
     pairs = Counter(p for text in texts for words in [_WORD.findall(text.lower())] for p in pairwise(words))
     return {
-        "nearest": None if vectors is None or len(vectors) < 2 else round(_nearest(vectors), 4),
+        "nearest": None if vectors is None or len(vectors) < 2 else round(float((1 - nearest(vectors, 1)[1]).mean()), 4),
         "distinct_2": round(len(pairs) / pairs.total(), 4) if pairs else None,
         "duplicates": round(_twins(texts), 4) if texts else None,
     }
-
-
-def _nearest(vectors: np.ndarray) -> float:
-    found = []
-    for start in range(0, len(vectors), BLOCK):
-        similarity = vectors[start : start + BLOCK] @ vectors.T
-        rows = np.arange(len(similarity))
-        similarity[rows, start + rows] = -np.inf
-        found.append(1 - similarity.max(1))
-    return float(np.concatenate(found).mean())
 
 
 def _twins(texts: Sequence[str]) -> float:

@@ -27,13 +27,12 @@ SHOWN = ("by_method", "yields", "coverage", "diversity", "leaks", "asked", "skip
 
 
 def build_generated(
-    task: Task, contract: Contract, dataset: Path, out: Path, *, threads: int, decided: Decided = NOBODY, provider: "Provider | None" = None
+    task: Task, contract: Contract, dataset: Path, out: Path, *, embed: Embed, decided: Decided = NOBODY, provider: "Provider | None" = None
 ) -> dict[str, Any]:
     """generated.parquet: new rows with parents, method, params and seed; generation.json and data_card.*: yields, coverage, diversity."""
     from pp_assets.data.generation.card import card, write_card
 
     train, held, schema = read_split(dataset, "train"), held_out(dataset), task.output_schema
-    embed = embedder(task.spec.encoder_model_id, threads)
     asked = Answers()
     if provider is not None and task.spec.generation.ask_rows:
         words = f"{task.spec.description} {task.spec.rubric.text}".strip()
@@ -65,18 +64,3 @@ def options_of(task: Task) -> Options:
     methods = tuple(spec.methods if spec.methods is not None else MODES[spec.exploration_mode])
     near, seed = task.spec.eval_split.near_duplicate_threshold, task.spec.seed
     return Options(spec.per_seed, seed, methods, near, spec.similarity_threshold, spec.min_contract_score)
-
-
-def embedder(model_id: str, threads: int) -> Embed:
-    """Embeddings by the task's encoder, each text once; nothing is loaded before the first."""
-    known: dict[str, np.ndarray] = {}
-
-    def embed(texts: Sequence[str]) -> np.ndarray:
-        from pp_resources.models.embedder import Embedder
-
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            known.update(zip(new, Embedder.of(model_id, threads).embed(new)))
-        return np.stack([known[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
-
-    return embed
