@@ -7,9 +7,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pp_resources.errors import UserError
@@ -18,11 +19,14 @@ from pp_resources.json_server import is_loopback
 from pp_resources.settings import Settings
 
 TIMEOUT, RETRIES = 120.0, 4  # seconds for one answer; requests beyond the first, with the client's growing pauses
+AT_ONCE = 8  # requests that `each` has under way
 KEY_VERSION = 1  # of the cache's keys
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, tokens_in INTEGER NOT NULL,
     tokens_out INTEGER NOT NULL, finish_reason TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID"""
 
 Messages = Sequence[Mapping[str, str]]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Reply(NamedTuple):
@@ -49,6 +53,7 @@ class Provider:
             raise UserError(f"{url!r} is no address of a provider", where="provider", how="give one such as http://127.0.0.1:8000/v1")
         self.url, self.model, self.budget, self.spent = url.rstrip("/"), model, budget, 0
         self._key, self._lock = key, threading.Lock()
+        self._turns = [threading.Lock() for _ in range(1024)]
         self._client: Any = None
         self._answers = _open(cache) if cache else None
 
@@ -74,7 +79,9 @@ class Provider:
             form = {"name": "answer", "schema": dict(schema), "strict": _all_required(schema)}
             request["response_format"] = {"type": "json_schema", "json_schema": form}
         key = digest([KEY_VERSION, self.url, request], ordered=True)
-        return self._kept(key) or self._buy(key, request)
+        # Who asks the same at the same time waits for the first answer instead of buying a second.
+        with self._turns[int(key[:4], 16) % len(self._turns)]:
+            return self._kept(key) or self._buy(key, request)
 
     def _kept(self, key: str) -> Reply | None:
         if self._answers is None:
@@ -136,6 +143,13 @@ class Provider:
     def _without_key(self, text: str) -> str:
         line = " ".join(text.split())[:300]
         return line.replace(self._key, "***") if self._key else line
+
+
+def each(ask: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+    """`ask` of every item, in their order, AT_ONCE at a time: an answer is seconds away and costs this machine nothing. The first error is
+    raised in its place, and nothing more is asked then; up to AT_ONCE - 1 answers may be bought beyond a budget."""
+    with ThreadPoolExecutor(AT_ONCE, "provider") as pool:
+        yield from pool.map(ask, items)
 
 
 def provider_from_env() -> Provider | None:

@@ -4,8 +4,11 @@ import json
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -14,7 +17,7 @@ from model_server import ModelServer, model_server
 
 from pp_resources import provider as module
 from pp_resources.errors import UserError
-from pp_resources.provider import Provider, provider_from_env
+from pp_resources.provider import AT_ONCE, Provider, each, provider_from_env
 
 SCHEMA = {
     "type": "object",
@@ -123,3 +126,66 @@ def test_the_environment_names_the_provider(server: ModelServer, tmp_path: Path)
     made = provider_from_env()
     assert made and made.budget == 500 and made.ask(HELLO, max_tokens=2).text
     assert (Path(os.environ["PP_HOME"]) / "provider" / "answers.sqlite").is_file()
+
+
+class Slow(ThreadingHTTPServer):
+    """Answers after all that may be under way are: `most` is how many were."""
+
+    def __init__(self) -> None:
+        self.lock, self.now, self.most, self.asked = threading.Lock(), 0, 0, list[str]()
+        self.full = threading.Event()
+        super().__init__(("127.0.0.1", 0), SlowHandler)
+
+
+class SlowHandler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server: Any = self.server
+        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+        with server.lock:
+            server.asked.append(said)
+            server.now += 1
+            server.most = max(server.most, server.now)
+            if server.now == AT_ONCE:
+                server.full.set()
+        server.full.wait(10)
+        with server.lock:
+            server.now -= 1
+        choice = {"index": 0, "message": {"role": "assistant", "content": said.upper()}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        body = json.dumps(
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing to the terminal."""
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    with Slow() as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.full.set()
+        made.shutdown()
+
+
+def test_several_are_asked_at_once_and_come_in_order(slow: Slow, tmp_path: Path) -> None:
+    one = Provider(f"http://127.0.0.1:{slow.server_port}/v1", "m", cache=tmp_path / "answers.sqlite")
+    texts = [f"text {i}" for i in range(20)] + ["text 0", "text 19"]
+    said = list(each(lambda text: one.ask([{"role": "user", "content": text}]).text, texts))
+    assert said == [text.upper() for text in texts]
+    assert slow.most == AT_ONCE and sorted(slow.asked) == sorted(set(texts)), "none was bought twice"
+
+
+def test_a_spent_budget_ends_what_is_asked_at_once(slow: Slow) -> None:
+    one = Provider(f"http://127.0.0.1:{slow.server_port}/v1", "m", budget=12)
+    said = []
+    with pytest.raises(UserError, match="the budget of 12 tokens is spent"):
+        for text in each(lambda i: one.ask([{"role": "user", "content": f"text {i}"}]).text, range(40)):
+            said.append(text)
+    assert said[:6] == [f"TEXT {i}" for i in range(6)] and 6 <= len(slow.asked) < 6 + AT_ONCE

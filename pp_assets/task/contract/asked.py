@@ -12,7 +12,7 @@ from pp_assets.task.contract.rules import NO_LABEL, NO_OUTPUT, Read, Score
 from pp_assets.task.contract.spec import Contract, _Rule, resolve_scorer
 from pp_resources.json_schema import get_path
 from pp_resources.progress import steps
-from pp_resources.provider import Provider
+from pp_resources.provider import Provider, each
 
 NO_PROVIDER = "no provider is set"
 LEVELS = 5
@@ -73,8 +73,8 @@ def by_judge(node: Any, rows: Sequence[Read], provider: Provider | None) -> list
     question = node.description or node.label
     with steps(f"judge: {node.label}", len(rows)) as advance:
         found = []
-        for row in rows:
-            found.append(_judged(question, row, provider))
+        for score in each(lambda row: _judged(question, row, provider), rows):
+            found.append(score)
             advance(f"{provider.spent} tokens")
     return found
 
