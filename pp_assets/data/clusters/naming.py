@@ -8,6 +8,7 @@ import numpy as np
 
 from pp_assets.data.clusters.graph import content_order
 from pp_assets.data.clusters.model import OUTLIER, Clusters
+from pp_resources.provider import each
 
 TERMS = 3
 HELD = 10  # members of a topic that its name is made without
@@ -41,8 +42,8 @@ def name_topics(found: Clusters, texts: Sequence[str], *, vectors: np.ndarray | 
     if provider is not None and vectors is not None:
         from pp_assets.data.clusters.titles import title
 
-        for topic in wanted:
-            said = title(provider, replace(found, labels=seen), texts, vectors, topic)
+        told = replace(found, labels=seen)
+        for topic, said in zip(wanted, each(lambda topic: title(provider, told, texts, vectors, topic), wanted)):
             if said:
                 names[topic] = {**names[topic], "name": said, "titled": True}
     return replace(found, names=names)

@@ -9,6 +9,7 @@ import numpy as np
 from pp_assets.data.clusters.graph import content_order
 from pp_assets.data.clusters.model import Clusters
 from pp_assets.data.clusters.naming import Asked, held_back, placement
+from pp_resources.provider import each
 
 CENTRAL, BORDERLINE, CONTRAST = 8, 4, 6
 LONGEST = 60  # characters of a title
@@ -57,12 +58,13 @@ def placed_by_titles(provider: Asked, found: Clusters, texts: Sequence[str], ask
         return {"asked": 0, "placed": 0, "accuracy": None, "low": None, "high": None, "chance": None, "topics": {}}
     titles = "\n".join(f"{topic}: {found.name(int(topic))}" for topic in found.ids.tolist())
     schema = {"type": "object", "properties": {"group": {"enum": found.ids.tolist()}}, "required": ["group"], "additionalProperties": False}
-    said = []
-    for row in rows.tolist():
+
+    def place(row: int) -> int:
         words = f"Groups:\n{titles}\n\nText: {texts[row][:SHOWN]}\n\nTo which group does the text belong? Answer with its number."
         answer = _field(provider.ask([{"role": "user", "content": words}], schema=schema, temperature=0, max_tokens=TOKENS).text, "group")
-        said.append(answer if isinstance(answer, int) and answer in found.ids else -1)
-    return placement(found.labels[rows], np.array(said), len(found.ids))
+        return answer if isinstance(answer, int) and answer in found.ids else -1
+
+    return placement(found.labels[rows], np.array(list(each(place, rows.tolist()))), len(found.ids))
 
 
 def _quoted(texts: Sequence[str], rows: Sequence[int]) -> list[str]:
