@@ -93,7 +93,8 @@ def _complete(state: State, cohorts: Sequence[Cohort], policy: Routing, now: flo
     for one, after in pairwise(ordered):
         if one.end > after.start:
             raise ValueError(f"cohorts overlap: one ends at {one.end:g}, the next begins at {after.start:g}")
-    horizons = {OBJECTIVE: policy.horizon} | {one.name: one.horizon for one in watched(policy)}
+    # Guards first: what one of them has seen in a cohort counts when that cohort could make a winner.
+    horizons = {one.name: one.horizon for one in watched(policy)} | {OBJECTIVE: policy.horizon}
     due = [
         (cohort.end + horizon, cohort.end, place, metric, cohort)
         for place, (metric, horizon) in enumerate(horizons.items())
@@ -140,7 +141,7 @@ def _declare(account: Account, due: float) -> None:
     if account.winner is not None:
         return
     races = account.log_e(OBJECTIVE)
-    place = int(engine.winner(races, account.racing, account.policy.delta))
+    place = int(engine.winner(races, account.racing, _suspected(account), account.policy.delta))
     if place == engine.NOBODY:
         return
     policy = account.policy
@@ -150,6 +151,13 @@ def _declare(account: Account, due: float) -> None:
     values = sum(int(n) for n in account.totals[OBJECTIVE][: len(policy.answering), 0])
     why = f"{account.winner} has won: its e-value against each other is {lead:.1f} or more, {needed:g} are needed, after {values} values"
     account.won = Latched(at=due, reason=why, numbers={"e": lead, "needed": needed, "values": values})
+
+
+def _suspected(account: Account) -> np.ndarray:
+    """(answering,): whether there is any evidence against a variant that a guard has seen."""
+    against = [account.log_e(watch.name)[: len(account.policy.answering)] > 0 for watch in account.watches if not watch.warns]
+    found = np.any(against, axis=0) if against else np.zeros(len(account.policy.answering), dtype=bool)
+    return np.asarray(found & (np.array(account.policy.answering) != account.policy.champion))
 
 
 def _roll_back(account: Account, watch: Watched, due: float) -> None:
@@ -182,7 +190,8 @@ def _shares(account: Account) -> np.ndarray:
     k = len(policy.answering)
     won = np.array(engine.NOBODY if account.winner is None else policy.answering.index(account.winner))
     champion = policy.answering.index(policy.champion)
-    return engine.shares(account.totals[OBJECTIVE][:k], account.racing, won, champion, policy.min_share, policy.leader_share)
+    kept = policy.min_share if policy.guards else 0.0
+    return engine.shares(account.totals[OBJECTIVE][:k], account.racing, won, champion, policy.min_share, policy.leader_share, kept)
 
 
 def _decision(account: Account, basis: Literal["evidence", "static"], shares: np.ndarray, now: float, why: str = "") -> Decision:

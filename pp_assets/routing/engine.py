@@ -32,26 +32,29 @@ def least_lead(races: np.ndarray, racing: np.ndarray) -> np.ndarray:
     return np.where(racing & others.any(-1), least, -np.inf)
 
 
-def winner(races: np.ndarray, racing: np.ndarray, delta: float) -> np.ndarray:
+def winner(races: np.ndarray, racing: np.ndarray, suspected: np.ndarray, delta: float) -> np.ndarray:
     """(...): the place of the variant that has beaten each other one in the race, else NOBODY.
 
     Each needs an e-value of variants / delta against every other. A variant that another is as good as (or better than by more than
     epsilon) has to beat that one against a true claim, which happens with a chance of at most delta / variants; there are at most that many
-    such variants, so that one of them is ever declared with a chance of at most delta.
+    such variants, so that one of them is ever declared with a chance of at most delta. One that is `suspected` by a guard does not win
+    yet, since after it guards have little left to compare with.
     """
-    lead = least_lead(races, racing)
+    lead = np.where(suspected, -np.inf, least_lead(races, racing))
     first = lead.argmax(-1)
     # The number of all variants that ever raced: those that were rolled back had their chance to win, too.
     needed = np.log(racing.shape[-1] / delta)
     return np.where(np.take_along_axis(lead, first[..., None], -1)[..., 0] >= needed, first, NOBODY)
 
 
-def shares(totals: np.ndarray, racing: np.ndarray, won: np.ndarray, champion: int, least: float, leader_share: float) -> np.ndarray:
+def shares(
+    totals: np.ndarray, racing: np.ndarray, won: np.ndarray, champion: int, least: float, leader_share: float, kept: float
+) -> np.ndarray:
     """(..., K): what each variant gets of the traffic. Before there is a winner top-two Thompson sampling, with `least` for each. After it,
-    all for the winner, but `least` for the champion, without whom guards would have nothing to compare with. A winner that was rolled back
+    all for the winner, but `kept` for the champion, without whom guards would have nothing to compare with. A winner that was rolled back
     since gives way to the champion."""
     sampled = with_least(top_two(best(totals, racing), racing, leader_share), racing, least)
     k = racing.shape[-1]
     place = np.where((won == NOBODY) | ~np.take_along_axis(racing, np.maximum(won, 0)[..., None], -1)[..., 0], champion, won)
-    after = np.where(np.arange(k) == place[..., None], 1.0, 0.0) * (1 - least) + np.where(np.arange(k) == champion, least, 0.0)
+    after = np.where(np.arange(k) == place[..., None], 1.0, 0.0) * (1 - kept) + np.where(np.arange(k) == champion, kept, 0.0)
     return np.where((won == NOBODY)[..., None], sampled, after)

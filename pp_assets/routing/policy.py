@@ -69,7 +69,9 @@ class Routing(Scale):
     delta: float = Field(default=0.05, gt=0, lt=0.5, description="chance that a winner is ever declared which another is as good as")
     epsilon: float = Field(default=0.0, ge=0, description="variants this close may either win, in units of the objective")
     min_share: Share = Field(default=0.05, description="of the traffic, for each variant in the race")
-    leader_share: float = Field(default=0.5, gt=0, lt=1, description="of the traffic that is shared out for the likely best one")
+    leader_share: float = Field(
+        default=0.7, gt=0, lt=1, description="of the traffic that is shared out for the likely best one; 0.5 is soonest at a winner"
+    )
     horizon: float = Field(default=0.0, ge=0, description="seconds that feedback has to arrive")
     cohort: int = Field(default=50, ge=2, description="inferences between two decisions")
     cost_weight: float = Field(default=0.0, ge=0, description="value of one unit of cost, in units of the metric")
