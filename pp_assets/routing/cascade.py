@@ -95,17 +95,19 @@ def fit_cascade(
         what = f"{len(sure)} independent rows cannot prove a loss of at most {tolerance:g} at an error rate of {delta:g}"
         raise UserError(what, where="cascade", how=f"give {needed} or more, or a larger tolerance")
     tried: list[tuple[float, float, float, float]] = []
-    for at in thresholds(sure[sure >= 0], THRESHOLDS)[::-1]:
+    candidates = thresholds(sure[sure >= 0], THRESHOLDS)[::-1]
+    for at in candidates:
         kept = sure >= at
         lost, gained = int((kept & better & ~cheap).sum()), int((kept & cheap & ~better).sum())
         p = loss_p(lost, gained, len(sure), tolerance, delta * _OUTSIDE)
         tried.append((float(at), float(kept.mean()), (lost - gained) / len(sure), p))
         if p > delta:
             break
-    proven = [one for one in tried if one[3] <= delta]
+    proven = [one for one in tried if one[3] <= delta and one[1] > 0]
     threshold = proven[-1][0] if proven else None
     costs = tuple(np.broadcast_to(np.asarray(cost, dtype=float), len(confidences))[chosen] for cost in (cost_cheap, cost_better))
-    return _told(sure, cheap, better, costs, threshold, tolerance, delta, tried)
+    found = _told(sure, cheap, better, costs, threshold, 0.05 / len(candidates))
+    return Cascade(tolerance=tolerance, delta=delta, rows=len(sure), tried=tried, **found)
 
 
 def loss_p(lost: int, gained: int, n: int, tolerance: float, outside: float = 0.001) -> float:
@@ -132,51 +134,35 @@ def loss_p(lost: int, gained: int, n: int, tolerance: float, outside: float = 0.
 
 
 def _told(
-    sure: np.ndarray,
-    cheap: np.ndarray,
-    better: np.ndarray,
-    costs: tuple[np.ndarray, ...],
-    threshold: float | None,
-    tolerance: float,
-    delta: float,
-    tried: Sequence[tuple[float, float, float, float]],
-) -> Cascade:
-    level = 1 - 0.05 / len(tried)
-    n = len(sure)
-
-    def share(hits: np.ndarray) -> Measured:
-        return Measured(float(hits.mean()), *mid_p(float(hits.sum()), float(n), level), n)
-
-    def mean(values: np.ndarray) -> Measured:
-        if np.ptp(values) == 0:
-            return Measured(float(values[0]), float(values[0]), float(values[0]), n)
-        half = float(sps.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
-        return Measured(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half, n)
-
+    sure: np.ndarray, cheap: np.ndarray, better: np.ndarray, costs: tuple[np.ndarray, ...], threshold: float | None, outside: float
+) -> dict[str, Any]:
+    """What the cascade does on these rows; None for a threshold that saves nothing."""
+    n, level = len(sure), 1 - outside
+    both, alone = costs[0] + costs[1], float(costs[1].mean())
+    reason = f"no threshold is proven on {n} rows: the loss against the better one that is tolerated cannot be ruled out"
+    if threshold is not None:
+        each = f"{np.where(sure >= threshold, costs[0], both).mean():.4g} an answer, {alone:.4g} with the better one alone"
+        reason = f"from a confidence of {threshold:.4g} on the cheap one answers, {(sure >= threshold).mean():.3f} of {n} rows: {each}"
+        if np.where(sure >= threshold, costs[0], both).mean() >= alone:
+            threshold, reason = None, f"no threshold that is proven saves anything: {each}"
     kept = sure >= (math.inf if threshold is None else threshold)
-    all_in = np.where(kept, costs[0], costs[0] + costs[1]) if threshold is not None else costs[1]
-    if threshold is None:
-        reason = (
-            f"no threshold is proven on {n} rows: a loss of {tolerance:g} against the better one cannot be ruled out (p {tried[0][3]:.3g})"
-        )
-    else:
-        p = next(one[3] for one in tried if one[0] == threshold)
-        saved = 1 - all_in.mean() / costs[1].mean() if costs[1].mean() > 0 else 0.0
-        reason = (
-            f"from a confidence of {threshold:.4g} on the cheap one answers, {kept.mean():.3f} of {n} rows, at {all_in.mean():.4g} each "
-            f"against {costs[1].mean():.4g} ({saved:+.0%} saved); a loss of {tolerance:g} is ruled out (p {p:.3g})"
-        )
-    return Cascade(
-        threshold=threshold,
-        reason=reason,
-        tolerance=tolerance,
-        delta=delta,
-        rows=n,
-        kept=share(kept),
-        quality=share(np.where(kept, cheap, better)),
-        cheap=share(cheap),
-        better=share(better),
-        cost=mean(all_in),
-        cost_better=mean(costs[1]),
-        tried=tried,
-    )
+    return {
+        "threshold": threshold,
+        "reason": reason,
+        "kept": _share(kept, level),
+        "quality": _share(np.where(kept, cheap, better), level),
+        "cheap": _share(cheap, level),
+        "better": _share(better, level),
+        "cost": _mean(costs[1] if threshold is None else np.where(kept, costs[0], both), level),
+        "cost_better": _mean(costs[1], level),
+    }
+
+
+def _share(hits: np.ndarray, level: float) -> Measured:
+    return Measured(float(hits.mean()), *mid_p(float(hits.sum()), float(len(hits)), level), len(hits))
+
+
+def _mean(values: np.ndarray, level: float) -> Measured:
+    n, value = len(values), float(values.mean())
+    half = float(sps.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    return Measured(value, value - half, value + half, n)

@@ -96,7 +96,7 @@ class Routing(Scale):
         names = [guard.name for guard in self.guards]
         if twice := [name for name in names if names.count(name) > 1 or name == OBJECTIVE]:
             raise FieldProblem("guards", f"two metrics are called {twice[0]!r}")
-        if (not self.higher_is_better or self.cost_weight) and self.epsilon >= self.top - self.bottom:
+        if self.epsilon >= self.top - self.bottom:
             raise FieldProblem("epsilon", "is wider than the range of the objective")
         return self
 

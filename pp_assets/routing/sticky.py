@@ -11,6 +11,7 @@ from .5, .3, .2 to .4, .3, .3 that is .200, this .127, d .100.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 _STEPS = 2**53
 
@@ -23,22 +24,39 @@ def choose(weights: Mapping[str, float], task: str, episode_id: str, key: str = 
     """
     if not all(0 <= weight < math.inf for weight in weights.values()) or not any(weights.values()):
         raise ValueError(f"weights must be finite, none negative and one positive: {dict(weights)}")
-    times = {name: -math.log(uniform(key, task, episode_id, name)) / weight for name, weight in weights.items() if weight > 0}
+    drawn = _drawn(key, task, episode_id)
+    times = {name: -math.log(_uniform(drawn, name)) / weight for name, weight in weights.items() if weight > 0}
     return min(times, key=lambda name: (times[name], name))
 
 
 def shadows(shares: Mapping[str, float], task: str, episode_id: str, key: str = "") -> list[str]:
     """The variants that get a copy of this episode and whose answers nobody sees, each with its own share of the traffic (0..1)."""
-    return [name for name, share in sorted(shares.items()) if uniform(key, task, episode_id, "shadow", name) <= share]
+    drawn = _drawn(key, task, episode_id, "shadow")
+    return [name for name, share in sorted(shares.items()) if _uniform(drawn, name) <= share]
 
 
-def uniform(key: str, *words: str) -> float:
-    """A number in (0, 1] that depends on the key and the words alone (BLAKE2b, 53 bits)."""
-    parts = [word.encode() for word in words]
-    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    secret = hashlib.sha256(key.encode()).digest()
-    drawn = hashlib.blake2b(framed, digest_size=8, key=secret).digest()
-    return ((int.from_bytes(drawn, "big") >> 11) + 1) / _STEPS
+@lru_cache(maxsize=64)
+def _keyed(key: str) -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=8, key=hashlib.sha256(_bytes(key)).digest())
+
+
+def _drawn(key: str, *words: str) -> "hashlib.blake2b":
+    """The hash of some words, each with its length before it, which more may follow."""
+    found = _keyed(key).copy()
+    for word in words:
+        found.update(len(_bytes(word)).to_bytes(4, "big") + _bytes(word))
+    return found
+
+
+def _uniform(drawn: "hashlib.blake2b", name: str) -> float:
+    """A number in (0, 1], 53 bits."""
+    own = drawn.copy()
+    own.update(_bytes(name))
+    return ((int.from_bytes(own.digest(), "big") >> 11) + 1) / _STEPS
+
+
+def _bytes(word: str) -> bytes:
+    return word.encode("utf-8", "surrogatepass")
 
 
 def share_moved(before: Sequence[float], after: Sequence[float]) -> float:
