@@ -1,6 +1,5 @@
 """What a task declares about routing: the metric that decides, the errors that are allowed, guards, cost. It sits under `routing`."""
 
-from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -124,7 +123,7 @@ class Routing(Scale):
         good = self.clipped(value) if self.higher_is_better else self.low + self.high - self.clipped(value)
         return good - self.cost_weight * min(max(cost, 0.0), self.most_cost or 0.0)
 
-    @cached_property
+    @property
     def experiment(self) -> str:
         """What the error rates are promised for: another question, another range or other variants are another experiment."""
         kept = self.model_dump(mode="json", exclude={"min_share", "leader_share", "cohort", "answered_gap", "horizon"})

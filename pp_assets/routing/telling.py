@@ -83,7 +83,10 @@ def _status(account: Account, name: str) -> str:
         return "shadow"
     if account.winner is None:
         return "live"
-    return "winner" if name == account.winner else "live" if name == account.policy.champion else "lost"
+    if name == account.winner:
+        return "winner"
+    compared = name == account.policy.champion and (account.policy.guards or account.winner in account.rolled_back)
+    return "live" if compared else "lost"
 
 
 def _guard(account: Account, watch: Watched, name: str) -> dict[str, Any]:
