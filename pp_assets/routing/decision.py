@@ -36,10 +36,10 @@ class Decision(Plain):
 def decide(state: State | None, cohorts: Sequence[Cohort], policy: Routing, now: float) -> Decision:
     """Take in the cohorts that have become complete, and share out the traffic anew.
 
-    Cohorts that are in the account already are skipped, so that the caller may give all of them or the new ones, and a recount from the
-    first on ends in the same state. A cohort's sums must not change once its horizon has passed. Weights may change only where a cohort
-    ends. Another experiment (`Routing.experiment`) starts with an empty account, from `now` on. ValueError where cohorts overlap or sums
-    cannot be those of values in the declared range.
+    Cohorts that end before what is in the account already are skipped, so that the caller may give all of them or the new ones, in the
+    order of time, and a recount from the first on ends in the same state. A cohort's sums must not change once its horizon has passed.
+    Weights may change only where a cohort ends. Another experiment (`Routing.experiment`) starts with an empty account, from `now` on.
+    ValueError where cohorts overlap or sums cannot be those of values in the declared range.
     """
     if state is None or state.experiment != policy.experiment:
         state = fresh(policy, 0.0 if state is None else now)

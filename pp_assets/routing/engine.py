@@ -18,7 +18,11 @@ def race_growth(before: np.ndarray, cohort: np.ndarray, epsilon: float) -> np.nd
 
 
 def guard_growth(before: np.ndarray, cohort: np.ndarray, champion: int, tolerance: float) -> np.ndarray:
-    """(..., K, stakes): bets on "worse than the champion by more than the tolerance", against "not"."""
+    """(..., K, stakes): bets on "worse than the champion by more than the tolerance", against "not".
+
+    A shadow answers copies of requests that others answered. Where both do well or badly on the same requests this costs some power and
+    nothing else: the expected product of the stakes is lower by their covariance.
+    """
     middle = centre(before)
     pairs = (middle[..., [champion]] + middle) / 2
     return log_growth(Sums.of(cohort[..., [champion], :]), Sums.of(cohort), pairs, tolerance)

@@ -117,6 +117,8 @@ def reason(account: Account, why: str) -> str:
         return account.won.reason
     if latest is not None and (account.won or account.racing.sum() == 1):
         return latest.reason
+    if account.racing.sum() == 1:
+        return f"{policy.champion} is the only variant that answers"
     best = posterior.best(account.totals[OBJECTIVE][: len(policy.answering)], account.racing)
     leader = int(best.argmax())
     races = account.log_e(OBJECTIVE)[leader]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from routing_world import share_of
 
-from bench.bandit import COHORT, SCENARIOS, Played, Scenario, _Game, as_table, drawn, is_wrong, measured
+from bench.bandit import SCENARIOS, as_table, is_wrong, measured
+from bench.bandit_game import COHORT, Game, Played, Scenario, drawn
 from bench.bandit_rows import duplicates
 from pp_assets.evaluation.stats import generator
 from pp_assets.routing.decision import decide
@@ -18,7 +19,7 @@ from pp_assets.routing.policy import OBJECTIVE, Guard, Routing
 def test_a_run_of_the_bench_is_a_run_of_decide(seed: int) -> None:
     one = Scenario("x", (0.6, 0.8, 0.7), 2000, invalid=(0.02, 0.05, 0.4), epsilon=0.02)
     rng = generator(seed, "same")
-    game = _Game(one, 1, one.requests // COHORT)
+    game = Game(one, 1, one.requests // COHORT)
     guard = Guard(metric="invalid", tolerance=one.tolerance)
     policy = Routing(metric="right", champion="a", weights={"a": 1.0, "b": 1.0, "c": 1.0}, epsilon=0.02, guards=[guard])
     shares, state, rolled, winner = np.full((1, 3), 1 / 3), None, {}, None
@@ -38,7 +39,7 @@ def test_a_run_of_the_bench_is_a_run_of_decide(seed: int) -> None:
     assert winner == "abc"[int(game.played.winner[0])]
 
 
-def _flags(game: _Game, i: int, asked: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _flags(game: Game, i: int, asked: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """How many answers of each variant the guard counted in this step."""
     before = game.guards["invalid"][0].copy()
     game.take_in(i, asked, values, rng)

@@ -155,3 +155,9 @@ def test_cost_decides_between_variants_that_are_as_good() -> None:
         cohorts.append(Cohort(EVERY * i, EVERY * (i + 1), stats))
     found = decide(None, cohorts, policy, EVERY * 60)
     assert found.winner == "b" and found.variants["b"]["objective"]["mean"] == pytest.approx(0.72 - 0.02, abs=0.01)
+
+
+def test_a_variant_alone_has_all_of_the_traffic() -> None:
+    alone = Routing(metric="resolved", champion="a", weights={"a": 1.0})
+    found = World(alone, {"a": 0.7}).play(2)[-1]
+    assert found.weights == {"a": 1.0} and found.winner is None and found.reason == "a is the only variant that answers"

@@ -128,7 +128,7 @@ def route(trust: Sequence[tuple[bool, float]], threshold: float) -> tuple[int, i
 def thresholds(reached: Iterable[float], most: int) -> list[float]:
     """What is tried as a threshold, ascending: 0, at most so many of the confidences that occur, evenly by rank, and 1."""
     ranked = sorted(set(map(float, reached)))
-    return [0.0, *(ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, most).astype(int)) if ranked), 1.0]
+    return sorted({0.0, *(ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, most).astype(int)) if ranked), 1.0})
 
 
 def pooled(answers: Sequence[Prediction]) -> dict[str, list[Choice]]:
