@@ -16,9 +16,9 @@ class Scenario:
     """`rates` (variants,) of right answers; from cohort `turn` on they are `later`. Good and bad words come `delays` cohorts after the
     request, by variant ((good, bad), ...), and a cohort counts when `horizon` cohorts have passed; None: every word counts at once.
     `copies` of each word are counted. `costs` (variants,) of an answer, worth `price` a unit. `invalid` (variants,) rates of a guard with
-    `tolerance`; `watched`: the rate of right answers is a guard, too. All rates move in waves of `waves`. `scored`: answers have scores, Beta
-    with this many trials. `answered` (variants,) shares of requests with feedback. `noted`: a way of counting that is not ours, shown for
-    comparison. `least` is the minimum share."""
+    `tolerance`; `watched`: the rate of right answers is a guard, too. All rates move in waves of `waves`. `scored`: answers have scores,
+    Beta with this many trials. `answered` (variants,) shares of requests with feedback. `noted`: a way of counting that is not ours, shown
+    for comparison. `least` is the minimum share."""
 
     name: str
     rates: tuple[float, ...]
@@ -158,15 +158,13 @@ class Game:
 
     def shares(self) -> np.ndarray:
         """Those of runs that a winner ended need no beliefs."""
-        found = np.zeros((self.runs, self.k))
+        found, least = np.zeros((self.runs, self.k)), self.one.least
         for ended in (False, True):
             part = (self.played.winner != engine.NOBODY) == ended
             totals = np.zeros((part.sum(), self.k, 3)) if ended else self.totals[part]
             if part.any():
                 won, racing = self.played.winner[part], self.racing[part]
-                found[part] = engine.shares(
-                    totals, racing, won, 0, self.one.least, self.one.leader_share, self.one.least if self.guards else 0.0
-                )
+                found[part] = engine.shares(totals, racing, won, 0, least, self.one.leader_share, least if self.guards else 0.0)
         return found / found.sum(1, keepdims=True)
 
 

@@ -127,8 +127,10 @@ def loss_p(lost: int, gained: int, n: int, tolerance: float, outside: float = 0.
     losses, gains = losses[seen], gains[seen]
     rest = n - losses - gains
     ways = special.gammaln(n + 1) - special.gammaln(losses + 1) - special.gammaln(gains + 1) - special.gammaln(rest + 1)
+    same = np.maximum(1 - 2 * rates - tolerance, 0.0)
     chances = [
-        np.exp(ways + losses * math.log(q + tolerance) + gains * math.log(q) + rest * math.log1p(-2 * q - tolerance)).sum() for q in rates
+        np.exp(ways + special.xlogy(losses, q + tolerance) + special.xlogy(gains, q) + special.xlogy(rest, r)).sum()
+        for q, r in zip(rates, same)
     ]
     return float(min(1.0, max(chances) + outside))
 

@@ -126,6 +126,10 @@ def test_p_is_below_alpha_in_at_most_alpha_of_all_outcomes(n: int, tolerance: fl
     assert all(total <= alpha + 1e-4 for alpha, total in chance.items())
 
 
+def test_p_is_defined_where_all_answers_differ() -> None:
+    assert loss_p(10, 10, 20, 0.1) < 1 and loss_p(0, 20, 20, 0.1) < 0.01 and loss_p(20, 0, 20, 0.1) == 1.0
+
+
 def test_without_a_difference_p_is_the_chance_of_no_loss() -> None:
     assert loss_p(0, 0, 200, 0.02, 0.001) == pytest.approx(0.98**200 + 0.001, rel=1e-3)
     assert loss_p(10, 0, 100, 0.05) > 0.9 and loss_p(0, 10, 100, 0.05) < 0.01
