@@ -10,7 +10,7 @@ import numpy as np
 from pp_assets.routing import engine
 from pp_assets.routing.evidence import Cohort, Stats, scaled
 from pp_assets.routing.policy import OBJECTIVE, Routing
-from pp_assets.routing.state import ANSWERED, Latched, Ledger, Plain, State, Watched, fresh, watched
+from pp_assets.routing.state import ANSWERED, Latched, Ledger, Plain, State, Watched, opened, watched
 from pp_assets.routing.telling import Account, e_value, reason, told, warnings_of
 from pp_assets.routing.wealth import STAKES, staked
 
@@ -38,12 +38,11 @@ def decide(state: State | None, cohorts: Sequence[Cohort], policy: Routing, now:
 
     Cohorts that end before what is in the account already are skipped, so that the caller may give all of them or the new ones, in the
     order of time, and a recount from the first on ends in the same state. A cohort's sums must not change once its horizon has passed.
-    Weights may change only where a cohort ends. Another experiment (`Routing.experiment`) starts with an empty account, from `now` on.
-    ValueError where cohorts overlap or sums cannot be those of values in the declared range.
+    Weights may change only where a cohort ends. Another experiment (`Routing.experiment`) starts with an empty account, from `now` on, but
+    for roll-backs, which `restarted` lifts. ValueError where cohorts overlap or sums cannot be those of values in the declared range.
     """
-    if state is None or state.experiment != policy.experiment:
-        state = fresh(policy, 0.0 if state is None else now)
-    account = _opened(state, policy)
+    state = opened(state, policy, now)
+    account = _account(state, policy)
     for due, metric, cohort in _complete(state, cohorts, policy, now):
         _take_in(account, metric, cohort, due)
     if not account.totals[OBJECTIVE][:, 0].any():
@@ -52,16 +51,18 @@ def decide(state: State | None, cohorts: Sequence[Cohort], policy: Routing, now:
 
 
 def static(policy: Routing, state: State | None, why: str, now: float) -> Decision:
-    """The declared weights, without those that were rolled back: what is served where no evidence can be had. A winner stays one."""
-    if state is None or state.experiment != policy.experiment:
-        state = fresh(policy, now)
-    account = _opened(state, policy)
+    """The declared weights, without those that were rolled back: what is served where no evidence can be had. A winner stays one.
+
+    Give the last state that is known; where it could not be read, do not store the one that comes back.
+    """
+    state = opened(state, policy, now)
+    account = _account(state, policy)
     declared = np.array([policy.weights[name] for name in policy.answering]) * account.racing
     shares = _shares(account) if state.winner else declared / declared.sum()
     return _decision(account, "static", shares, now, why)
 
 
-def _opened(state: State, policy: Routing) -> Account:
+def _account(state: State, policy: Routing) -> Account:
     totals = {name: np.array(test.totals) for name, test in state.tests.items()}
     k = len(policy.answering)
     shapes = {name: (k, k) if name == OBJECTIVE else (len(policy.variants),) for name in state.tests}

@@ -1,6 +1,6 @@
 """What a decision leaves for the next one, as plain values that survive JSON without loss."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
@@ -69,8 +69,23 @@ def watched(policy: Routing) -> list[Watched]:
     return [*(Watched.of(guard) for guard in policy.guards), *answered]
 
 
-def fresh(policy: Routing, since: float) -> State:
-    """An experiment in which nothing is known yet."""
+def opened(state: State | None, policy: Routing, now: float) -> State:
+    """The state itself where it is of this experiment. Else a new account, in which nothing is known but what was rolled back: a variant
+    does not come back because another one has joined."""
+    if state is not None and state.experiment == policy.experiment:
+        return state
+    kept = {} if state is None else {k: v for k, v in state.rolled_back.items() if k in policy.variants and k != policy.champion}
+    return _fresh(policy, 0.0 if state is None else now, kept)
+
+
+def restarted(state: State, readmitted: Collection[str] = ()) -> State:
+    """The end of an experiment: the next decision begins another, with these variants back in it. For a variant that is another one under
+    its old name, such as a new package."""
+    kept = {name: why for name, why in state.rolled_back.items() if name not in readmitted}
+    return state.model_copy(update={"experiment": "", "rolled_back": kept})
+
+
+def _fresh(policy: Routing, since: float, rolled_back: dict[str, Latched]) -> State:
     names = [OBJECTIVE, *(one.name for one in watched(policy))]
     empty = Ledger(until=since, totals=[[0.0, 0.0, 0.0] for _ in policy.variants])
-    return State(experiment=policy.experiment, since=since, tests=dict.fromkeys(names, empty))
+    return State(experiment=policy.experiment, since=since, tests=dict.fromkeys(names, empty), rolled_back=rolled_back)

@@ -8,7 +8,7 @@ from routing_world import EVERY, World, share_of
 from pp_assets.routing.decision import Decision, decide, static
 from pp_assets.routing.evidence import Cohort
 from pp_assets.routing.policy import OBJECTIVE, Guard, Routing
-from pp_assets.routing.state import State
+from pp_assets.routing.state import State, restarted
 
 INVALID = Guard(metric="invalid", tolerance=0.02)
 TWO = Routing(metric="resolved", champion="a", weights={"a": 3.0, "b": 1.0})
@@ -161,3 +161,14 @@ def test_a_variant_alone_has_all_of_the_traffic() -> None:
     alone = Routing(metric="resolved", champion="a", weights={"a": 1.0})
     found = World(alone, {"a": 0.7}).play(2)[-1]
     assert found.weights == {"a": 1.0} and found.winner is None and found.reason == "a is the only variant that answers"
+
+
+def test_what_was_rolled_back_stays_out_of_later_experiments_until_it_is_readmitted() -> None:
+    rolled = World(GUARDED, {"a": 0.6, "b": 0.9}, MANY).play(8)[-1]
+    joined = GUARDED.model_copy(update={"weights": {"a": 1.0, "b": 1.0, "c": 1.0}})
+    found = decide(rolled.state, [], joined, 900.0)
+    assert found.weights == {"a": 0.5, "b": 0.0, "c": 0.5} and found.state.since == 900.0
+    again = decide(restarted(rolled.state, ["b"]), [], GUARDED, 900.0)
+    assert again.weights == {"a": 0.75, "b": 0.25} and not again.state.rolled_back and again.state.since == 900.0
+    promoted = GUARDED.model_copy(update={"champion": "b"})
+    assert decide(rolled.state, [], promoted, 900.0).weights == {"a": 0.75, "b": 0.25}, "what was made champion answers"
