@@ -31,8 +31,8 @@ SCENARIOS = [
     Scenario("clear: .80 against .60", (0.6, 0.8), 4000),
     Scenario("close: .75 against .70", (0.7, 0.75), 10000),
     Scenario("three: .80, .70, .60", (0.6, 0.8, 0.7), 6000),
-    Scenario("equal: .70 and .70", (0.7, 0.7), 20000),
-    Scenario("equal: four of .70", (0.7, 0.7, 0.7, 0.7), 20000),
+    Scenario("equal: .70 and .70", (0.7, 0.7), 10000),
+    Scenario("equal: four of .70", (0.7, 0.7, 0.7, 0.7), 5000),
     Scenario("equal within epsilon .05: .70 and .70", (0.7, 0.7), 10000, epsilon=0.05),
     Scenario("scores: .75 against .70, standard deviation .1", (0.7, 0.75), 4000, scored=19.0),
     Scenario("late words: .80 against .60, 10 cohorts late", (0.6, 0.8), 4000, delays=((0, 10), (0, 10)), horizon=10),
@@ -40,13 +40,13 @@ SCENARIOS = [
     Scenario("the same, every word counted at once", (0.7, 0.7), 10000, delays=((0, 0), (0, 10)), horizon=None, noted=True),
     Scenario("equal, feedback on .9 of one and .3 of the other", (0.7, 0.7), 10000, answered=(0.9, 0.3)),
     Scenario("equal, every word counted three times", (0.7, 0.7), 10000, copies=3, noted=True),
-    Scenario("equal, all get harder and easier in waves of ±.15", (0.7, 0.7), 20000, waves=0.15),
+    Scenario("equal, all get harder and easier in waves of ±.15", (0.7, 0.7), 10000, waves=0.15),
     Scenario("drift: .80 falls to .50 at request 3000, against .70", (0.7, 0.8), 10000, later=(0.7, 0.5), turn=60, watched=True),
     Scenario("the same drift, minimum share .15", (0.7, 0.8), 10000, later=(0.7, 0.5), turn=60, watched=True, least=0.15),
     Scenario("cost: .80 for 1.0 against .78 for 0.2, worth .1 a unit", (0.8, 0.78), 10000, costs=(1.0, 0.2), price=0.1),
     Scenario("bad: .80 but 30 % invalid, against .60 with 2 %", (0.6, 0.8), 4000, invalid=(0.02, 0.3)),
     Scenario("bad by little: 12 % invalid against 2 %", (0.7, 0.7), 10000, invalid=(0.02, 0.12)),
-    Scenario("equal, guards without tolerance", (0.7, 0.7, 0.7), 20000, invalid=(0.05, 0.05, 0.05), tolerance=0.0),
+    Scenario("equal, guards without tolerance", (0.7, 0.7, 0.7), 10000, invalid=(0.05, 0.05, 0.05), tolerance=0.0),
 ]
 
 

@@ -1,7 +1,7 @@
 """A cheap variant answers, and what it is not sure of goes on to a better one, or to a person: from which confidence on, at which cost.
 
 The threshold is chosen on rows with known answers so that the cascade is right as often as the better one alone, but for a stated
-tolerance, with a stated chance of error on new rows (Learn then Test: Angelopoulos, Bates, Candès, Jordan, Lei 2022). Thresholds are tested
+tolerance, with a stated chance of error on new rows (Learn then Test: Angelopoulos, Bates, Candès, Jordan, Lei 2021). Thresholds are tested
 from the highest down, each at the full error rate, up to the first that is not proven (a fixed sequence, so that nothing is paid for their
 number); that one's predecessor asks the better one least often. What combines the members of an ensemble
 (`pp_assets.training.ensemble`) chooses by expected counts, without such a promise.

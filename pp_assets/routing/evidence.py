@@ -6,7 +6,8 @@ them while weights move, which turns pooled rates around (Simpson's paradox).
 
 **Late feedback.** A value counts when it came within the horizon after its inference, and a cohort is looked at when its last inference
 is older than that. Every inference has had the same time, and a variant whose bad words come later than another's gains nothing by it.
-What has no value is left out of the sums and counted beside them in `asked`, so that unlike shares of answers are seen.
+What has no value is left out of the sums and counted beside them in `asked`, so that unlike shares of answers are seen: whether somebody
+says anything must not depend on what it would be, and no arithmetic can mend that.
 
 **Units.** Words on inferences of one episode are not independent: the unit is the episode where there is one, with the mean of its values.
 It belongs to the variant and the cohort of its first inference.

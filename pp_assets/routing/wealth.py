@@ -7,7 +7,7 @@ of the two a gambler multiplies the stake of each value x by
 
 **Why it is fair.** Values of a cohort are independent given who answered, with means m_b and m_a. The expected product is
 (1 + s d_b / w_b)^n_b (1 - s d_a / w_a)^n_a with d_i = m_i - c_i, and the inequality of weighted means bounds its n-th root by
-w_b (1 + s d_b / w_b) + w_a (1 - s d_a / w_a) = 1 + s (m_b - m_a - margin) <= 1 (the blocks of Turner, Ly and Grünwald 2023, with bets in
+w_b (1 + s d_b / w_b) + w_a (1 - s d_a / w_a) = 1 + s (m_b - m_a - margin) <= 1 (the blocks of Turner, Ly and Grünwald 2024, with bets in
 place of likelihoods). That is so given all that was known before the cohort: weights that follow earlier outcomes decide how many values
 there will be of each, not what they are. So the wealth is a supermartingale in the filtration of cohorts, however adaptive the weights,
 and reaches 1 / a with a chance of at most a, ever (Ville 1939). The means may move from cohort to cohort, together or not; only the claim

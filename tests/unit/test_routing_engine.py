@@ -65,8 +65,8 @@ def test_guards_bet_on_being_worse_than_the_champion_by_more_than_the_tolerance(
     assert (guard_growth(before, cohort, 0, 0.3)[1] < found[1]).all()
 
 
-EQUAL = Scenario("equal", (0.7, 0.7), 2000)
-RUNS = 150
+EQUAL = Scenario("equal", (0.7, 0.7), 1500)
+RUNS = 100
 MOST = sps.binom.ppf(0.999, RUNS, 0.05)
 
 
