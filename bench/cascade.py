@@ -56,7 +56,8 @@ class Truth:
 
     def lowest(self) -> float:
         """The threshold that keeps most of all that lose no more than tolerated."""
-        return float(-self.sure[np.flatnonzero(self.lost[1:] <= TOLERANCE).max()])
+        last = np.append(np.diff(self.sure) != 0, True)
+        return float(-self.sure[np.flatnonzero((self.lost[1:] <= TOLERANCE) & last).max()])
 
 
 def looks_best(sure: np.ndarray, cheap: np.ndarray, better: np.ndarray) -> float | None:
