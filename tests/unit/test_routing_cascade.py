@@ -30,15 +30,15 @@ def losses(thresholds: np.ndarray) -> dict[float, float]:
 
 
 def test_the_promise_holds_on_new_rows_as_often_as_is_said() -> None:
-    """60 fits to 300 rows: thresholds that lose more than tolerated are at most as many as delta gives in 999 of 1000 times."""
+    """40 fits to 300 rows: thresholds that lose more than tolerated are at most as many as delta gives in 999 of 1000 times."""
     truth = losses(np.round(np.arange(0, 1.01, 0.01), 2))
     rng, broken, named = np.random.default_rng(0), 0, 0
-    for _ in range(60):
+    for _ in range(40):
         found = fit_cascade(*rows(rng, 300), 1.0, 10.0, tolerance=0.05, delta=0.2)
         if found.threshold is not None:
             named += 1
             broken += truth[round(found.threshold, 2)] > 0.05
-    assert named > 40 and broken <= sps.binom.ppf(0.999, 60, 0.2)
+    assert named > 25 and broken <= sps.binom.ppf(0.999, 40, 0.2)
 
 
 def test_what_is_kept_and_what_it_costs_are_those_of_the_rows() -> None:
