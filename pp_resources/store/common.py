@@ -41,6 +41,13 @@ def take_numbers(db: Connection, name: str, count: int) -> int:
     return int(last) + 1
 
 
+def skip_numbers(db: Connection, name: str, to: int) -> None:
+    """The next number is `to`, or a higher one where that is taken."""
+    first = take_numbers(db, name, 0)
+    if first < to:
+        db.execute(update(counters).where(counters.c.name == name).values(value=to - 1))
+
+
 def split_known(db: Connection, table: Table, rows: Sequence[Row], number: str | None = None) -> tuple[list[Values], list[Result]]:
     """Column values of the rows that are new, and a result for every row.
 

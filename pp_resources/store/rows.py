@@ -127,16 +127,16 @@ class Feedback(Row):
         where = "feedback"
         if (self.inference, self.episode, self.input).count(None) != 2 or (self.input is not None and not self.task):
             raise UserError("not exactly one target", where=where, how="give an inference, an episode, or a task with its input")
-        if (self.kind in VALUES) != (self.value is not None) or (self.kind in VALUES and not self.metric):
-            raise UserError(
-                f"a {self.kind} with value {self.value}", where=where, how="boolean and float carry a value and a metric, others none"
-            )
+        if self.kind in VALUES and (self.value is None or not self.metric):
+            raise UserError(f"a {self.kind} with value {self.value}", where=where, how="a boolean and a float carry a value and a metric")
         if self.value is not None and (abs(self.value) > LARGEST or (self.kind == "boolean" and self.value not in (0, 1))):
             raise UserError(f"{self.value} is out of range", where=where, how=f"0 or 1 for a boolean, up to {LARGEST:g} for a float")
         if (self.kind == "demonstration") != (self.output is not None) or (self.kind == "demonstration" and self.episode):
             raise UserError(f"a {self.kind} with output {self.output!r:.40}", where=where, how="a demonstration is an output for one input")
-        if self.kind == "comment" and (not self.comment or self.supersedes):
-            raise UserError("a comment without words, or in place of another", where=where, how="comments stand beside each other")
+        if self.kind == "comment" and (not self.comment or self.value is not None or self.supersedes):
+            raise UserError(
+                "a comment without words, with a value, or in place of another", where=where, how="comments stand beside others"
+            )
 
     @property
     def level(self) -> Literal["inference", "episode", "input"]:

@@ -69,6 +69,7 @@ def test_in_one_transaction_the_same_holds_and_each_row_hears_its_own(store: Sto
     [
         ({"value": 2.0}, "out of range"),
         ({"value": None}, "carry a value"),
+        ({"metric": ""}, "carry a value and a metric"),
         ({"kind": "float", "value": float("nan")}, "not a finite number"),
         ({"kind": "float", "value": 1e7}, "out of range"),
         ({"episode": "e"}, "not exactly one target"),
