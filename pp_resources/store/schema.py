@@ -44,6 +44,8 @@ def _some(name: str, where: str, *columns: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
+# Subjects whose rows must not come back from a journal or a late sender: a digest, and the time up to which.
+erasures = Table("erasures", metadata, Column("subject", Text, primary_key=True), _at())
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), _text("value"))
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), _at("value"))
 
