@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from pp_resources.store.buckets import Deltas
-from pp_resources.store.common import rows_where
 from pp_resources.store.engine import PATIENCE, StoreUnavailable, address, make_engine, reachable, reading, writing
 from pp_resources.store.feedback_rows import write_feedback
 from pp_resources.store.group import GroupWriter
 from pp_resources.store.inference_rows import write_inferences
 from pp_resources.store.migrations import migrate
+from pp_resources.store.prepared import rows_where
 from pp_resources.store.rows import Ack, Row
 from pp_resources.store.schema import erasures
 from pp_resources.store.wire import KINDS

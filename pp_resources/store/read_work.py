@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 from sqlalchemy import Table, func, select
 
-from pp_resources.store.common import rows_where
 from pp_resources.store.opened import Store
+from pp_resources.store.prepared import rows_where
 from pp_resources.store.schema import decisions, example_changes, examples, job_events, jobs, queue
 from pp_resources.store.work import ExampleChange
 

@@ -11,13 +11,14 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from pp_resources.progress import steps
 from pp_resources.store.buckets import Deltas
-from pp_resources.store.common import chunks, rows_where
+from pp_resources.store.common import chunks
 from pp_resources.store.feedback_rows import COLUMNS, count_in, in_force, places, target
 from pp_resources.store.ids import now
 from pp_resources.store.opened import Store, subject_digest
+from pp_resources.store.prepared import merge_rows, rows_where
 from pp_resources.store.rebuild import TRAFFIC_COLUMNS
 from pp_resources.store.rows import VALUES
-from pp_resources.store.schema import episodes, erasures, example_changes, examples, feedback, inferences, queue, served, upsert
+from pp_resources.store.schema import episodes, erasures, example_changes, examples, feedback, inferences, queue, served
 
 PART = 1000  # inferences of one transaction: writers get their turn in between
 
@@ -59,8 +60,7 @@ def erase(store: Store, subject: str) -> dict[str, int]:
     """
     report = {"inferences": 0, "feedback": 0, "feedback_without_sender": 0, "queue": 0, "examples": 0}
     with _changing(store) as (db, deltas):
-        insert = upsert(db)(erasures).values(subject=subject_digest(subject), at=now())
-        db.execute(insert.on_conflict_do_update(index_elements=["subject"], set_={"at": insert.excluded.at}))
+        merge_rows(db, erasures, [{"subject": subject_digest(subject), "at": now()}], lambda _, new: {"at": new.at})
         query = select(*TRAFFIC_COLUMNS, inferences.c.episode).where(inferences.c.subject == subject)
         rows = db.execute(query).mappings().all()
         ids = [row["id"] for row in rows]

@@ -1,20 +1,23 @@
 """What the sums say: by variant over a range of time, and over time. No row of an inference is read, so it costs the same at any size."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Table, bindparam, func, select
 
 from pp_resources.errors import UserError
 from pp_resources.store.buckets import BOUNDS_MS, DAY, HOUR, MINUTE, NANO, WIDTHS
 from pp_resources.store.ids import MICRO
 from pp_resources.store.opened import Store
+from pp_resources.store.prepared import read
 from pp_resources.store.schema import SLOTS, TRAFFIC_AMOUNTS, scores, traffic
 
 AGES = 1 << 40  # seconds: beyond every bucket
+
+Part = tuple[int, int, int]
+"""Width, start and end of a run of buckets (seconds)."""
 
 
 @dataclass(frozen=True)
@@ -71,63 +74,61 @@ def score_of(store: Store, *, task: str | None = None, since: int | None = None,
     A value belongs to the time of its inference; one on an episode or on an input of its own to the time of the feedback. Only the
     last value on a target counts (`rows.Feedback`).
     """
-    with store.reading() as db:
-        found = _sums(db, scores, ("n", "total", "squares"), task, since, until, "metric")
-    return [_score(key, amounts) for key, amounts in sorted(found.items()) if amounts[0]]
+    return [_score(*one) for one in _sums(store, scores, task, _cover(since, until))]
 
 
 def traffic_of(store: Store, *, task: str | None = None, since: int | None = None, until: int | None = None) -> list[Traffic]:
     """The requests of each variant over a range of whole minutes (seconds since 1970), all of time by default."""
-    with store.reading() as db:
-        found = _sums(db, traffic, TRAFFIC_AMOUNTS, task, since, until)
-    return [_traffic(key, amounts) for key, amounts in sorted(found.items()) if amounts[0]]
+    return [_traffic(*one) for one in _sums(store, traffic, task, _cover(since, until))]
 
 
-def score_series(store: Store, task: str, width: int, *, metric: str | None = None, since: int = 0, until: int = AGES) -> list[Score]:
+def score_series(
+    store: Store, task: str | None, width: int, *, metric: str | None = None, since: int = 0, until: int = AGES
+) -> list[Score]:
     """Each metric of each variant by bucket (`width` 60, 3600 or 86400 seconds, `start` in seconds), oldest first."""
-    only = () if metric is None else (scores.c.metric == metric,)
-    with store.reading() as db:
-        found = _by_bucket(db, scores, ("n", "total", "squares"), width, task, since, until, *only)
-    return [_score(key[1:], amounts, key[0]) for key, amounts in sorted(found.items()) if amounts[0]]
+    found = _sums(store, scores, task, [_known(width, since, until)], by_start=True)
+    return [_score(*one) for one in found if metric is None or one[0][-1] == metric]
 
 
 def traffic_series(store: Store, task: str | None, width: int, *, since: int = 0, until: int = AGES) -> list[Traffic]:
     """The requests of each variant by bucket, oldest first."""
+    return [_traffic(*one) for one in _sums(store, traffic, task, [_known(width, since, until)], by_start=True)]
+
+
+def _sums(store: Store, table: Table, task: str | None, parts: Iterable[Part], by_start: bool = False) -> list[tuple[Any, list[int]]]:
+    """(start or 0, task, variant, shadow[, metric]) and the amounts, in order; of rows and of deleted rows together."""
+    c, only_task = table.c, task is not None
+    keys = [*([c.start] if by_start else []), c.task, c.variant, c.shadow, *([c.metric] if table is scores else [])]
+
+    def build() -> Any:
+        amounts = (func.sum(column) for column in c if not column.primary_key)
+        made = select(*keys, *amounts).group_by(*keys).where(c.width == bindparam("width"))
+        made = made.where(c.start >= bindparam("low"), c.start < bindparam("high"))
+        return made.where(c.task == bindparam("task")) if only_task else made
+
+    found: dict[Any, list[int]] = {}
     with store.reading() as db:
-        found = _by_bucket(db, traffic, TRAFFIC_AMOUNTS, width, task, since, until)
-    return [_traffic(key[1:], amounts, key[0]) for key, amounts in sorted(found.items()) if amounts[0]]
+        for width, low, high in parts:
+            values = {"width": width, "low": low, "high": high, "task": task}
+            for row in read(db, ("sums", table, only_task, by_start), build, values):
+                key = row[: len(keys)] if by_start else (0, *row[: len(keys)])
+                amounts = list(map(int, row[len(keys) :]))
+                sums = found.get(key)
+                found[key] = amounts if sums is None else [a + b for a, b in zip(sums, amounts)]
+    return [(key, amounts) for key, amounts in sorted(found.items()) if amounts[0]]
 
 
-def _sums(db: Connection, table: Table, names: tuple[str, ...], task: str | None, since: int | None, until: int | None, *more: str) -> dict:
-    """Sums of the amounts by (task, variant, shadow, *more), from the widest buckets that fill the range."""
-    keys = [table.c[name] for name in ("task", "variant", "shadow", *more)]
-    found: dict[Any, list[int]] = defaultdict(lambda: [0] * len(names))
-    for width, low, high in _cover(since, until):
-        query = select(*keys, *(func.sum(table.c[name]) for name in names)).group_by(*keys)
-        query = query.where(table.c.width == width, table.c.start >= low, table.c.start < high)
-        for row in db.execute(query if task is None else query.where(table.c.task == task)):
-            sums = found[tuple(row[: len(keys)])]
-            for place, amount in enumerate(row[len(keys) :]):
-                sums[place] += int(amount)
-    return found
-
-
-def _by_bucket(db: Connection, table: Table, names: tuple[str, ...], width: int, task: str | None, low: int, high: int, *only: Any) -> dict:
-    """Sums by (start, task, variant, shadow[, metric]) of one width; those of deleted rows with those of rows."""
+def _known(width: int, low: int, high: int) -> Part:
     if width not in WIDTHS:
         raise UserError(f"no buckets of {width} s", where="time series", how=f"give one of {', '.join(map(str, WIDTHS))}")
-    keys = [table.c.start, table.c.task, table.c.variant, table.c.shadow, *([table.c.metric] if table is scores else [])]
-    query = select(*keys, *(func.sum(table.c[name]) for name in names)).group_by(*keys)
-    query = query.where(table.c.width == width, table.c.start >= low, table.c.start < high, *only)
-    rows = db.execute(query if task is None else query.where(table.c.task == task))
-    return {tuple(row[: len(keys)]): [int(amount) for amount in row[len(keys) :]] for row in rows}
+    return width, low, high
 
 
-def _cover(since: int | None, until: int | None) -> Iterator[tuple[int, int, int]]:
+def _cover(since: int | None, until: int | None) -> Iterator[Part]:
     """(width, start, end): days where whole days fit into the range, hours and minutes at its ends; at most 59 + 23 of these at either."""
     low = 0 if since is None else since // MINUTE * MINUTE
     high = AGES // DAY * DAY if until is None else -(-until // MINUTE) * MINUTE
-    ends: list[tuple[int, int, int]] = []
+    ends: list[Part] = []
     for width, wider in ((MINUTE, HOUR), (HOUR, DAY)):
         first, last = min(-(-low // wider) * wider, high), max(high // wider * wider, low)
         if first >= last:
@@ -139,15 +140,17 @@ def _cover(since: int | None, until: int | None) -> Iterator[tuple[int, int, int
     yield from (part for part in (*ends, (DAY, low, high)) if part[1] < part[2])
 
 
-def _score(key: tuple[Any, ...], amounts: list[int], start: int = 0) -> Score:
+def _score(key: tuple[Any, ...], amounts: list[int]) -> Score:
     n, total, squares = amounts[0], amounts[1] / MICRO, amounts[2] / MICRO
     variance = max(0.0, (squares - total * total / n) / (n - 1)) if n > 1 else None
-    return Score(key[0], key[1], bool(key[2]), key[3], n, total / n, None if variance is None else sqrt(variance), start)
+    start, task, variant, shadow, metric = key
+    return Score(task, variant, bool(shadow), metric, n, total / n, None if variance is None else sqrt(variance), start)
 
 
-def _traffic(key: tuple[Any, ...], amounts: list[int], start: int = 0) -> Traffic:
+def _traffic(key: tuple[Any, ...], amounts: list[int]) -> Traffic:
     one = dict(zip(TRAFFIC_AMOUNTS, amounts))
     counts = {name: one[name] for name in ("requests", "errors", "invalid", "unpriced", "tokens_in", "tokens_out")}
     cost = one["cost"] / NANO if one["unpriced"] < one["requests"] else None
     latency = one["latency"] / 1000 / one["timed"] if one["timed"] else None
-    return Traffic(key[0], key[1], bool(key[2]), cost=cost, latency_ms=latency, histogram=tuple(amounts[-SLOTS:]), start=start, **counts)
+    start, task, variant, shadow = key
+    return Traffic(task, variant, bool(shadow), cost=cost, latency_ms=latency, histogram=tuple(amounts[-SLOTS:]), start=start, **counts)
