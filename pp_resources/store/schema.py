@@ -216,6 +216,6 @@ def _bucket(*more: str) -> list[Column[Any]]:
 
 
 scores = Table("scores", metadata, *_bucket("metric"), *(Column(name, _sum, nullable=False) for name in ("n", "total", "squares")))
-_HISTOGRAM = tuple(f"h{slot}" for slot in range(SLOTS))
-TRAFFIC_AMOUNTS = ("requests", "errors", "invalid", "unpriced", "cost", "tokens_in", "tokens_out", "timed", "latency", *_HISTOGRAM)
+HISTOGRAM = tuple(f"h{slot}" for slot in range(SLOTS))
+TRAFFIC_AMOUNTS = ("requests", "errors", "invalid", "unpriced", "cost", "tokens_in", "tokens_out", "timed", "latency", *HISTOGRAM)
 traffic = Table("traffic", metadata, *_bucket(), *(Column(name, _sum, nullable=False) for name in TRAFFIC_AMOUNTS))

@@ -84,6 +84,8 @@ def test_the_sums_of_a_range_are_those_of_its_rows(store: Store) -> None:
             assert one.sd == pytest.approx(statistics.stdev(values)) if len(values) > 1 else one.sd is None
     assert sum(one.n for one in score_series(store, "t", HOUR, metric="stars")) == 150
     assert [one.start for one in traffic_series(store, "t", DAY)] == sorted(one.start for one in traffic_series(store, "t", DAY))
+    hours = traffic_series(store, "t", HOUR, histograms=True)
+    assert sum(sum(one.histogram) for one in hours) == 300 and all(one.histogram == () for one in traffic_series(store, "t", HOUR))
     (a, _) = traffic_of(store)
     exact = np.quantile([row.latency_ms for row in rows if row.variant == "a"], [0.5, 0.95])
     assert [a.quantile(0.5), a.quantile(0.95)] == pytest.approx(list(exact), rel=0.2)
