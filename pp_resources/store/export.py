@@ -30,7 +30,7 @@ def export(store: Store, folder: Path, *, since: int | None = None, until: int |
     """
     written = []
     for name, table in TABLES.items():
-        days = list(_days(store, table, since, until))
+        days = list(days_of(store, table, since, until))
         with steps(f"export {name}", len(days)) as advance:
             for day in days:
                 date = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
@@ -54,7 +54,8 @@ def rows_of_day(store: Store, table: Table, day: int) -> Iterator[list[Mapping[s
         yield from pages(db, exported_columns(table), table.c.at, table.c.id, where=(table.c.at >= low) & (table.c.at < high))
 
 
-def _days(store: Store, table: Table, since: int | None, until: int | None) -> range:
+def days_of(store: Store, table: Table, since: int | None, until: int | None) -> range:
+    """The days (since 1970) between the first and the last row of a table, within a range of seconds."""
     with store.reading() as db:
         first, last = db.execute(select(func.min(table.c.at), func.max(table.c.at))).one()
     if first is None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import sqrt
 from typing import Any
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 
 from pp_resources.errors import UserError
 from pp_resources.store.buckets import BOUNDS_MS, DAY, HOUR, MINUTE, NANO, WIDTHS
@@ -102,27 +103,35 @@ def _sums(
     store: Store, table: Table, task: str | None, parts: Iterable[Part], by_start: bool = False, histograms: bool = True
 ) -> list[tuple[Any, list[int]]]:
     """(start or 0, task, variant, shadow[, metric]) and the amounts, in order; of rows and of deleted rows together."""
-    c, only_task = table.c, task is not None
+    c = table.c
     wanted = [column for column in c if not column.primary_key and (histograms or column.name not in HISTOGRAM)]
     # In the order of the primary key, so that grouping needs no sorting.
     keys = [c.task, *([c.start] if by_start else []), c.variant, c.shadow, *([c.metric] if table is scores else [])]
 
     def build() -> Any:
         made = select(*keys, *map(func.sum, wanted)).group_by(*keys).where(c.width == bindparam("width"))
-        made = made.where(c.start >= bindparam("low"), c.start < bindparam("high"))
-        return made.where(c.task == bindparam("task")) if only_task else made
+        return made.where(c.task == bindparam("task"), c.start >= bindparam("low"), c.start < bindparam("high"))
 
     found: dict[Any, list[int]] = {}
     with store.reading() as db:
-        for width, low, high in parts:
-            values = {"width": width, "low": low, "high": high, "task": task}
-            for row in read(db, ("sums", table, only_task, by_start, histograms), build, values):
+        for (width, low, high), one in product(parts, _tasks(db, table) if task is None else [task]):
+            values = {"width": width, "low": low, "high": high, "task": one}
+            for row in read(db, ("sums", table, by_start, histograms), build, values):
                 names = row[: len(keys)]
                 key = (names[1], names[0], *names[2:]) if by_start else (0, *names)
                 amounts = list(map(int, row[len(keys) :]))
                 sums = found.get(key)
                 found[key] = amounts if sums is None else [a + b for a, b in zip(sums, amounts)]
     return [(key, amounts) for key, amounts in sorted(found.items()) if amounts[0]]
+
+
+def _tasks(db: Connection, table: Table) -> list[str]:
+    """All tasks, one look into the index for each: without a task, a range of minutes would read the minutes of all time."""
+    found: list[str] = []
+    query = select(func.min(table.c.task)).where(table.c.width == bindparam("width"), table.c.task > bindparam("last"))
+    while (task := read(db, ("next task", table), lambda: query, {"width": DAY, "last": found[-1] if found else ""}).scalar()) is not None:
+        found.append(task)
+    return found
 
 
 def _known(width: int, low: int, high: int) -> Part:
