@@ -73,9 +73,9 @@ class Pipeline:
     def store(self) -> ArtifactStore:
         return ArtifactStore(self.settings.home)
 
-    @property
+    @cached_property
     def inbox(self) -> Inbox:
-        return Inbox(self.settings.home / "feedback" / "inbox.db")
+        return Inbox(self.settings.home, self.settings.store_url)
 
     @property
     def decisions(self) -> Decisions:

@@ -41,6 +41,11 @@ class Settings:
         return self.home / "dagster"
 
     @property
+    def store_url(self) -> str | None:
+        """None for the SQLite file under the home folder."""
+        return os.environ.get("PP_STORE_URL") or None
+
+    @property
     def mlflow_uri(self) -> str:
         return os.environ.get("PP_MLFLOW_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 

@@ -5,7 +5,6 @@ Belongs here: the decision and the sensors. Does not belong here: the tests (`pp
 
 import json
 import os
-import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pp_assets.drifts import WINDOW
 from pp_assets.jobs import monitor
 from pp_assets.pipeline import Pipeline
 from pp_resources.dagster_resources import Installation
+from pp_resources.store.engine import StoreUnavailable
 from pp_resources.tracker import NullTracker
 from pp_sensors.alerts import WEBHOOK, raise_alert
 
@@ -48,7 +48,7 @@ def watch_inputs(context: dg.SensorEvaluationContext, installation: Installation
     pipeline = Pipeline(installation.settings(), NullTracker())
     try:
         counts = pipeline.inbox.counts()
-    except sqlite3.Error as error:
+    except StoreUnavailable as error:
         return dg.SkipReason(f"the inbox cannot be read: {error}")
     ready = context.instance.get_materialized_partitions(dg.AssetKey("clusters"))
     made = plan(counts, json.loads(context.cursor or "{}"), ready)

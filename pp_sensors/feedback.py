@@ -4,7 +4,6 @@ Belongs here: the decision and the sensor. Only demonstrations change training d
 """
 
 import json
-import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from pp_assets.jobs import task_data
 from pp_assets.pipeline import Pipeline
 from pp_resources.dagster_resources import Installation
 from pp_resources.fingerprint import digest
+from pp_resources.store.engine import StoreUnavailable
 from pp_resources.tracker import NullTracker
 
 
@@ -45,7 +45,7 @@ def watch_feedback(context: dg.SensorEvaluationContext, installation: Installati
     try:
         made = plan(inbox.heads(), json.loads(context.cursor or "{}"), context.instance.get_dynamic_partitions(names.TASK))
         keys = {task: f"feedback:{task}:{digest(as_rows(inbox.demonstrations(task)))[:32]}" for task in made.refresh}
-    except sqlite3.Error as error:
+    except StoreUnavailable as error:
         return dg.SkipReason(f"the inbox cannot be read ({error}); an inbox that cannot be read is not an empty one")
     if not made.refresh:
         return dg.SkipReason("no new corrected answers")

@@ -1,29 +1,26 @@
-"""The feedback inbox: an append-only log in one SQLite file. What `add` has returned is on disk; nothing is counted twice."""
+"""The feedback inbox: what people say of answers, checked against the task. What `add` returned is on disk; nothing counts twice."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from filelock import FileLock
 from jsonschema.exceptions import best_match
 
+from pp_assets.feedback.old_inbox import take_over
 from pp_assets.task.spec import Task
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import canonical_json, digest
 from pp_resources.json_schema import canonical_output, not_verbatim, output_validator
-
-Kind = Literal["demonstration", "boolean", "float", "comment"]
-_TABLE = """
-CREATE TABLE IF NOT EXISTS feedback (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, task TEXT NOT NULL, kind TEXT NOT NULL, input_text TEXT NOT NULL,
-    output TEXT, rating REAL, comment TEXT, source TEXT NOT NULL, at TEXT NOT NULL, content TEXT NOT NULL, answer TEXT, UNIQUE (task, id))
-"""
-_COLUMNS = "seq, id, task, kind, input_text, output, rating, comment, source, at, answer"
+from pp_resources.store import rows
+from pp_resources.store.engine import StoreUnavailable
+from pp_resources.store.ids import iso, micros
+from pp_resources.store.opened import Store, open_store
+from pp_resources.store.read_feedback import Said, demonstration_heads, feedback_since, inputs_spoken_of
+from pp_resources.store.rows import VALUES
+from pp_resources.store.rows import FeedbackKind as Kind
 
 
 class Added(NamedTuple):
@@ -51,10 +48,14 @@ class Feedback:
 
 
 class Inbox:
-    """Feedback of all tasks in one file. Processes may write at the same time; SQLite serialises them."""
+    """Feedback of all tasks, checked against their schemas on its way into the store of an installation (`url` as in PP_STORE_URL).
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    Processes may write at the same time. An inbox file of before there was a store is taken over when it is found, and kept aside.
+    """
+
+    def __init__(self, home: Path, url: str | None = None) -> None:
+        self.home = home
+        self._store = open_store(home, url)
 
     def add(
         self,
@@ -83,76 +84,81 @@ class Inbox:
         text = canonical_json(checked_output(task, input_text, output, where)) if kind == "demonstration" else None
         value = None if rating is None else float(rating)
         said = answer if answer is None or isinstance(answer, str) else canonical_json(answer)
-        content = digest([input_text, text, value, comment, *([] if said is None else [said])])
-        name = id or content[:16]
-        row = (
-            name,
-            task.name,
-            kind,
-            input_text,
-            text,
-            value,
-            comment,
-            source,
-            datetime.now(UTC).isoformat(timespec="milliseconds"),
-            content,
-            said,
-        )
-        with self._connected() as db:
-            db.execute("BEGIN IMMEDIATE")
-            known = db.execute("SELECT seq, content FROM feedback WHERE task = ? AND id = ?", (task.name, name)).fetchone()
-            if known:
-                if known[1] != content:
-                    raise UserError(f"id {name!r} is taken by other feedback", where=where, how="leave the id out or give a new one")
-                return Added(known[0], created=False)
-            columns = "id, task, kind, input_text, output, rating, comment, source, at, content, answer"
-            seq = db.execute(f"INSERT INTO feedback ({columns}) VALUES ({', '.join('?' * 11)})", row).lastrowid
-            db.execute("COMMIT")
-        return Added(int(seq or 0), created=True)
+        name = id or digest([input_text, text, value, comment, *([] if said is None else [said])])[:16]
+        row = _stored(task.name, name, kind, input_text, text, value, comment, said, source=source)
+        try:
+            ack = self.store.write(row)
+        except StoreUnavailable:
+            raise
+        except UserError as error:
+            raise UserError(f"id {name!r} is taken by other feedback", where=where, how="leave the id out or give a new one") from error
+        return Added(int(ack.seq or 0), ack.created)
+
+    @property
+    def store(self) -> Store:
+        """The store, with whatever an old inbox held in it. Raises StoreUnavailable for an old inbox that cannot be read."""
+        if (old := self.home / "feedback" / "inbox.db").exists():
+            take_over(old, self._store, _old_row)
+        return self._store
 
     def entries(self, task: str, after: int = 0) -> list[Feedback]:
-        """Entries of one task in order, those after a sequence number."""
-        if not self.file.exists():
-            return []
-        with self._connected() as db:
-            rows = db.execute(f"SELECT {_COLUMNS} FROM feedback WHERE task = ? AND seq > ? ORDER BY seq", (task, after)).fetchall()
-        return [Feedback(*row) for row in rows]
+        """Entries of one task in order, those after a sequence number: what people said of inputs and of the gateway's answers to them."""
+        return [_entry(one) for one in feedback_since(self.store, task, after) if one.input is not None] if self.store.exists else []
 
     def demonstrations(self, task: str) -> list[Feedback]:
         """The demonstrations in force, by sequence: a later one for the same input replaces the earlier one."""
-        latest = {entry.input_text: entry for entry in self.entries(task) if entry.kind == "demonstration"}
+        if not self.store.exists:
+            return []
+        found = feedback_since(self.store, task, kind="demonstration", in_force=True)
+        latest = {entry.input_text: entry for entry in map(_entry, found)}
         return sorted(latest.values(), key=lambda entry: entry.seq)
 
     def heads(self) -> dict[str, int]:
-        """Sequence number of the last demonstration of each task that has one. Raises sqlite3.Error when the file cannot be read."""
-        if not self.file.exists():
-            return {}
-        with self._connected() as db:
-            return dict(db.execute("SELECT task, MAX(seq) FROM feedback WHERE kind = 'demonstration' GROUP BY task").fetchall())
+        """Sequence number of the last demonstration of each task that has one. Raises StoreUnavailable when it cannot be read."""
+        return demonstration_heads(self.store) if self.store.exists else {}
 
     def counts(self) -> dict[str, int]:
-        """How many different inputs each task has met. Raises sqlite3.Error when the file cannot be read."""
-        if not self.file.exists():
-            return {}
-        with self._connected() as db:
-            return dict(db.execute("SELECT task, COUNT(DISTINCT input_text) FROM feedback GROUP BY task").fetchall())
+        """How many different inputs each task has met. Raises StoreUnavailable when it cannot be read."""
+        return inputs_spoken_of(self.store) if self.store.exists else {}
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        # No implicit transactions: each statement stands alone unless a transaction is opened by hand.
-        db = sqlite3.connect(self.file, timeout=30, isolation_level=None)
-        try:
-            # Changing the journal of a fresh file does not wait for other writers, whatever the timeout: one at a time.
-            with FileLock(f"{self.file}.lock"):
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute(_TABLE)
-                if not db.execute("SELECT 1 FROM pragma_table_info('feedback') WHERE name = 'answer'").fetchone():
-                    db.execute("ALTER TABLE feedback ADD COLUMN answer TEXT")  # an inbox of before there were answers in it
-            db.execute("PRAGMA synchronous = FULL")
-            yield db
-        finally:
-            db.close()
+
+def _stored(
+    task: str,
+    name: str,
+    kind: Kind,
+    input_text: str,
+    output: str | None,
+    value: float | None,
+    comment: str | None,
+    answer: str | None,
+    **more: Any,
+) -> rows.Feedback:
+    """An entry as a row of the store; its id is the key, which is unique within the task."""
+    metric = "rating" if kind in VALUES else ""
+    return rows.Feedback(
+        kind=kind,
+        metric=metric,
+        task=task,
+        input=input_text,
+        output=output,
+        value=value,
+        comment=comment,
+        answer=answer,
+        key=f"{task}/{name}",
+        **more,
+    )
+
+
+def _old_row(entry: Mapping[str, Any]) -> rows.Feedback:
+    names = ("task", "id", "kind", "input_text", "output", "rating", "comment", "answer")
+    return _stored(*(entry[name] for name in names), source=entry["source"], at=micros(datetime.fromisoformat(entry["at"])))
+
+
+def _entry(one: Said) -> Feedback:
+    name = (one.key or one.id).removeprefix(f"{one.task}/")
+    at = iso(one.at)
+    assert one.input is not None
+    return Feedback(one.seq, name, one.task, one.kind, one.input, one.output, one.value, one.comment, one.source, at, one.answer)
 
 
 def as_rows(demonstrations: list[Feedback]) -> list[dict[str, Any]]:

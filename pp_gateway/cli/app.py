@@ -24,6 +24,7 @@ from pp_gateway.cli import (
     review,
     run,
     status,
+    store,
     task,
     tune,
     ui,
@@ -62,6 +63,7 @@ app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("status")(status.status)
+app.add_typer(store.app, name="store")
 app.command("ui")(ui.ui)
 
 

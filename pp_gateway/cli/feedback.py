@@ -50,7 +50,7 @@ def add(
 
     out = Output(as_json)
     settings, name = settle(task)
-    found, inbox = load_task(name, settings.tasks), Inbox(settings.home / "feedback" / "inbox.db")
+    found, inbox = load_task(name, settings.tasks), Inbox(settings.home, settings.store_url)
     if good is not None and rating is not None:
         raise UserError("--good/--bad and --rating together", where="command line", how="give one of them")
     if (input_text is None) == (file is None):
@@ -78,7 +78,7 @@ def list_(
 
     out = Output(as_json)
     settings, name = settle(task)
-    entries = Inbox(settings.home / "feedback" / "inbox.db").entries(name, after)
+    entries = Inbox(settings.home, settings.store_url).entries(name, after)
     if out.result([asdict(entry) | {"output": None if entry.output is None else json.loads(entry.output)} for entry in entries]):
         return
     if not entries:

@@ -105,8 +105,9 @@ def test_ratings_and_comments_start_nothing(place) -> None:
 
 
 def test_a_failed_read_is_not_an_empty_inbox(place) -> None:
-    place.pipeline.inbox.file.parent.mkdir(parents=True)
-    place.pipeline.inbox.file.write_bytes(b"no database" * 500)
+    file = place.pipeline.settings.home / "store" / "store.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database" * 500)
     data = tick(place, watch_feedback, '{"alpha": 4}')
     assert "cannot be read" in (data.skip_message or "") and data.cursor in (None, '{"alpha": 4}')
 

@@ -109,7 +109,8 @@ def test_a_topic_becomes_a_question_seeds_a_slice_and_a_hint() -> None:
 
 
 def test_an_inbox_of_before_there_were_answers_takes_them(tmp_path: Path) -> None:
-    file = tmp_path / "inbox.db"
+    file = tmp_path / "feedback" / "inbox.db"
+    file.parent.mkdir()
     with sqlite3.connect(file) as db:
         db.execute(
             "CREATE TABLE feedback (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, task TEXT NOT NULL, kind TEXT NOT NULL, "
@@ -117,5 +118,5 @@ def test_an_inbox_of_before_there_were_answers_takes_them(tmp_path: Path) -> Non
             "content TEXT NOT NULL, UNIQUE (task, id))"
         )
         db.execute("INSERT INTO feedback VALUES (1,'x','t','comment','text',NULL,NULL,'why','cli','2026-11-01T00:00:00+00:00','c')")
-    (old,) = Inbox(file).entries("t")
-    assert (old.comment, old.answer) == ("why", None) and Inbox(file).counts() == {"t": 1}
+    (old,) = Inbox(tmp_path).entries("t")
+    assert (old.comment, old.answer) == ("why", None) and Inbox(tmp_path).counts() == {"t": 1}

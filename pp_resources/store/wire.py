@@ -1,0 +1,27 @@
+"""Rows as lines of JSON, for the journal."""
+
+from dataclasses import fields
+
+import orjson
+
+from pp_resources.store.rows import Feedback, Inference, Row
+from pp_resources.store.work import Decision, Example, ExampleChange, Job, JobEvent, QueueChange, QueueItem
+
+KINDS: dict[str, type[Row]] = {
+    cls.kind_name: cls for cls in (Inference, Feedback, Example, ExampleChange, Job, JobEvent, QueueItem, QueueChange, Decision)
+}
+
+
+def to_json(row: Row) -> bytes:
+    """One line without its end; bytes as hexadecimal digits."""
+    return orjson.dumps([row.kind_name, row.__dict__], default=bytes.hex)
+
+
+def from_json(line: bytes) -> Row:
+    """The row of `to_json`. Raises ValueError or UserError for anything else."""
+    kind, values = orjson.loads(line)
+    cls = KINDS[kind]
+    if kind == "example":
+        values["embedding"] = bytes.fromhex(values["embedding"])
+    known = {f.name for f in fields(cls)}
+    return cls(**{k: v for k, v in values.items() if k in known})
