@@ -67,6 +67,14 @@ def examples_mark(store: Store, task: str) -> Mark:
         return Mark(db.execute(of_task).scalar() or 0, int(changes or 0))
 
 
+def examples_with_reason(store: Store, task: str, reason: str) -> set[str]:
+    """Ids of the examples of a task that were once changed for a reason that begins like this."""
+    query = select(example_changes.c.example).join(examples, examples.c.id == example_changes.c.example)
+    query = query.where(examples.c.task == task, example_changes.c.reason.startswith(reason, autoescape=True)).distinct()
+    with store.reading() as db:
+        return set(db.execute(query).scalars())
+
+
 def subjects_of(store: Store, ids: list[str]) -> dict[str, str | None]:
     """By inference the person it belongs to; ids that are not there are left out."""
     with store.reading() as db:
