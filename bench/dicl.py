@@ -79,8 +79,7 @@ def select_time(count: int, queries: int = 200) -> float:
     draw = np.random.default_rng(0)
     words = [f"word{i}" for i in range(2000)]
     examples = [Worked(f"{i:08}", " ".join(draw.choice(words, 10)), {"y": i % 77}, str(i % 77)) for i in range(count)]
-    began = time.perf_counter()
-    retriever = Retriever()
+    retriever, began = Retriever(), time.perf_counter()
     retriever.swap(Index.of(examples, draw.normal(size=(count, 384)).astype(np.float32)))
     made = time.perf_counter() - began
     vectors = draw.normal(size=(queries, 384)).astype(np.float32)
@@ -123,7 +122,7 @@ def encoder(data: Path, home: Path, seeds: int, items: int, recipe: str) -> dict
         spec, rows = of_seed(data, home, seed, items, recipe)
         for arm, answers in rows.items():
             said[arm][seed] = answers
-    found: dict[str, float | None] = {}
+    found = dict[str, float | None]()
     for arm in ARMS[1:]:
         one = compared(spec, {WITH: said[arm], WITHOUT: said["none"]})[WITHOUT]
         print(f"banking77, {recipe}, {arm}: {line_of(one, 'without a blend')}", flush=True)
@@ -191,9 +190,8 @@ def demonstrations(source: Path, used: set[str], seed: int) -> list[dict[str, An
 def send(shelf: Any, task: str, rows: Sequence[dict[str, Any]]) -> None:
 
     said = [Feedback(kind="demonstration", task=task, input=r["input_text"], output=json.dumps(r["output_json"])) for r in rows]
-    for result in shelf.store.write_many(said) if said else ():
-        if isinstance(result, Exception):
-            raise result
+    for refused in filter(lambda result: isinstance(result, Exception), shelf.store.write_many(said) if said else ()):
+        raise refused
 
 
 def causal(home: Path, items: int) -> dict[str, float | None]:
@@ -219,7 +217,7 @@ def causal(home: Path, items: int) -> dict[str, float | None]:
     none = CausalPredictor("none", base.model, base.tokenizer, spec.output_schema, prompt_of(spec), **options)
     count = spec.decoding.few_shot
     retriever = Retriever(embed, shot_tokens(spec, base.tokenizer), shelf.index(ground.encoder))
-    systems = {
+    systems: dict[str, Any] = {
         "none": none,
         "static": none.behind(prompt_of(spec, few_shot(train, count, spec.seed))),
         "dicl": ContextPredictor("dicl", spec, none, retriever, Choosing(k=count)),
@@ -228,8 +226,8 @@ def causal(home: Path, items: int) -> dict[str, float | None]:
     for name, system in systems.items():
         began, answers = time.perf_counter(), system.predict(texts)
         rows[name] = make_rows(test, answers, lambda out: dump_output(spec.output_schema, out))
-        tokens = np.mean([one.tokens_in for one in answers])
-        print(f"  {name}: {tokens:.0f} tokens in, {(time.perf_counter() - began) / len(texts):.2f} s an answer", flush=True)
+        seconds, tokens = (time.perf_counter() - began) / len(texts), np.mean([one.tokens_in for one in answers])
+        print(f"  {name}: {tokens:.0f} tokens in, {seconds:.2f} s an answer", flush=True)
     found: dict[str, float | None] = {}
     for name, other in (("static", "none"), ("dicl", "none"), ("dicl", "static")):
         for metric in ("field_exact_mean", "field_exact.category"):

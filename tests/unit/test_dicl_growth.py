@@ -230,6 +230,31 @@ def test_a_mixed_verdict_or_a_correction_makes_no_example(store: Store, ground: 
     assert grown(shelf, ground, Rules())["candidates"] == 2
 
 
+def test_who_is_erased_while_examples_grow_does_not_come_back(store: Store, ground: Ground) -> None:
+    inference = Inference(task="t", variant="v", input="a strange parcel", output='{"team":"delivery","order":null}', subject="rosa")
+    store.write(inference)
+    store.write(Feedback(kind="boolean", metric="right", value=1, inference=inference.id))
+
+    def erasing(texts: Sequence[str]) -> np.ndarray:
+        if any("strange" in text for text in texts):
+            erase(store, "rosa")
+        return embed(texts)
+
+    grown(Shelf(store, "t"), Ground(ground.task, ground.rows, ground.held, ground.contract, erasing, ground.encoder), Rules())
+    assert sorted(active(store)) == ["the invoice is wrong", "where is my parcel"]
+
+
+def test_an_index_goes_on_from_the_one_before(store: Store, ground: Ground) -> None:
+    shelf = Shelf(store, "t")
+    grown(shelf, ground, Rules())
+    first = shelf.index(ground.encoder)
+    said(store, "my card was charged twice", "billing")
+    grown(shelf, ground, Rules())
+    second = shelf.index(ground.encoder, first)
+    assert len(first) == 2 and len(second) == 3 and {id(one) for one in first.examples} < {id(one) for one in second.examples}
+    assert second.matrix.tolist() == shelf.index(ground.encoder).matrix.tolist()
+
+
 def test_an_example_outlives_feedback_that_was_deleted_with_its_time(store: Store, ground: Ground) -> None:
     said(store, "my card was charged twice", "billing")
     grown(Shelf(store, "t"), ground, Rules())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pp_assets.prompts.dicl.index import Index, Worked
 from pp_assets.prompts.dicl.retriever import Choosing, Refresher, Retriever, rough_tokens
+from pp_assets.task.similar import known_words
 from pp_resources.errors import UserError
 
 
@@ -86,6 +87,11 @@ def test_an_item_is_not_shown_to_itself_nor_its_disturbed_copy() -> None:
     asked = Choosing(k=2, pool=2)
     assert [one.id for one in retriever.select("where is my PARCEL?", asked, vector=QUERY[:5])] == ["e2"]
     assert [one.id for one in retriever.select(vectors[0], Choosing(k=1, pool=1))] == ["e1"]
+
+
+def test_known_words_are_those_of_the_rule_for_leaks() -> None:
+    found = worked(40)
+    assert Index.of(found, unit(40, 1)).known == known_words([one.input_text for one in found]) != frozenset()
 
 
 def test_a_text_needs_an_encoder_and_an_empty_index_has_nothing() -> None:

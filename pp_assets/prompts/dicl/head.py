@@ -18,7 +18,7 @@ from pp_resources.models.interface import Choice, Prediction, ranked
 
 NEIGHBOURS = 20
 WEIGHTS = tuple(step / 20 for step in range(21))
-SHARPNESS = (5.0, 10.0, 20.0, 40.0)  # of cosines: a neighbour that is .1 nearer counts exp(.1 s) times as much
+SHARPNESS = (5.0, 10.0, 20.0, 40.0, 80.0)  # of cosines: a neighbour that is .1 nearer counts exp(.1 s) times as much
 UNSEEN = 0.01  # share of the probability that values without a neighbour have together
 LEAST = 1e-6
 LEAST_ROWS = 20

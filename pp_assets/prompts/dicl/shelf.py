@@ -9,13 +9,13 @@ import numpy as np
 from pp_assets.prompts.dicl.gate import LEAK
 from pp_assets.prompts.dicl.growth import WHO, Plan
 from pp_assets.prompts.dicl.index import Index, Worked
-from pp_assets.prompts.dicl.retriever import Refresher, Retriever
+from pp_assets.prompts.dicl.retriever import EMPTY, Refresher, Retriever
 from pp_resources.errors import UserError, nearest
 from pp_resources.store.examples import Mark, Stored, examples_mark, examples_with_reason, stored_examples
 from pp_resources.store.opened import Store
 from pp_resources.store.read_work import example_history, roll_back_examples
 from pp_resources.store.rows import Row
-from pp_resources.store.work import ExampleChange
+from pp_resources.store.work import Example, ExampleChange
 
 PART = 500  # examples of one transaction: other writers get their turn in between
 AS_LEAK = "it was a held-out row when it was last looked at; 'pp dicl grow' lets it in when it is none any more"
@@ -31,11 +31,13 @@ class Shelf:
         """Every example, by id, whatever encoder made it; nothing where there is no store yet."""
         return stored_examples(self.store, self.task, state=state) if self.store.exists else []
 
-    def index(self, encoder: str) -> Index:
-        """The active examples whose vectors are of this encoder."""
+    def index(self, encoder: str, before: Index = EMPTY) -> Index:
+        """The active examples whose vectors are of this encoder; what `before` holds of them is not read again."""
         found = [one for one in self.all("active") if one.encoder == encoder]
-        worked = [Worked(one.id, one.input, json.loads(one.output), one.label) for one in found]
-        return Index.of(worked, np.stack([one.vector for one in found]) if found else np.zeros((0, 0), np.float32))
+        there = {one.id: one for one in before.examples}
+        worked = [there.get(one.id) or Worked(one.id, one.input, json.loads(one.output), one.label) for one in found]
+        vectors = np.stack([one.vector for one in found]) if found else np.zeros((0, 0), np.float32)
+        return Index.of(worked, vectors, before.costs if before is not EMPTY else None)
 
     def mark(self) -> Mark:
         """Differs where the index would."""
@@ -43,12 +45,12 @@ class Shelf:
 
     def refresher(self, retriever: Retriever, encoder: str, seconds: float = 5.0) -> Refresher:
         """What keeps a retriever at the examples of the store; call its `start`, or `refresh` where one look is enough."""
-        return Refresher(retriever, self.mark, lambda: self.index(encoder), seconds)
+        return Refresher(retriever, self.mark, lambda: self.index(encoder, retriever.index), seconds)
 
     def write(self, plan: Plan, *more: Row) -> None:
         """Carry out a plan, in parts; stopped half-way, the next growth does the rest."""
         for start in range(0, len(plan.added), PART):
-            self._write([row for pair in plan.added[start : start + PART] for row in pair])
+            self._add(plan.added[start : start + PART])
         for start in range(0, len(plan.changed), PART):
             self._write(plan.changed[start : start + PART])
         self._write(more)
@@ -84,6 +86,15 @@ class Shelf:
         again = [one for one in changes if one.state == "active" and one.example in leaking]
         self._write([ExampleChange(example=one.example, state="removed", reason=LEAK, who=WHO) for one in again])
         return [one for one in changes if one not in again]
+
+    def _add(self, pairs: Sequence[tuple[Example, ExampleChange]]) -> None:
+        results = self.store.write_many([row for pair in pairs for row in pair])
+        for example, change in zip(results[::2], results[1::2], strict=True):
+            if isinstance(example, Exception):
+                raise example
+            # An example of a person who was erased meanwhile is dropped, and its change finds none.
+            if isinstance(change, Exception) and example.created:
+                raise change
 
     def _write(self, rows: Sequence[Row]) -> None:
         for result in self.store.write_many(rows) if rows else ():
