@@ -50,7 +50,7 @@ DRAWN = 0  # seed of the test items, the same for all seeds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--test", type=int, default=3080, help="test items of banking77")
@@ -126,8 +126,8 @@ def encoder(data: Path, home: Path, seeds: int, items: int, recipe: str) -> dict
     for arm in ARMS[1:]:
         one = compared(spec, {WITH: said[arm], WITHOUT: said["none"]})[WITHOUT]
         print(f"banking77, {recipe}, {arm}: {line_of(one, 'without a blend')}", flush=True)
-        key = arm.strip("+")
-        found |= {f"{key}_value": one.value, f"{key}_gain": one.effect, f"{key}_low": one.low, f"{key}_high": one.high}
+        told = {"value": one.value, "gain": one.effect, "low": one.low, "high": one.high}
+        found |= {f"{arm.strip('+')}_{key}": value for key, value in told.items()}
     return {"none_value": one.other_value} | found
 
 
@@ -150,8 +150,7 @@ def of_seed(data: Path, home: Path, seed: int, items: int, recipe: str) -> tuple
     model = BlendedPredictor("dicl", once, task.spec, retriever)
     for arm in ARMS:
         if arm != "none":
-            upto = int(arm) if arm.startswith("+") else 0
-            send(shelf, task.name, more[sent:upto])
+            send(shelf, task.name, more[sent : (upto := int(arm) if arm.startswith("+") else 0)])
             sent = upto
             told = grown(shelf, ground, rules_of(task))
             retriever.swap(shelf.index(ground.encoder))
