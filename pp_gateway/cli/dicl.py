@@ -25,6 +25,9 @@ def grow(
     task: TaskArgument,
     per_label: Annotated[int | None, typer.Option(min=1, help="At most so many examples of one label; the most redundant go.")] = None,
     total: Annotated[int | None, typer.Option(min=1, help="At most so many examples in all.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Feedback that judges an answer, more being better, 0 to 1; default: rating.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make examples of the training rows, of demonstrations and of answers with good feedback, and take out what no longer holds.
@@ -34,13 +37,14 @@ def grow(
     Example: pp dicl grow support-triage --per-label 50
     """
     from pp_assets.pipeline import Pipeline
+    from pp_assets.prompts.dicl.candidates import RATING
     from pp_assets.prompts.dicl.stage import grow as grow_task
     from pp_gateway.cli.stages import watching
 
     out = Output(as_json)
     settings, name = settle(task)
     with watching("grow"):
-        told = grow_task(Pipeline(settings), name, per_label=per_label, total=total)
+        told = grow_task(Pipeline(settings), name, per_label=per_label, total=total, metrics=tuple(metric or [RATING]))
     if out.result(told):
         return
     origins = ", ".join(f"{count} of {origin}s" for origin, count in told["by_origin"].items()) or "none"

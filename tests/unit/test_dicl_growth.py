@@ -24,6 +24,7 @@ from pp_assets.task.spec import load_task
 from pp_resources.errors import UserError
 from pp_resources.store.ids import now
 from pp_resources.store.opened import Store, open_store
+from pp_resources.store.read_feedback import feedback_since
 from pp_resources.store.read_work import decisions_on
 from pp_resources.store.retention import erase, retain
 from pp_resources.store.rows import Feedback, Inference
@@ -217,23 +218,24 @@ def test_a_mixed_verdict_or_a_correction_makes_no_example(store: Store, ground: 
     inference = Inference(task="t", variant="v", input="a strange parcel", output='{"team":"billing","order":null}', subject="rosa")
     store.write(inference)
     store.write(Feedback(kind="boolean", metric="right", value=1, inference=inference.id))
-    shelf = Shelf(store, "t")
-    assert grown(shelf, ground, Rules())["by_origin"]["feedback"] == 1
+    shelf, rules = Shelf(store, "t"), Rules(metrics=("right", "kind"))
+    assert "feedback" not in grown(shelf, ground, Rules())["by_origin"], "a metric that nobody named may mean anything"
+    assert grown(shelf, ground, rules)["by_origin"]["feedback"] == 1
     (example,) = [one for one in shelf.all() if one.origin == "feedback"]
     assert example.subject == "rosa" and example.parents[0] == inference.id and len(example.parents) == 2
     store.write(Feedback(kind="float", metric="kind", value=0.2, inference=inference.id))
-    assert "feedback" not in grown(shelf, ground, Rules())["by_origin"]
+    assert "feedback" not in grown(shelf, ground, rules)["by_origin"]
     store.write(Feedback(kind="demonstration", output='{"team":"delivery","order":null}', inference=inference.id))
-    assert grown(shelf, ground, Rules())["by_origin"]["demonstration"] == 1
+    assert grown(shelf, ground, rules)["by_origin"]["demonstration"] == 1
     erase(store, "rosa")
     assert not [one for one in shelf.all() if "strange" in one.input]
-    assert grown(shelf, ground, Rules())["candidates"] == 2
+    assert grown(shelf, ground, rules)["candidates"] == 2
 
 
 def test_who_is_erased_while_examples_grow_does_not_come_back(store: Store, ground: Ground) -> None:
     inference = Inference(task="t", variant="v", input="a strange parcel", output='{"team":"delivery","order":null}', subject="rosa")
     store.write(inference)
-    store.write(Feedback(kind="boolean", metric="right", value=1, inference=inference.id))
+    store.write(Feedback(kind="boolean", metric="rating", value=1, inference=inference.id))
 
     def erasing(texts: Sequence[str]) -> np.ndarray:
         if any("strange" in text for text in texts):
@@ -318,5 +320,11 @@ def test_the_limits_are_those_of_the_task(ground: Ground) -> None:
     assert (rules.by_person, rules.by_model, rules.near, rules.per_label, rules.total) == (0.0, 0.5, 0.98, 7, None)
 
 
-def test_only_answers_to_one_input_are_evidence() -> None:
-    assert of_feedback(SCHEMA, [], {}).candidates == []
+def test_what_is_said_of_an_episode_or_on_another_scale_is_no_evidence(store: Store) -> None:
+    answer = {"task": "t", "input": "where is it", "answer": '{"team":"delivery"}', "kind": "float", "metric": "rating"}
+    inference = Inference(task="t", variant="v", input="my van", output='{"team":"delivery"}', episode="e")
+    store.write_many([inference, Feedback(kind="boolean", metric="rating", value=1, episode="e"), Feedback(**answer, value=1)])
+    (found,) = of_feedback(SCHEMA, feedback_since(store, "t"), {}).candidates
+    assert found.input_text == "where is it"
+    store.write(Feedback(**answer | {"input": "another"}, value=5))
+    assert of_feedback(SCHEMA, feedback_since(store, "t"), {}).candidates == [], "1 of 5 is no praise"

@@ -1,7 +1,7 @@
 """What may become a worked example: training rows, demonstrations, and answers that people called good."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -16,6 +16,7 @@ Origin = Literal["row", "feedback", "demonstration"]
 ORIGINS: tuple[Origin, ...] = ("row", "feedback", "demonstration")  # what comes later knows better
 GOOD = 0.75  # a rating in 0..1 from which an answer is an example; below BAD it is none, in between nothing is said
 BAD = 0.5
+RATING = "rating"  # the metric of `pp feedback add --good`
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ def of_rows(schema: Schema, rows: Iterable[Example]) -> list[Candidate]:
     return [Candidate(row.input_text, text_of(schema, row.output), "row", (row.item_id,), group=row.group) for row in rows]
 
 
-def of_feedback(schema: Schema, said: Sequence[Said], subjects: Mapping[str, str | None]) -> Evidence:
+def of_feedback(schema: Schema, said: Sequence[Said], subjects: Mapping[str, str | None], metrics: Collection[str] = (RATING,)) -> Evidence:
     """Demonstrations in force, and answers that all values in force call good, one of them at least. `said` is all feedback of a task,
-    `subjects` whose an inference is. What is said of an episode is said of no single answer, and makes no example."""
+    `subjects` whose an inference is. Only these `metrics` are judgements, of which more is better, in 0..1: one with a value outside of
+    that says nothing. What is said of an episode is said of no single answer, and makes no example."""
     found: list[Candidate] = []
+    judging = set(metrics) - {one.metric for one in said if one.value is not None and not 0 <= one.value <= 1}
     corrected: dict[str, str] = {}
     values: dict[tuple[str, str], list[Said]] = {}
     for one in said:
@@ -72,11 +75,10 @@ def of_feedback(schema: Schema, said: Sequence[Said], subjects: Mapping[str, str
         if one.kind == "demonstration" and one.output is not None:
             found.append(_candidate(schema, one, one.output, "demonstration", [one], subjects))
             corrected[_target(one)] = found[-1].key
-        elif one.kind in VALUES and one.answer is not None:
+        elif one.kind in VALUES and one.answer is not None and one.metric in judging:
             values.setdefault((_target(one), one.answer), []).append(one)
     bad: dict[str, int] = {}
     for (target, answer), several in values.items():
-        # Between the two limits nothing is said; a scale that is not 0..1 says only what is above or below both.
         marks = [one.value for one in several if one.value is not None]
         made = _candidate(schema, several[0], answer, "feedback", several, subjects)
         if min(marks) < BAD:

@@ -13,7 +13,7 @@ from jsonschema.protocols import Validator
 from pp_assets.data.evaluate import LETTERS, letters_share
 from pp_assets.data.labels import FEW_LABELS, LEAST_KAPPA, LEAST_ROWS, SUSPECT, SUSPECT_OF_FEW, agreements, kappa, label_fields
 from pp_assets.data.neighbours import codes_of, nearest, spread_out
-from pp_assets.prompts.dicl.candidates import Candidate, rank
+from pp_assets.prompts.dicl.candidates import RATING, Candidate, rank
 from pp_assets.task.duplicates import normalise
 from pp_assets.task.same_item import SAME, difference
 from pp_assets.task.similar import known_words
@@ -32,13 +32,15 @@ LEAK = "the same item as a held-out row"
 @dataclass(frozen=True)
 class Rules:
     """`by_person` and `by_model`: least contract score of outputs that a person wrote, and of answers of a model; `near`: cosine from which
-    examples of one output say the same; `per_label` and `total`: the most examples, None for any number."""
+    examples of one output say the same; `per_label` and `total`: the most examples, None for any number; `metrics`: feedback that judges
+    an answer, more being better (0..1)."""
 
     by_person: float = 0.0
     by_model: float = 0.5
     near: float = 0.98
     per_label: int | None = None
     total: int | None = None
+    metrics: tuple[str, ...] = (RATING,)
 
 
 @dataclass(frozen=True)

@@ -43,15 +43,17 @@ class Ground:
     encoder: str
 
 
-def rules_of(task: Task, per_label: int | None = None, total: int | None = None) -> Rules:
-    """The task's own limits: what people wrote is held against that of written rows, answers of models against that of generated ones."""
+def rules_of(task: Task, **more: Any) -> Rules:
+    """The task's own limits: what people wrote is held against that of written rows, answers of models against that of generated ones.
+    `more`: other fields of Rules."""
     inputs, generation = task.spec.inputs, task.spec.generation
     by_model = max(inputs.generated.min_contract, generation.min_contract_score)
-    return Rules(inputs.written.min_contract, by_model, generation.similarity_threshold, per_label, total)
+    return Rules(inputs.written.min_contract, by_model, generation.similarity_threshold, **more)
 
 
-def grow(p: "Pipeline", name: str, *, per_label: int | None = None, total: int | None = None) -> dict[str, Any]:
-    """Let in what today's evidence allows and take out what it does not; what was done, in numbers. Once more changes nothing."""
+def grow(p: "Pipeline", name: str, **more: Any) -> dict[str, Any]:
+    """Let in what today's evidence allows and take out what it does not; what was done, in numbers. Once more changes nothing. `more`:
+    `per_label`, `total` and `metrics` of Rules."""
     from pp_assets import pipeline as stages
     from pp_assets.task.contract.files import read_contract
     from pp_resources.models.embedder import Embedder
@@ -61,7 +63,7 @@ def grow(p: "Pipeline", name: str, *, per_label: int | None = None, total: int |
     contract = read_contract(p.current(stages.CONTRACTS, name).file("contract.json"))
     embed = Embedder.of(encoder, p.settings.threads).embed
     ground = Ground(task, rows, held_out(dataset.path), contract, embed, encoder_name(encoder))
-    return grown(Shelf(p.inbox.store, name), ground, rules_of(task, per_label, total))
+    return grown(Shelf(p.inbox.store, name), ground, rules_of(task, **more))
 
 
 def encoder_name(model_id: str) -> str:
@@ -77,7 +79,7 @@ def grown(shelf: Shelf, ground: Ground, rules: Rules) -> dict[str, Any]:
     schema, name = ground.task.output_schema, ground.task.name
     said = feedback_since(shelf.store, name)
     subjects = subjects_of(shelf.store, sorted({one.inference for one in said if one.inference}))
-    evidence = of_feedback(schema, said, subjects)
+    evidence = of_feedback(schema, said, subjects, rules.metrics)
     known = shelf.all()
     people = by_people(known)
     candidates = all_candidates(known, of_rows(schema, ground.rows), evidence)
