@@ -14,6 +14,7 @@ from pp_gateway.cli import (
     compare,
     contract,
     data,
+    dicl,
     drift,
     experiment,
     feedback,
@@ -64,6 +65,7 @@ app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
+app.add_typer(dicl.app, name="dicl")
 app.command("ui")(ui.ui)
 
 

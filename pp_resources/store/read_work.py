@@ -39,7 +39,7 @@ def read_examples(store: Store, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Examples by id, in the order asked for, without their vectors; ids that are not there are left out."""
     with store.reading() as db:
         columns = [column for column in examples.c if column.name not in ("embedding", "content")]
-        found = {row["id"]: dict(row) for row in rows_where(db, columns, examples.c.id, ids)}
+        found = {row["id"]: {**row, "parents": orjson.loads(row["parents"])} for row in rows_where(db, columns, examples.c.id, ids)}
     return [found[id] for id in ids if id in found]
 
 

@@ -134,6 +134,7 @@ examples = Table(
     _text("encoder"),
     _text("label"),
     _text("origin"),
+    _text("parents"),
     Column("score", Float(53)),
     Column("subject", Text),
     _at(),

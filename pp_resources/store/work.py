@@ -11,7 +11,8 @@ from pp_resources.store.rows import Row
 class Example(Row):
     """A worked example for prompts: `embedding` is its input as float32 bytes made by `encoder`; `variant` "" serves all of the task.
 
-    `origin` says where it came from (an inference, a feedback, a file), `label` groups it for diversity, `score` is what the gate gave it.
+    `origin` says where it came from (an inference, a feedback, a file), `parents` are the ids of what it was made from, `label` groups it
+    for diversity, `score` is what the gate gave it.
     """
 
     kind_name: ClassVar[str] = "example"
@@ -24,6 +25,7 @@ class Example(Row):
     variant: str = ""
     label: str = ""
     origin: str = ""
+    parents: list[str] = field(default_factory=list)
     score: float | None = None
     subject: str | None = None
 
