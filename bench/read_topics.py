@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/read_topics.py TEXTS.jsonl.gz [MORE.jsonl.gz …] [--rows 200000]
 
-Each line of a file is an object with `text`; its lines (the turns of a dialogue) and, where they are long, its sentences are the texts, each
-once. Fails when the peak of resident memory reaches 4 GB.
+Each line of a file is an object with `text`; its lines (the turns of a dialogue) and, where they are long, its sentences are the texts,
+each once. Fails when the peak of resident memory reaches 4 GB.
 """
 
 import argparse
