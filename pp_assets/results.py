@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
+from pp_assets.packaging.layout import DATA_CARD
 from pp_assets.pipeline import answering_spec, base_digest, rows_digest, scoring_spec, training_spec
 from pp_assets.result_facts import (
     field_row,
@@ -30,7 +31,7 @@ from pp_assets.training.recipes import RECIPES, get_recipe
 from pp_resources.artifacts import Artifact
 from pp_resources.device import device_kind
 from pp_resources.errors import UserError
-from pp_resources.fingerprint import digest
+from pp_resources.fingerprint import digest, file_sha256
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
@@ -154,11 +155,13 @@ def package(p: "Pipeline", name: str, variant: str) -> Artifact:
         raise UserError("the report is of another adapter", where=f"{name}/{variant}", how=f"run 'pp eval {name} --variant {variant}'")
     inputs = {"dataset": dataset.digest, "adapter": trained.digest, "evaluation": report.digest, "spec": task.digest}
     inputs["code"] = source_digest("pp_assets.packaging.package")
+    data_card = _data_card(p, name, trained)
+    inputs |= {"data_card": file_sha256(data_card)} if data_card else {}
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.packaging.package import build_package
 
-        return {**build_package(task, variant, trained, report, dataset, out), "verdict": report.metadata["verdict"]}
+        return {**build_package(task, variant, trained, report, dataset, out, data_card), "verdict": report.metadata["verdict"]}
 
     made = p.store.produce(stages.PACKAGES, f"{name}/{variant}", inputs, build)
     if not made.reused:
@@ -168,6 +171,18 @@ def package(p: "Pipeline", name: str, variant: str) -> Artifact:
                 run.tags({"package": str(made.path), "package_digest": made.digest})
                 run.file(made.file("manifest.json"), "package")
     return made
+
+
+def _data_card(p: "Pipeline", name: str, trained: Artifact) -> Path | None:
+    """How the generated rows were made that an adapter learnt from, with what they were shown to be worth where that was asked; None when
+    it learnt from none. Raises UserError when they have been made anew since."""
+    if not trained.metadata.get("generated_rows"):
+        return None
+    if rows_digest(p.kept_rows(name).generated) != trained.inputs["generated"]:
+        raise UserError("the adapter was trained on other generated rows", where=name, how=f"run 'pp run {name}'")
+    choice, made = p.store.current(stages.CHOICES, name), p.current(stages.GENERATED, name)
+    told = choice.file(DATA_CARD) if choice and choice.inputs.get("generated") == trained.inputs["generated"] else None
+    return told if told and told.exists() else made.file(DATA_CARD)
 
 
 def leaderboard(p: "Pipeline", name: str) -> Artifact:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from pp_assets.evaluation.markdown import main_metrics, number
+from pp_assets.packaging.layout import DATA_CARD
 from pp_assets.task.spec import TaskSpec
 from pp_assets.training.predictors import bases_of
 
@@ -21,7 +22,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card tells: the task, eval_report.json, training.json, splits.json, the base's licence id ("" when none), the lint table."""
+    """What a card tells: the task, eval_report.json, training.json, splits.json, the base's licence id ("" when none), the lint table,
+    whether generated rows were trained on."""
 
     spec: TaskSpec
     report: Mapping[str, Any]
@@ -29,6 +31,7 @@ class CardFacts:
     splits: Mapping[str, Any]
     base_license: str
     runtimes: Sequence[Mapping[str, Any]]
+    generated: bool = False
 
 
 def model_card(facts: CardFacts) -> str:
@@ -129,12 +132,14 @@ def _training(facts: CardFacts) -> list[str]:
     training, splits = facts.training, facts.splits
     counts, split = splits["counts"], splits["eval_split"]
     sizes = ", ".join(f"{name} {counts[name]}" for name in ("train", "val", "test"))
+    made = f" Generated rows are among them: [how they were made]({DATA_CARD})." if facts.generated else ""
     return [
         "## Training data",
         "",
         f"The data is not in this package, but for the test items in `predictions/` and `golden.jsonl`. Rows: {sizes}; split: "
         f"{split['strategy']}, seed {split['seed']}; {splits['extra_in_train']} of the training rows came from feedback. Trained on "
-        f"{training['train_rows']} rows, checked on {training['val_rows']} while training. `splits.json` lists the hash of every row.",
+        f"{training['train_rows']} rows, checked on {training['val_rows']} while training. `splits.json` lists the hash of every row."
+        f"{made}",
         "",
         "## Training",
         "",

@@ -22,6 +22,7 @@ from pp_resources.models.ensemble.predictor import MEMBERS
 PACKAGE_VERSION = 4
 SPEC, TRAINING, METRICS, SPLITS = "task_spec.json", "training.json", "metrics.jsonl", "splits.json"
 REPORT, GOLDEN, LOCK, CARD, SUMS = "eval_report.json", "golden.jsonl", "repro.lock", "README.md", "SHA256SUMS"
+DATA_CARD = "data_card.md"
 PREDICTIONS, ADAPTER, TOKENIZER, DEPLOY = "predictions", "adapter", "tokenizer", "deploy"
 
 MAX_FILES = 10_000

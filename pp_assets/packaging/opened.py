@@ -15,6 +15,7 @@ from pp_assets.evaluation.report import verify_report
 from pp_assets.packaging.card import CardFacts, model_card
 from pp_assets.packaging.layout import (
     CARD,
+    DATA_CARD,
     DEPLOY,
     GOLDEN,
     LOCK,
@@ -135,7 +136,8 @@ class Opened:
 
         licence = str(self.manifest["metadata"].get("base_license", ""))
         runtimes = read_json(self.folder / DEPLOY / "runtimes.json")
-        facts = CardFacts(self.spec, self.report, self.training, read_object(self.folder / SPLITS), licence, runtimes)
+        generated = (self.folder / DATA_CARD).exists()
+        facts = CardFacts(self.spec, self.report, self.training, read_object(self.folder / SPLITS), licence, runtimes, generated)
         again = {"eval_report.md": report_markdown(self.report), "eval_report.html": report_html(self.report), CARD: model_card(facts)}
         wrong = [why for name, text in again.items() if (why := _first_difference(name, (self.folder / name).read_text("utf-8"), text))]
         theirs, ours = self.manifest["metadata"].get("written_by"), installed().get(OURS, "unknown")

@@ -12,6 +12,7 @@ from pp_assets.packaging.golden import choose, golden_lines
 from pp_assets.packaging.layout import (
     ADAPTER,
     CARD,
+    DATA_CARD,
     DEPLOY,
     GOLDEN,
     LOCK,
@@ -40,8 +41,11 @@ from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS
 REPORTS = (REPORT, "eval_report.md", "eval_report.html")
 
 
-def build_package(task: Task, variant: str, adapter: Artifact, evaluation: Artifact, dataset: Artifact, out: Path) -> dict[str, Any]:
-    """Fill the empty folder `out` from three artifacts; returns the manifest's metadata. The store writes manifest.json last.
+def build_package(
+    task: Task, variant: str, adapter: Artifact, evaluation: Artifact, dataset: Artifact, out: Path, data_card: Path | None = None
+) -> dict[str, Any]:
+    """Fill the empty folder `out` from three artifacts; returns the manifest's metadata. The store writes manifest.json last. `data_card`
+    tells of the generated rows where some were trained on.
 
     Raises UserError when the report is of another variant, or when the base model has changed since the training.
     """
@@ -57,6 +61,8 @@ def build_package(task: Task, variant: str, adapter: Artifact, evaluation: Artif
             raise UserError("the base model has changed since the training", where=str(find_base(model_id)), how=how)
     base = find_base(training["base_model_id"])
     _copy(adapter, evaluation, dataset, out)
+    if data_card:
+        shutil.copyfile(data_card, out / DATA_CARD)
     write_json(out / SPEC, spec.model_dump(mode="json"))
 
     rows = choose(read_predictions(out / PREDICTIONS / f"{variant}{SUFFIX}"), spec.output_schema)
@@ -69,7 +75,8 @@ def build_package(task: Task, variant: str, adapter: Artifact, evaluation: Artif
     adapter_config = read_object(settings) if settings.exists() else {}
     runtimes = write_deploy(out / DEPLOY, spec, training, adapter_config, read_object(base / "config.json"), prompt, sample)
     licence = _copy_licence(base, out)
-    (out / CARD).write_text(model_card(CardFacts(spec, report, training, read_object(out / SPLITS), licence, runtimes)), "utf-8")
+    facts = CardFacts(spec, report, training, read_object(out / SPLITS), licence, runtimes, data_card is not None)
+    (out / CARD).write_text(model_card(facts), "utf-8")
     digests = {f"{name}_digest": made.digest for name, made in (("dataset", dataset), ("adapter", adapter), ("evaluation", evaluation))}
     (out / LOCK).write_text(lock_text(task.name, variant, training, {"task_spec_digest": task.digest, **digests}), "utf-8")
     problems = unsafe(out)

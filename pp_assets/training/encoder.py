@@ -106,8 +106,9 @@ class EncoderRun(Run):
         self.batch_size = self.params.batch_size
         if math.ceil(len(self.rows) / self.batch_size) * self.params.epochs > self.params.max_steps:
             self.batch_size *= 2
+        self.passes = max(1, round(self.params.least_steps * self.batch_size / len(self.rows)))
         self.steps_per_epoch = len(self.batches(0))
-        tokens = 0 if self._cached else sum(len(row.ids) for row in self.rows)
+        tokens = 0 if self._cached else self.passes * sum(len(row.ids) for row in self.rows)
         affordable = round(min(self.params.max_steps / self.steps_per_epoch, self.params.max_trained_tokens / max(1, tokens)))
         self.epochs = min(math.ceil(share * self.params.epochs), max(self.params.least_epochs, affordable))
 
@@ -127,10 +128,13 @@ class EncoderRun(Run):
         return int(min(self.params.max_tokens, limit))
 
     def batches(self, epoch: int) -> list[list[int]]:
-        draw = random.Random(f"{self.seed}/{epoch}")
-        # Contrasted fields take turns, so that the classes of each meet their like.
-        field = self.contrasted[epoch % len(self.contrasted)] if self.contrasted else None
-        return make_batches(self.rows, self.batch_size, draw, [target[field] for target in self.targets] if field is not None else None)
+        draw, found = random.Random(f"{self.seed}/{epoch}"), list[list[int]]()
+        for turn in range(epoch * self.passes, (epoch + 1) * self.passes):
+            # Contrasted fields take turns, so that the classes of each meet their like.
+            field = self.contrasted[turn % len(self.contrasted)] if self.contrasted else None
+            classes = None if field is None else [target[field] for target in self.targets]
+            found += make_batches(self.rows, self.batch_size, draw, classes)
+        return found
 
     def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
         self.encoder.train(not self.frozen)

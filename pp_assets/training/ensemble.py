@@ -24,7 +24,7 @@ from pp_assets.training.run import save_record
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output, get_path
 from pp_resources.models.ensemble.opinions import UNKNOWN, Opinion, Weights, candidates, listed, logit
-from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS, Combiner, FieldCombiner, opinions_of, route
+from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS, Combiner, FieldCombiner, opinions_of, route, thresholds
 from pp_resources.models.interface import Prediction
 
 LEAST_ROWS = 20  # validation rows; with fewer, weights and thresholds would be noise
@@ -186,8 +186,7 @@ def _threshold(judged: Judged, combiner: Combiner) -> float:
     expected to be lost against asking all. What is expected are the members' own probabilities of being right."""
     fields = FieldCombiner(judged.reader.schema, combiner)
     trust = [fields.trust(judged.answers(row)) for row in range(len(judged.rows))]
-    reached = sorted({p for row in trust for _, p in row})
-    tried = [0.0, *(reached[i] for i in np.unique(np.linspace(0, len(reached) - 1, THRESHOLDS).astype(int))), 1.0]
+    tried = thresholds((p for row in trust for _, p in row), THRESHOLDS)
 
     def expected(threshold: float) -> float:
         taken = [row[route(row, threshold)[0]] for row in trust]

@@ -12,12 +12,13 @@ class EncoderParams:
 
     `r` 0 freezes the encoder and trains the heads alone. `lr` is for LoRA and for heads that begin as logistic regressions, `head_lr` for
     what begins at nothing. Both are peaks of a cosine with warm-up over `epochs`, or over as many (but `least_epochs`) as `max_steps` and
-    `max_trained_tokens` (ten minutes of one core) allow: small data needs many passes, large data few, in batches twice as large.
-    `patience` counts epochs without a better validation score. `hidden_dropout` is that inside the encoder: with it, and twice the rate,
-    entities of wnut17 had F1 0.601 after four epochs (validation rows) instead of 0.575. `average`: judged and kept is the exponential
-    average of the weights over so many epochs; after one epoch that is worth 1 to 3 points of the validation rows, at the end of the
-    cosine a few tenths. `contrast` weighs the contrastive loss of fields with few rows a class; a task of such fields alone, which is
-    soon learnt by heart, takes `few_share` of the rates and of the epochs (banking77 with 10 rows a class, 2,310 other training rows:
+    `max_trained_tokens` (ten minutes of one core) allow: small data needs many passes, large data few, in batches twice as large. An epoch
+    goes through few rows as often as makes about `least_steps` steps (85 rows of snips: slot F1 0.69 instead of 0.54, see
+    bench/RESULTS.md). `patience` counts epochs without a better validation score. `hidden_dropout` is that inside the encoder: with it, and
+    twice the rate, entities of wnut17 had F1 0.601 after four epochs (validation rows) instead of 0.575. `average`: judged and kept is the
+    exponential average of the weights over so many epochs; after one epoch that is worth 1 to 3 points of the validation rows, at the end
+    of the cosine a few tenths. `contrast` weighs the contrastive loss of fields with few rows a class; a task of such fields alone, which
+    is soon learnt by heart, takes `few_share` of the rates and of the epochs (banking77 with 10 rows a class, 2,310 other training rows:
     0.857 right at the end instead of 0.842, where 0.854 was the best epoch).
     """
 
@@ -28,6 +29,7 @@ class EncoderParams:
     head_lr: float = 2e-3
     epochs: int = 12
     least_epochs: int = 3
+    least_steps: int = 30
     max_steps: int = 1400
     max_trained_tokens: int = 550_000
     batch_size: int = 16

@@ -22,6 +22,7 @@ from pp_assets.packaging.golden import COUNT, choose
 from pp_assets.packaging.layout import unsafe
 from pp_assets.packaging.lock import lock_facts
 from pp_assets.packaging.package import build_package
+from pp_assets.packaging.verify import verify_package
 from pp_assets.task.dataset import build_dataset, read_split
 from pp_assets.task.examples import open_test_split
 from pp_assets.task.spec import Task, load_task
@@ -120,7 +121,7 @@ def parts(variant: str) -> tuple[Task, Artifact, Artifact, Artifact, ArtifactSto
 
         recipe = get_recipe(variant)
         if variant == "encoder-lora":
-            run: Any = EncoderRun(task.spec, replace(recipe, params=EncoderParams(r=4, alpha=8, epochs=2)), train, val, 0, 2)
+            run: Any = EncoderRun(task.spec, replace(recipe, params=EncoderParams(r=4, alpha=8, epochs=2, least_steps=1)), train, val, 0, 2)
         else:
             run = CausalRun(task.spec, replace(recipe, params=replace(recipe.params, epochs=1)), train, val[:2], 0, 2)
         return loop.train(run, out, work=root / "work")
@@ -188,6 +189,20 @@ def test_checksums_are_in_the_form_that_sha256sum_reads(made):
     done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=made.path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == len(names(made.path)) - 2  # itself and the manifest
+
+
+def test_how_generated_rows_were_made_goes_with_what_learnt_from_them(made, tmp_path):
+    task, adapter, evaluation, dataset, store = parts(made.metadata["variant"])
+    told = tmp_path / "card.md"
+    told.write_text("# Generated rows of toy\n")
+    with_card = store.produce(
+        *("packages", "toy/carded", {"a": made.metadata["variant"]}),
+        lambda out: build_package(task, made.metadata["variant"], adapter, evaluation, dataset, out, told),
+    )
+    assert names(with_card.path) - names(made.path) == {"data_card.md"}
+    assert "[how they were made](data_card.md)" in (with_card.path / "README.md").read_text()
+    assert "data_card.md" not in (made.path / "README.md").read_text()
+    assert all(check.ok for check in verify_package(with_card.path, replay=False).checks)
 
 
 def test_equal_inputs_give_equal_bytes(made, tmp_path):

@@ -1,15 +1,17 @@
 """Does generation help? The same recipe trained with and without generated rows, several seeds, compared on the same items.
 
 Each item counts once: its score is the mean over seeds, so that seeds make the comparison sharper and no item is counted twice. More rows
-are also more steps, and few rows have few, so there are two sides without generated rows: the recipe as it is (equal epochs), and with as
-many epochs more as the rows were multiplied by (equal steps). What a user gains is the first; what the rows themselves add is the second.
+are also more steps, so there are two sides without generated rows: the recipe as it is, and with as many epochs more as the rows were
+multiplied by (equal steps). What a user gains is the first; what the rows themselves add is the second. Of few rows the recipe makes as
+many steps by itself: then both sides are one training.
 """
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +26,9 @@ from pp_assets.training.recipes import Recipe
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output
 from pp_resources.progress import steps
+
+if TYPE_CHECKING:
+    from pp_assets.training.encoder import EncoderRun
 
 WITH, WITHOUT, MORE_STEPS = "with generated rows", "without", "without, equal steps"
 ARMS = (WITHOUT, WITH, MORE_STEPS)
@@ -49,9 +54,10 @@ def answers(
     with steps("with and without generated rows", len(arms) * seeds) as advance:
         for seed in range(seeds):
             for arm in arms:
-                folder = work / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
+                run = _run(spec, recipe, rows, arm, spec.seed + seed, threads)
+                folder = work / f"{'with' if arm == WITH else 'without'}-{run.epochs}-epochs-{seed}"
                 if not all((folder / f"{split}{SUFFIX}").is_file() for split in rows.asked):
-                    _train_and_answer(spec, recipe, rows, arm, spec.seed + seed, threads, folder)
+                    _train_and_answer(spec, run, rows, folder)
                 for split in rows.asked:
                     found[split][arm][seed] = read_predictions(folder / f"{split}{SUFFIX}")
                 advance(f"seed {seed + 1} of {seeds}, {arm}")
@@ -93,29 +99,34 @@ def line_of(found: Comparison, other: str) -> str:
     return f"{found.metric} {values}: {found.effect:+.4f} ({found.low:+.4f} to {found.high:+.4f}), n {found.n}, p {found.p_value:.3g}"
 
 
-def _train_and_answer(spec: TaskSpec, recipe: Recipe, rows: Rows, arm: str, seed: int, threads: int, folder: Path) -> None:
-    from pp_assets.training.encoder import EncoderRun
+def _train_and_answer(spec: TaskSpec, run: "EncoderRun", rows: Rows, folder: Path) -> None:
     from pp_assets.training.loop import train
     from pp_assets.training.predictors import load_predictor
 
-    params = recipe.params
-    if not isinstance(params, EncoderParams):
-        raise UserError("the comparison is made with an encoder", where=f"variant {recipe.name}", how="use encoder-lora")
-    learnt = [*rows.train, *rows.generated] if arm == WITH else list(rows.train)
-    if arm == MORE_STEPS:
-        times = (len(rows.train) + len(rows.generated)) / max(1, len(rows.train))
-        recipe = replace(recipe, params=replace(params, epochs=max(1, round(params.epochs * times))))
     model = folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    train(EncoderRun(spec, recipe, learnt, rows.val, seed, threads), model, work=folder / "work")
-    predictor = load_predictor(model, spec, threads)
+    train(run, model, work=folder / "work")
+    predictor = load_predictor(model, spec, run.threads)
     for split, asked in rows.asked.items():
         said = predictor.predict([row.input_text for row in asked])
         made = make_rows(list(asked), said, lambda out: dump_output(spec.io_schema.output, out))
         write_predictions(folder / f".{split}{SUFFIX}", made)
         (folder / f".{split}{SUFFIX}").replace(folder / f"{split}{SUFFIX}")
     shutil.rmtree(model)
+
+
+def _run(spec: TaskSpec, recipe: Recipe, rows: Rows, arm: str, seed: int, threads: int) -> "EncoderRun":
+    from pp_assets.training.encoder import EncoderRun
+
+    params = recipe.params
+    if not isinstance(params, EncoderParams):
+        raise UserError("the comparison is made with an encoder", where=f"variant {recipe.name}", how="use encoder-lora")
+    run = EncoderRun(spec, recipe, [*rows.train, *rows.generated] if arm == WITH else rows.train, rows.val, seed, threads)
+    if arm == MORE_STEPS:
+        other = _run(spec, recipe, rows, WITH, seed, threads)
+        run.epochs = max(run.epochs, math.ceil(other.epochs * other.steps_per_epoch / run.steps_per_epoch))
+    return run
 
 
 def _pooled(spec: TaskSpec, seeds: Sequence[Sequence[PredictionRow]], metric: str | None) -> tuple[Scored, str, Table]:

@@ -3,10 +3,12 @@
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from pp_resources.json_schema import Field, canonical_output, dump_output, get_path, leaf_fields, output_validator
 from pp_resources.models.ensemble.opinions import ABSENT, UNKNOWN, Opinion, Weights, decide, key_of, logit, sigmoid, weights_of
@@ -121,6 +123,12 @@ def route(trust: Sequence[tuple[bool, float]], threshold: float) -> tuple[int, i
     """(which answer is taken, how many are asked): the first valid one that is sure enough ends the asking, then the surest is taken."""
     asked = next((i + 1 for i, (sound, p) in enumerate(trust) if sound and p >= threshold), len(trust))
     return max(range(asked), key=lambda i: trust[i]), asked
+
+
+def thresholds(reached: Iterable[float], most: int) -> list[float]:
+    """What is tried as a threshold, ascending: 0, at most so many of the confidences that occur, evenly by rank, and 1."""
+    ranked = sorted(set(map(float, reached)))
+    return [0.0, *(ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, most).astype(int)) if ranked), 1.0]
 
 
 def pooled(answers: Sequence[Prediction]) -> dict[str, list[Choice]]:
