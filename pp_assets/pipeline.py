@@ -50,6 +50,7 @@ _WORDS = {
     "contract",
     "generation",
     "inputs",
+    "serving",
 }
 
 

@@ -23,6 +23,7 @@ from pp_gateway.cli import (
     power,
     review,
     run,
+    serve,
     status,
     task,
     tune,
@@ -61,6 +62,7 @@ app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
+app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("ui")(ui.ui)
 

@@ -1,0 +1,236 @@
+"""The door: every request comes through here, is let in or not, and gets an answer in the form of its protocol, whatever goes wrong.
+
+Hot routes are found by path and never see Starlette, whose routing and request objects cost 60 µs a request here; what is mounted beside
+them (pages, other groups of routes) does, behind the same keys and limits.
+"""
+
+import asyncio
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from pp_gateway.serve.gateway import Gateway
+from pp_gateway.serve.said import Failed, Refused
+from pp_resources.errors import UserError
+
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+JSON = (b"content-type", b"application/json")
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+DRAINED = 8  # times the limit: so much of what is too large is read, since who is still sending hears no answer
+PASSED = (429, 503, 504)  # statuses of an upstream that mean the same to whoever asked us
+
+
+@dataclass(slots=True)
+class Http:
+    """A request that was let in. Names of headers are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    caller: str
+
+
+@dataclass(slots=True)
+class Reply:
+    """An answer: whole, or as `events`, each sent when it is there."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: bytes = b"application/json"
+    events: AsyncIterator[bytes] | None = None
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+Handler = Callable[[Gateway, Http], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`openai` says how refusals look; `free` ones ask for no key and count for no limit. A path that ends in "/" holds all below it."""
+
+    method: str
+    path: str
+    handler: Handler
+    openai: bool = False
+    free: bool = False
+
+
+class Edge:
+    """An ASGI application over a gateway that `start` makes; `beside` is another one, for all paths that no route has."""
+
+    def __init__(self, start: Callable[[], Awaitable[Gateway]], routes: list[Route], beside: Any = None) -> None:
+        self._start, self._beside = start, beside
+        self._routes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, {})[route.method] = route
+        self._trees = [path for path in self._routes if path.endswith("/")]
+        self.gateway: Gateway | None = None
+        self.error: UserError | None = None  # why it could not start
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, gateway = scope["path"], self.gateway
+        assert gateway is not None
+        methods = self._routes.get(path) or next((self._routes[tree] for tree in self._trees if path.startswith(tree)), None)
+        route, status = None, 500
+        openai = path.startswith("/v1/")
+        try:
+            if methods is None and self._beside is None:
+                raise Refused(404, "unknown_path", f"nothing is at {path}", how="see /openapi.json")
+            if methods is not None:
+                route = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
+                if route is None:
+                    raise Refused(405, "wrong_method", f"{path} takes {', '.join(sorted(methods))}")
+                openai = route.openai
+            headers = dict(scope["headers"])
+            caller = ""
+            if route is None or not route.free:
+                config = gateway.now.config
+                caller = gateway.keeper.admit(config, headers)
+                gateway.keeper.limit(config, caller)
+            if route is None:
+                await self._beside({**scope, "state": {"gateway": gateway, "caller": caller}}, receive, send)
+                return
+            body = b""
+            if scope["method"] == "POST":
+                body = await _body(headers, receive, gateway.now.config.max_bytes)
+            reply = await route.handler(gateway, Http(scope["method"], path, headers, body, caller))
+        except Failed as error:
+            reply = refusal(error, openai)
+        except _Gone:
+            return
+        except Exception as error:
+            # Nothing of our own making may end a server; it is told where somebody looks.
+            traceback.print_exc(file=sys.stderr)
+            reply = refusal(Failed(500, "internal_error", f"{type(error).__name__}"), openai)
+        status = reply.status
+        gateway.metrics.request(route.path if route else "other", status)
+        if reply.events is None:
+            await _send(send, reply, head=scope["method"] == "HEAD")
+        else:
+            await _send_events(send, receive, reply, openai)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self.gateway = await self._start()
+        except UserError as error:
+            self.error = error
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        watching = asyncio.create_task(self.gateway.watch())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        watching.cancel()
+        await self.gateway.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Gone(Exception):
+    """Whoever asked has gone away."""
+
+
+def public_status(error: Failed) -> int:
+    """A refusal by an upstream is not one of the caller: its key, its model or its prompt are ours."""
+    if error.code == "upstream_error" and error.status not in PASSED and not isinstance(error, Refused):
+        return 502
+    return error.status
+
+
+def refusal(error: Failed, openai: bool) -> Reply:
+    """OpenAI's form, or {"error": {what, code, how}}."""
+    status = public_status(error)
+    param = getattr(error, "param", None)
+    if openai:
+        kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        message = f"{error.what}; {error.how}" if error.how else error.what
+        body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": error.code}}
+    else:
+        body = {"error": {"what": error.what, "code": error.code, "how": error.how, "where": param}}
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, -int(-error.retry_after // 1))))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return Reply(orjson.dumps(body), status, headers=headers)
+
+
+def event(value: Any) -> bytes:
+    """One server-sent event."""
+    return b"data: " + (value if isinstance(value, bytes) else orjson.dumps(value)) + b"\n\n"
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise Refused(415, "not_json", "the request is not JSON", how="send application/json")
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Gone
+        size += len(message["body"])
+        if size <= limit:
+            parts.append(message["body"])
+        elif size > DRAINED * limit:
+            break
+        more = message.get("more_body", False)
+    if size > limit:
+        raise Refused(413, "too_large", f"the request has more than {limit} bytes", how="send less")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _send(send: Send, reply: Reply, *, head: bool) -> None:
+    headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else reply.body})
+
+
+async def _send_events(send: Send, receive: Receive, reply: Reply, openai: bool) -> None:
+    """Send events until they end or nobody listens. A failure after the first one is an event of its own: the status has gone out."""
+    assert reply.events is not None
+    events, current = reply.events, asyncio.current_task()
+    assert current is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        current.cancel()
+
+    started = False
+    watching = asyncio.create_task(watch())
+    try:
+        async for one in events:
+            if not started:
+                started = True
+                headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"), *reply.headers]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": one, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    except Failed as error:
+        if not started:
+            await _send(send, refusal(error, openai), head=False)
+            return
+        await send({"type": "http.response.body", "body": event(refusal(error, openai).body)})
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        current.uncancel()
+    finally:
+        watching.cancel()
+        await events.aclose()  # type: ignore[attr-defined]
