@@ -82,12 +82,16 @@ class Upstream:
     async def _asked(self, body: bytes, ends: float) -> Answer:
         """The head of a good answer, after as many tries as are allowed."""
         retries, pause = self.remote.retries, self.remote.retries.first_pause
+        failed: Failed | None = None
         for left in range(retries.most, -1, -1):
-            self._let_through()
+            try:
+                self._let_through()
+            except Failed as down:
+                raise failed or down from None
             try:
                 return await self._once(body, ends)
             except Failed as error:
-                after = error.retry_after or 0.0
+                failed, after = error, error.retry_after or 0.0
                 wait = max(after, pause * random.uniform(0.5, 1.0))
                 # There is no use in a try that would begin after the end.
                 if not left or error.status not in LATER or after > retries.longest_pause or time.monotonic() + wait >= ends:
