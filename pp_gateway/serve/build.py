@@ -1,6 +1,7 @@
 """Makes what is served from configuration, tasks and packages: all of it beside what is served now, or none of it."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class Builder:
         self.local, self.artifacts = LocalModels(settings), ArtifactStore(settings.home)
         self.decisions, self.key, self._neighbours = decisions, key, neighbours
         self._upstreams: dict[str, Upstream] = {}
+        # Not the engine's thread: answers go on while models are loaded.
+        self.loader = ThreadPoolExecutor(1, "loader")
 
     def watched(self) -> dict[str, tuple[int, int]]:
         """What a generation depends on: files with their times and sizes."""
@@ -60,7 +63,7 @@ class Builder:
 
     async def build(self) -> Generation:
         """A whole generation. Raises UserError for the first thing that is wrong; nothing has changed then."""
-        made = await asyncio.get_running_loop().run_in_executor(self.engine.pool, self._parts)
+        made = await asyncio.get_running_loop().run_in_executor(self.loader, self._parts)
         return made.assemble()
 
     def _parts(self) -> Parts:
@@ -96,3 +99,4 @@ class Builder:
         for upstream in self._upstreams.values():
             upstream.close()
         self.engine.close()
+        self.loader.shutdown(wait=False, cancel_futures=True)

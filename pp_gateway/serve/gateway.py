@@ -182,6 +182,8 @@ class Gateway:
             pass  # its row tells why
         finally:
             generation.used -= 1
+            if self.retired:
+                self._let_go()
             self.metrics.copy(function.name, str(copy.pinned), outcome)
 
     def _let_go(self) -> None:
@@ -195,5 +197,10 @@ class Gateway:
                     queue.close()
         self.retired = left
         if not left:
-            keys = set(self.now.model_keys)
-            self.builder.engine.pool.submit(self.builder.local.keep, keys)
+            self.background(self._sweep())
+
+    async def _sweep(self) -> None:
+        """Unload what nothing that is served was made of; never beside a build, whose models are in no generation yet."""
+        async with self._reloading:
+            if not self.retired:
+                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.local.keep, self.now.model_keys)

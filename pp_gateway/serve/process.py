@@ -53,7 +53,10 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
     begin = server.startup
 
     async def startup(sockets: Any = None) -> None:
-        await begin(sockets)
+        try:
+            await begin(sockets)
+        except SystemExit:
+            raise app.error or RuntimeError("the server did not start") from None
         if not server.should_exit:
             ready()
 
@@ -61,8 +64,6 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
     # Ctrl-C is how a server ends.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[made])
-    if app.error:
-        raise app.error
 
 
 def _reload_when_told(gateway: Gateway) -> None:
