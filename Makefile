@@ -77,7 +77,7 @@ clean: ## Remove .venv and caches; asks before it touches results
 	@touch $@
 
 .venv/.installed-bench: .venv/.installed
-	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench,postgres]'
+	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench,postgres,clickhouse]'
 # These want other versions of what the project needs.
 	@$(BIN)/python -m venv .venv/peers && .venv/peers/bin/python -m pip --quiet install inspect_ai==0.3.285 lm_eval==0.4.13
 	@touch $@

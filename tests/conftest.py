@@ -28,7 +28,7 @@ os.environ |= {
     "DO_NOT_TRACK": "1",
 }
 # COLUMNS: how wide a table is must not depend on who runs the tests.
-_OURS = ("COLUMNS", "PP_HOME", "PP_TASKS", "PP_STATE", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
+_OURS = ("COLUMNS", "PP_HOME", "PP_TASKS", "PP_STATE", "PP_STORE_URL", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
 _OURS += ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_KEY", "PP_PROVIDER_BUDGET")
 
 

@@ -25,6 +25,7 @@ from pp_gateway.cli import (
     run,
     serve,
     status,
+    store,
     task,
     tune,
     ui,
@@ -64,6 +65,7 @@ app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
+app.add_typer(store.app, name="store")
 app.command("ui")(ui.ui)
 
 

@@ -1,17 +1,22 @@
 """What the writers of all tables need: looking up by many ids, numbers in the order of commits, the rule for rows that come again."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, text, update
 
 from pp_resources.errors import UserError
+from pp_resources.store.prepared import rows_where
 from pp_resources.store.rows import Ack, Row
 from pp_resources.store.schema import counters
 
 Result = Ack | UserError
 Values = dict[str, Any]
 CHUNK = 500
+_TAKE = text(
+    "INSERT INTO counters (name, value) VALUES (:name, :count) "
+    "ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value RETURNING value"
+)
 
 
 def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
@@ -21,24 +26,9 @@ def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
         yield listed[start : start + size]
 
 
-def rows_where(
-    db: Connection, columns: Sequence[Any], among: ColumnElement[Any], keys: Iterable[Any], *more: Any
-) -> list[Mapping[str, Any]]:
-    """Rows where a column is among the keys (in chunks) and the other conditions hold."""
-    found: list[Any] = []
-    for part in chunks(keys):
-        found += db.execute(select(*columns).where(among.in_(part), *more)).mappings()
-    return found
-
-
 def take_numbers(db: Connection, name: str, count: int) -> int:
     """The first of `count` fresh numbers; inside the write transaction, so that readers meet them in order and without later fillings."""
-    last = db.execute(select(counters.c.value).where(counters.c.name == name)).scalar()
-    if last is None:
-        db.execute(insert(counters).values(name=name, value=count))
-        return 1
-    db.execute(update(counters).where(counters.c.name == name).values(value=last + count))
-    return int(last) + 1
+    return int(db.execute(_TAKE, {"name": name, "count": count}).scalar_one()) - count + 1
 
 
 def skip_numbers(db: Connection, name: str, to: int) -> None:

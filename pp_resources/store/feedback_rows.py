@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, update
 
 from pp_resources.store.buckets import Deltas, Place
-from pp_resources.store.common import Result, Values, rows_where, split_known, take_numbers
+from pp_resources.store.common import Result, Values, split_known, take_numbers
+from pp_resources.store.prepared import rows_where, write_rows
 from pp_resources.store.rows import VALUES, Feedback
 from pp_resources.store.schema import feedback, inferences, served
 
@@ -32,7 +33,7 @@ def write_feedback(db: Connection, rows: Sequence[Feedback], deltas: Deltas) -> 
         elif values["input"] is None:
             values["visible"] = None
     changed = _settle(db, fresh, found, deltas)
-    db.execute(insert(feedback), fresh)
+    write_rows(db, feedback, fresh)
     if changed:
         db.execute(update(feedback).where(feedback.c.seq == bindparam("of")).values(counts=bindparam("now")), changed)
     return results

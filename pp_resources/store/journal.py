@@ -114,6 +114,11 @@ class Journal:
             Path(f"{self.file}.lock").unlink(missing_ok=True)
 
 
+def journals_of(home: Path) -> Path:
+    """Where the journals of an installation lie, whichever its store is."""
+    return home / "store" / "journal"
+
+
 def new_journal(folder: Path, limit: int = LIMIT) -> Journal:
     """A journal of this process."""
     return Journal(folder / f"{uuid7()}{SUFFIX}", limit)

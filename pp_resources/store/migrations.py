@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, inspect, select
 
 from pp_resources.errors import UserError
 from pp_resources.store.engine import reachable, reading, writing
-from pp_resources.store.schema import VERSION, meta, metadata, upsert
+from pp_resources.store.prepared import merge_rows
+from pp_resources.store.schema import VERSION, meta, metadata
 
 Upgrade = Callable[[Connection], None]
 UPGRADES: Mapping[int, Upgrade] = {}  # the step to this version from the one before
@@ -38,8 +39,7 @@ def _raise_version(db: Connection, version: int, upgrades: Mapping[int, Upgrade]
     else:
         for step in range(found + 1, version + 1):
             upgrades[step](db)
-    insert = upsert(db)(meta).values(name="version", value=str(version))
-    db.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"value": insert.excluded.value}))
+    merge_rows(db, meta, [{"name": "version", "value": str(version)}], lambda _, new: {"value": new.value})
 
 
 def _version(db: Connection) -> int:

@@ -1,10 +1,11 @@
 """The store, opened: how rows are written, and the connections for those who read."""
 
+import hashlib
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -13,12 +14,14 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from pp_resources.store.buckets import Deltas
-from pp_resources.store.engine import PATIENCE, StoreUnavailable, address, make_engine, reading, writing
+from pp_resources.store.engine import PATIENCE, StoreUnavailable, address, make_engine, reachable, reading, writing
 from pp_resources.store.feedback_rows import write_feedback
 from pp_resources.store.group import GroupWriter
 from pp_resources.store.inference_rows import write_inferences
 from pp_resources.store.migrations import migrate
+from pp_resources.store.prepared import rows_where
 from pp_resources.store.rows import Ack, Row
+from pp_resources.store.schema import erasures
 from pp_resources.store.wire import KINDS
 from pp_resources.store.work_rows import (
     write_decisions,
@@ -104,6 +107,16 @@ class Store:
         self._open()
         return reading(self._engine)
 
+    @contextmanager
+    def outside_transaction(self) -> Iterator[Any]:
+        """A raw connection, for what a database does not do within a transaction."""
+        with reachable(self._engine):
+            raw = self._engine.raw_connection()
+            try:
+                yield raw.cursor()
+            finally:
+                raw.close()
+
     def close(self) -> None:
         """Write what was submitted, then let go of the database."""
         self._group.close()
@@ -121,10 +134,12 @@ class Store:
 
 
 def _apply(db: Connection, rows: Sequence[Row]) -> list[Ack | Exception]:
+    gone = _erased(db, rows)
     places: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        places[row.kind_name].append(place)
-    results: list[Any] = [None] * len(rows)
+        if row.id not in gone:
+            places[row.kind_name].append(place)
+    results: list[Any] = [Ack(row.id, created=False) for row in rows]
     deltas = Deltas()
     for kind, write in _WRITERS.items():
         if kind in places:
@@ -134,6 +149,21 @@ def _apply(db: Connection, rows: Sequence[Row]) -> list[Ack | Exception]:
                 results[place] = result
     deltas.write(db)
     return results
+
+
+def _erased(db: Connection, rows: Sequence[Row]) -> set[str]:
+    """Ids of rows of people who were erased after the rows were made, and of what is said here of their inferences."""
+    digests = {row.id: subject_digest(row.subject) for row in rows if getattr(row, "subject", None) is not None}  # type: ignore[attr-defined]
+    if not digests:
+        return set()
+    until = {row["subject"]: row["at"] for row in rows_where(db, list(erasures.c), erasures.c.subject, set(digests.values()))}
+    gone = {row.id for row in rows if row.id in digests and row.at <= until.get(digests[row.id], 0)}
+    return gone | {row.id for row in rows if getattr(row, "inference", None) in gone}
+
+
+def subject_digest(subject: str) -> str:
+    """What is remembered of an erased person: enough to know the name again, not to tell it."""
+    return hashlib.blake2b(subject.encode(), digest_size=16).hexdigest()
 
 
 def _make_folder(folder: Path) -> None:

@@ -84,8 +84,8 @@ def _recount_slots(db: Connection, rows: list[Mapping[str, Any]], deltas: Deltas
 
 
 def _amounts(deltas: Deltas) -> dict[Any, tuple[int, ...]]:
-    found = {("scores", *key): tuple(amounts) for key, amounts in deltas.scores.items() if any(amounts)}
-    return found | {("traffic", *key): tuple(amounts) for key, amounts in deltas.traffic.items() if any(amounts)}
+    tables = zip((scores, traffic), deltas.sums())
+    return {(table.name, *key): tuple(amounts) for table, sums in tables for key, amounts in sums.items()}
 
 
 def _stored(db: Connection) -> dict[Any, tuple[int, ...]]:

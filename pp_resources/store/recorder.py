@@ -30,7 +30,7 @@ REFUSED = "refused.jsonl"
 class Recorder:
     """Writes rows for a server that must answer while the store is away.
 
-    `folder` holds the journals of all processes (`store/journal` under the home folder); those that a killed process left are taken up. A
+    `folder` holds the journals of all processes (`journal.journals_of(home)`); those that a killed process left are taken up. A
     transaction that takes longer than `patience` seconds is journaled as well and acknowledged; then rows go to the journal alone until the
     store, tried every `retry` seconds, has taken all of it, in order. What the store then refuses (another row has its id) is kept with
     the reason in `refused.jsonl` in the folder.

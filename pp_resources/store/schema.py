@@ -1,12 +1,10 @@
 """The tables, for SQLite and PostgreSQL alike. Times are microseconds since 1970 (starts of buckets: seconds), nested values JSON text."""
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Float,
     Index,
     Integer,
@@ -18,7 +16,6 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 VERSION = 1
 SLOTS = 42  # of the latency histogram: one more than its bounds
@@ -44,6 +41,8 @@ def _some(name: str, where: str, *columns: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
+# Subjects whose rows must not come back from a journal or a late sender: a digest, and the time up to which.
+erasures = Table("erasures", metadata, Column("subject", Text, primary_key=True), _at())
 meta = Table("meta", metadata, Column("name", Text, primary_key=True), _text("value"))
 counters = Table("counters", metadata, Column("name", Text, primary_key=True), _at("value"))
 
@@ -115,6 +114,7 @@ feedback = Table(
     Column("visible", _big),
     Index("feedback_slot", "slot"),
     Index("feedback_task", "task", "visible"),
+    Index("feedback_visible", "visible"),
     _some("feedback_inference", "inference IS NOT NULL", "inference"),
     _some("feedback_episode", "episode IS NOT NULL", "episode"),
     _some("feedback_subject", "subject IS NOT NULL", "subject"),
@@ -216,11 +216,6 @@ def _bucket(*more: str) -> list[Column[Any]]:
 
 
 scores = Table("scores", metadata, *_bucket("metric"), *(Column(name, _sum, nullable=False) for name in ("n", "total", "squares")))
-_HISTOGRAM = tuple(f"h{slot}" for slot in range(SLOTS))
-TRAFFIC_AMOUNTS = ("requests", "errors", "invalid", "unpriced", "cost", "tokens_in", "tokens_out", "timed", "latency", *_HISTOGRAM)
+HISTOGRAM = tuple(f"h{slot}" for slot in range(SLOTS))
+TRAFFIC_AMOUNTS = ("requests", "errors", "invalid", "unpriced", "cost", "tokens_in", "tokens_out", "timed", "latency", *HISTOGRAM)
 traffic = Table("traffic", metadata, *_bucket(), *(Column(name, _sum, nullable=False) for name in TRAFFIC_AMOUNTS))
-
-
-def upsert(db: Connection) -> Callable[..., Any]:
-    """The `insert` that knows `on_conflict_do_update`, for this database."""
-    return postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from pp_resources.errors import UserError
-from pp_resources.store.common import Result, Values, rows_where, split_known
+from pp_resources.store.common import Result, Values, split_known
+from pp_resources.store.prepared import rows_where
 from pp_resources.store.rows import Ack
 from pp_resources.store.schema import decisions, example_changes, examples, job_events, jobs, queue
 from pp_resources.store.work import Decision, Example, ExampleChange, Job, JobEvent, QueueChange, QueueItem

@@ -27,6 +27,7 @@ NAMES = {  # modules whose distribution is called otherwise
     "prometheus_client": "prometheus-client",
     "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
+    "clickhouse_connect": "clickhouse-connect",
 }
 
 
@@ -50,7 +51,8 @@ def test_the_constraints_cover_everything_that_the_project_reaches() -> None:
 
 
 def test_what_the_code_imports_is_a_direct_dependency() -> None:
-    declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    optional = [line for extra in ("postgres", "clickhouse") for line in EXTRAS[extra]]
+    declared = {canonicalize_name(Requirement(line).name) for line in [*PROJECT["dependencies"], *optional]}
     for file in sorted(PROJECT_ROOT.glob("pp_*/**/*.py")):
         outside = {root for root in imported_roots(file) if root not in sys.stdlib_module_names and not root.startswith("pp_")}
         missing = {root for root in outside if NAMES.get(root, root) not in declared}

@@ -1,0 +1,90 @@
+"""Reading inferences and episodes: one, a page of those that match, those that are going on now."""
+
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, tuple_
+
+from pp_resources.store.ids import MICRO, now
+from pp_resources.store.opened import Store
+from pp_resources.store.rows import Inference
+from pp_resources.store.schema import episodes, inferences
+
+_COLUMNS = [inferences.c[field.name] for field in fields(Inference)]
+_JSON = ("tags", "decision", "chain")
+
+
+class Page(NamedTuple):
+    """Inferences, newest first; `next` is the cursor of the page after, None where there is none."""
+
+    rows: list[Inference]
+    next: tuple[int, str] | None
+
+
+class Episode(NamedTuple):
+    """Times in microseconds."""
+
+    id: str
+    first_at: int
+    last_at: int
+    inferences: int
+
+
+def inference(store: Store, id: str) -> Inference | None:
+    """One inference as it was written."""
+    with store.reading() as db:
+        row = db.execute(select(*_COLUMNS).where(inferences.c.id == id)).mappings().one_or_none()
+    return None if row is None else _inference(row)
+
+
+def list_inferences(
+    store: Store,
+    *,
+    task: str | None = None,
+    variant: str | None = None,
+    episode: str | None = None,
+    subject: str | None = None,
+    shadow: bool | None = None,
+    bad: bool = False,
+    since: int | None = None,
+    until: int | None = None,
+    before: tuple[int, str] | None = None,
+    limit: int = 50,
+) -> Page:
+    """A page of the inferences that match all that is given: `bad` those that failed or broke their schema, since <= time < until. `before`
+    is the cursor of an earlier page: pages neither overlap nor skip, whatever is written meanwhile."""
+    c = inferences.c
+    conditions: list[ColumnElement[bool]] = [
+        column == wanted
+        for column, wanted in ((c.task, task), (c.variant, variant), (c.episode, episode), (c.subject, subject))
+        if wanted is not None
+    ]
+    if shadow is not None:
+        conditions.append(c.shadow == int(shadow))
+    if bad:
+        conditions.append(or_(c.error.is_not(None), c.valid == 0))
+    conditions += [c.at >= since] if since is not None else []
+    conditions += [c.at < until] if until is not None else []
+    # The bound on time alone is what an index serves.
+    conditions += [c.at <= before[0], tuple_(c.at, c.id) < before] if before is not None else []
+    query = select(*_COLUMNS).where(and_(True, *conditions)).order_by(c.at.desc(), c.id.desc()).limit(limit + 1)
+    with store.reading() as db:
+        rows = [_inference(row) for row in db.execute(query).mappings()]
+    more = len(rows) > limit
+    return Page(rows[:limit], (rows[limit - 1].at, rows[limit - 1].id) if more else None)
+
+
+def active_episodes(store: Store, minutes: float = 5, limit: int = 1000) -> list[Episode]:
+    """Episodes with an inference in the last minutes, the latest first."""
+    since = now() - int(minutes * 60 * MICRO)
+    query = select(*episodes.c).where(episodes.c.last_at >= since).order_by(episodes.c.last_at.desc()).limit(limit)
+    with store.reading() as db:
+        return [Episode(*row) for row in db.execute(query)]
+
+
+def _inference(row: RowMapping) -> Inference:
+    values: dict[str, Any] = dict(row)
+    values |= {name: orjson.loads(values[name]) for name in _JSON}
+    values |= {"shadow": bool(values["shadow"]), "valid": None if values["valid"] is None else bool(values["valid"])}
+    return Inference(**values)

@@ -1,0 +1,138 @@
+"""Forgetting: what is older than its time, and all of one person. Sums stay, for they hold no text.
+
+The sums of deleted rows are kept apart from those that a recount can make (`kept`), so both stay true.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from pp_resources.progress import steps
+from pp_resources.store.buckets import Deltas
+from pp_resources.store.common import chunks
+from pp_resources.store.feedback_rows import COLUMNS, count_in, in_force, places, target
+from pp_resources.store.ids import now
+from pp_resources.store.opened import Store, subject_digest
+from pp_resources.store.prepared import merge_rows, rows_where
+from pp_resources.store.rebuild import TRAFFIC_COLUMNS
+from pp_resources.store.rows import VALUES
+from pp_resources.store.schema import episodes, erasures, example_changes, examples, feedback, inferences, queue, served
+
+PART = 1000  # inferences of one transaction: writers get their turn in between
+
+
+def retain(store: Store, *, before: int, task: str | None = None) -> dict[str, int]:
+    """Delete the inferences of before a time (microseconds), with their feedback and queue items, and feedback on inputs of its own that is
+    as old: of one task, or of all, which also takes feedback whose target never came. Examples stay. Returns how many rows went."""
+    old = inferences.c.at < before
+    of_task = [] if task is None else [inferences.c.task == task]
+    report = {"inferences": 0, "feedback": 0, "queue": 0}
+    with store.reading() as db:
+        count = db.execute(select(func.count()).select_from(inferences).where(old, *of_task)).scalar() or 0
+    with steps("retain", -(-count // PART)) as advance:
+        while True:
+            with _changing(store) as (db, deltas):
+                rows = db.execute(select(*TRAFFIC_COLUMNS, inferences.c.episode).where(old, *of_task).limit(PART)).mappings().all()
+                _add(report, _forget(db, rows, deltas))
+            advance(f"{report['inferences']}")
+            if len(rows) < PART:
+                break
+    with _changing(store) as (db, deltas):
+        # Whole slots: the correction of a value goes with it or stays with it.
+        of_task = [] if task is None else [feedback.c.task == task]
+        outdated = select(feedback.c.slot).where(feedback.c.inference.is_(None), feedback.c.episode.is_(None), *of_task)
+        slots = db.execute(outdated.group_by(feedback.c.slot).having(func.max(feedback.c.at) < before)).scalars().all()
+        gone: list[Any] = list(rows_where(db, COLUMNS, feedback.c.slot, slots))
+        if task is None:
+            gone += db.execute(select(*COLUMNS).where(feedback.c.visible.is_(None), feedback.c.at < before)).mappings().all()
+        report["feedback"] += _forget_feedback(db, gone, deltas)
+    _truncate_log(store)
+    return report
+
+
+def erase(store: Store, subject: str) -> dict[str, int]:
+    """Delete what belongs to a person: inferences with all that was said of them and their queue items, examples made from them, comments
+    and corrections of the person. Values that the person gave on other people's answers stay as numbers without sender or text.
+
+    Rows of the person that come later but were made before now (a journal, a late sender) are dropped. Returns how many rows went.
+    """
+    report = {"inferences": 0, "feedback": 0, "feedback_without_sender": 0, "queue": 0, "examples": 0}
+    with _changing(store) as (db, deltas):
+        merge_rows(db, erasures, [{"subject": subject_digest(subject), "at": now()}], lambda _, new: {"at": new.at})
+        query = select(*TRAFFIC_COLUMNS, inferences.c.episode).where(inferences.c.subject == subject)
+        rows = db.execute(query).mappings().all()
+        ids = [row["id"] for row in rows]
+        _add(report, _forget(db, rows, deltas))
+        made = {row["id"] for row in rows_where(db, [examples.c.id], examples.c.origin, ids)}
+        made |= set(db.execute(select(examples.c.id).where(examples.c.subject == subject)).scalars())
+        report["examples"] = _delete(db, examples.c.id, made)
+        _delete(db, example_changes.c.example, made)
+        said = db.execute(select(*COLUMNS).where(feedback.c.subject == subject)).mappings().all()
+        report["feedback"] += _forget_feedback(db, [row for row in said if row["kind"] not in VALUES], deltas)
+        nobody = {"subject": None, "key": None, "comment": None, "input": None, "answer": None, "source": "", "content": ""}
+        report["feedback_without_sender"] = db.execute(update(feedback).where(feedback.c.subject == subject).values(nobody)).rowcount
+    _truncate_log(store)
+    return report
+
+
+@contextmanager
+def _changing(store: Store) -> Iterator[tuple[Connection, Deltas]]:
+    with store.writing() as db:
+        deltas = Deltas()
+        yield db, deltas
+        deltas.write(db)
+
+
+def _forget(db: Connection, rows: Iterable[Any], deltas: Deltas) -> dict[str, int]:
+    """Delete inferences and what hangs on them; their sums become kept ones. An episode goes with the last of its inferences."""
+    rows = list(rows)
+    ids = [row["id"] for row in rows]
+    for row in rows:
+        deltas.request(row, -1)
+        deltas.request(row, 1, kept=1)
+    count = _forget_feedback(db, rows_where(db, COLUMNS, feedback.c.inference, ids), deltas)
+    report = {"queue": _delete(db, queue.c.inference, ids), "inferences": _delete(db, inferences.c.id, ids)}
+    touched = {row["episode"] for row in rows} - {None}
+    over = touched - {row["episode"] for row in rows_where(db, [inferences.c.episode], inferences.c.episode, touched)}
+    count += _forget_feedback(db, rows_where(db, COLUMNS, feedback.c.episode, over), deltas)
+    _delete(db, served.c.episode, over)
+    _delete(db, episodes.c.id, over)
+    return report | {"feedback": count}
+
+
+def _forget_feedback(db: Connection, rows: Iterable[Any], deltas: Deltas) -> int:
+    """Delete feedback; what counted becomes kept sums, and where a correction went that was no value, the one before is in force again."""
+    rows = list(rows)
+    found = places(db, rows)
+    for row in rows:
+        if row["counts"]:
+            to = found.get(target(row), ())
+            count_in(deltas, row, to, -1)
+            count_in(deltas, row, to, 1, kept=1)
+    count = _delete(db, feedback.c.seq, [row["seq"] for row in rows])
+    slots: dict[str, list[Any]] = {}
+    for row in rows_where(db, COLUMNS, feedback.c.slot, {row["slot"] for row in rows if row["kind"] == "demonstration"}):
+        slots.setdefault(row["slot"], []).append(row)
+    for members in slots.values():
+        best = in_force(members)
+        for row in members:
+            db.execute(update(feedback).where(feedback.c.seq == row["seq"]).values(counts=int(row is best)))
+    return count
+
+
+def _delete(db: Connection, column: Any, keys: Iterable[Any]) -> int:
+    return sum(db.execute(delete(column.table).where(column.in_(part))).rowcount for part in chunks(keys))
+
+
+def _add(report: dict[str, int], more: dict[str, int]) -> None:
+    for name, count in more.items():
+        report[name] += count
+
+
+def _truncate_log(store: Store) -> None:
+    """SQLite overwrites deleted rows with zeros (secure_delete); what its log still holds of them goes with the log."""
+    if store.file is not None:
+        with store.outside_transaction() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
