@@ -93,7 +93,7 @@ def _said(request: FeedbackRequest, function: Function | None) -> Mapping[str, A
             raise Refused(400, "wrong_feedback", "a comment is text", param="value")
         return {"kind": "comment", "comment": value}
     if request.metric_name == "demonstration":
-        output = value if isinstance(value, str) else orjson.dumps(value).decode()
+        output = _text_of(value)
         if function is not None:
             _check_demonstration(function, output)
         return {"kind": "demonstration", "output": output}
@@ -104,6 +104,15 @@ def _said(request: FeedbackRequest, function: Function | None) -> Mapping[str, A
             raise Refused(400, "wrong_feedback", "a number beyond a million", param="value")
         return {"kind": "float", "metric": request.metric_name, "value": float(value)}
     raise Refused(400, "wrong_feedback", f"{request.metric_name!r} is true or false, or a number", param="value")
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise Refused(400, "wrong_demonstration", f"cannot be kept: {error}", param="value") from None
 
 
 def _check_demonstration(function: Function, output: str) -> None:

@@ -9,6 +9,8 @@ from pp_gateway.serve.said import Refused
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 Tags = Annotated[dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=32)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Schema = dict[str, Any]
 
 
@@ -32,8 +34,8 @@ class Params(_Strict):
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    seed: int | None = None
+    max_tokens: Count | None = None
+    seed: Seed | None = None
 
 
 class InferenceRequest(_Strict):
@@ -90,9 +92,9 @@ class ChatRequest(BaseModel):
     n: int | None = Field(default=None, ge=1, le=128)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    seed: int | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    seed: Seed | None = None
     user: Name | None = None
     metadata: Tags | None = None
     episode_id: Id | None = None

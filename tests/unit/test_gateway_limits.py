@@ -139,6 +139,7 @@ def test_feedback_may_come_before_its_inference(server):
         {"episode_id": "a", "metric_name": "demonstration", "value": "{}"},
         {"inference_id": "a", "metric_name": "demonstration", "value": {"topic": "pizza"}, "function_name": "toy"},
         {"inference_id": "a", "colour": 1},
+        {"inference_id": "a", "metric_name": "demonstration", "value": {"n": 10**40}},
     ],
 )
 def test_feedback_that_is_at_fault_is_told_so(server, body):
