@@ -114,12 +114,12 @@ class Running:
 
 
 @contextmanager
-def running(where: Place) -> Iterator[Running]:
+def running(where: Place, neighbours: Any = None) -> Iterator[Running]:
     """Serve an installation until the block ends."""
     import uvicorn
 
     made = listen("127.0.0.1", 0)
-    edge = build_app(Plan(where.settings))
+    edge = build_app(Plan(where.settings), neighbours=neighbours)
     server = uvicorn.Server(uvicorn.Config(edge, loop="uvloop", http="httptools", ws="none", lifespan="on", log_level="critical"))
     thread = threading.Thread(target=lambda: server.run(sockets=[made]), daemon=True)
     thread.start()
