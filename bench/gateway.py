@@ -48,10 +48,14 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="write the table into RESULTS.md")
+    parser.add_argument("--clients", action="store_true", help="instead: what HTTP clients cost a request")
     parser.add_argument("--stub", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.stub:
         asyncio.run(serve_stub())
+        return
+    if args.clients:
+        print(clients(args.requests, args.rounds))
         return
     table = measure(args.requests, args.at_once, args.rounds)
     print(table)
@@ -132,6 +136,40 @@ async def load(url: str, requests: int, at_once: int) -> list[float]:
     await asyncio.gather(*(client() for _ in range(at_once)))
     pool.close()
     return seconds
+
+
+def clients(requests: int, rounds: int) -> str:
+    """Processor time (µs) of this process for a request and its answer, one after another, by client."""
+    import uvloop
+
+    async def ours(url: str) -> None:
+        await load(url.removesuffix("/v1"), requests, 1)
+
+    async def with_aiohttp(url: str) -> None:
+        import aiohttp
+
+        async with aiohttp.ClientSession() as session:
+            for _ in range(requests):
+                async with session.post(url + "/chat/completions", data=BODY) as answer:
+                    await answer.read()
+
+    async def with_httpx(url: str) -> None:
+        import httpx2
+
+        async with httpx2.AsyncClient(trust_env=False) as session:
+            for _ in range(requests):
+                await session.post(url + "/chat/completions", content=BODY)
+
+    rows = []
+    with started([sys.executable, "-m", "bench.gateway", "--stub"]) as (_, upstream):
+        for name, client in (("http_pool", ours), ("aiohttp", with_aiohttp), ("httpx2", with_httpx)):
+            found = []
+            for _ in range(rounds):
+                began = time.process_time()
+                uvloop.run(client(upstream["url"]))
+                found.append(1e6 * (time.process_time() - began) / requests)
+            rows.append(f"| {name} | {median(found):.0f} |")
+    return "\n".join([f"{requests} requests", "", "| client | µs a request |", "| --- | --: |", *rows])
 
 
 class Stub(asyncio.Protocol):

@@ -6,6 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
 from pp_gateway.serve.config import GatewayConfig, Key
 from pp_gateway.serve.said import Refused
@@ -43,7 +44,7 @@ class Gatekeeper:
         """The caller's name. Raises Refused without a key that is known, or where a page in a browser may be behind the request."""
         if not config.keys:
             # Pages of other sites can be made to ask this machine under a name of theirs.
-            if not is_loopback(_host(headers)):
+            if not _is_here(headers.get(b"host", b"")):
                 raise Refused(403, "wrong_host", "asked by another name than that of this machine", how="use 127.0.0.1, or configure keys")
             return ANYBODY
         given = headers.get(b"authorization", b"").removeprefix(b"Bearer ") or headers.get(b"x-api-key", b"")
@@ -76,6 +77,8 @@ def new_key() -> tuple[str, Key]:
     return made, Key(sha256=hashlib.sha256(made.encode()).hexdigest())
 
 
-def _host(headers: Mapping[bytes, bytes]) -> str:
-    host = headers.get(b"host", b"").decode("latin-1")
-    return host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+@lru_cache(maxsize=64)
+def _is_here(host: bytes) -> bool:
+    """Whether a Host header names this machine."""
+    name = host.decode("latin-1")
+    return is_loopback(name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0])

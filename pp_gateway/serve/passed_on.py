@@ -24,8 +24,8 @@ class Passing:
 
     def __init__(self, gateway: Gateway, request: ChatRequest, upstream: Upstream, body: Mapping[str, Any]) -> None:
         self.gateway, self.request, self.upstream = gateway, request, upstream
-        self.id, self.at, self.began = uuid7(), now(), time.perf_counter()
-        self.episode = request.episode_id or uuid7()
+        self.at, self.began = now(), time.perf_counter()
+        self.id, self.episode = uuid7(self.at), request.episode_id or uuid7(self.at)
         self.ends = time.monotonic() + upstream.remote.timeouts.total
         form = request.response_format
         self.form = form_of(form.json_schema.json_schema, "response_format") if form and form.json_schema else None

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -89,7 +89,7 @@ class Upstream:
             except Failed as down:
                 raise failed or down from None
             try:
-                return await self._once(body, ends)
+                return await self._once(body)
             except Failed as error:
                 failed, after = error, error.retry_after or 0.0
                 wait = max(after, pause * random.uniform(0.5, 1.0))
@@ -100,12 +100,13 @@ class Upstream:
             pause = min(retries.longest_pause, 2 * pause)
         raise AssertionError
 
-    async def _once(self, body: bytes, ends: float) -> Answer:
+    async def _once(self, body: bytes) -> Answer:
         times = self.remote.timeouts
-        limit = min(ends, time.monotonic() + (times.first_token or times.total))
+        # Without a limit of its own the whole answer's holds, which the caller keeps.
+        limit = None if times.first_token is None else asyncio.get_running_loop().time() + times.first_token
         self.tries += 1
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + limit - time.monotonic()):
+            async with nullcontext() if limit is None else asyncio.timeout_at(limit):
                 answer = await self._pool.send(self._head, body, connect=times.connect)
                 if answer.status == 200:
                     self._failures, self._closed_until = 0, 0.0

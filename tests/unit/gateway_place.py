@@ -21,6 +21,7 @@ from pp_gateway.listening import listen, url_of
 from pp_gateway.serve.app import Plan, build_app
 from pp_gateway.serve.edge import Edge
 from pp_gateway.serve.gateway import Gateway
+from pp_gateway.serve.process import FAST
 from pp_resources.settings import Settings
 from pp_resources.store.opened import open_store
 from pp_resources.store.schema import inferences
@@ -120,7 +121,7 @@ def running(where: Place, neighbours: Any = None) -> Iterator[Running]:
 
     made = listen("127.0.0.1", 0)
     edge = build_app(Plan(where.settings), neighbours=neighbours)
-    server = uvicorn.Server(uvicorn.Config(edge, loop="uvloop", http="httptools", ws="none", lifespan="on", log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(edge, **FAST))
     thread = threading.Thread(target=lambda: server.run(sockets=[made]), daemon=True)
     thread.start()
     while not server.started:
