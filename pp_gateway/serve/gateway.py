@@ -38,6 +38,7 @@ class Gateway:
         self.retired: list[Generation] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._reloading = asyncio.Lock()
+        self._follow()
         self.metrics.gauge("pp_in_flight", "requests that are being answered", lambda: self.in_flight)
         self.metrics.gauge("pp_waiting_texts", "texts that wait for a model", lambda: sum(queue.waiting for queue in self.now.batchers))
         if recorder:
@@ -135,6 +136,7 @@ class Gateway:
             else:
                 self.retired.append(self.now)
                 self.now, self.logbook.mode = made, made.config.logging
+                self._follow()
                 self.last_reload = {"ok": True, "at": now(), "error": None}
                 self._let_go()
             self.metrics.reload("done" if self.last_reload["ok"] else "refused")
@@ -161,6 +163,11 @@ class Gateway:
         self.builder.close()
         if self.recorder:
             await asyncio.to_thread(self.recorder.close)
+
+    def _follow(self) -> None:
+        """Hear of decisions on the tasks that are served."""
+        if self.builder.decisions:
+            self.builder.decisions.tasks = [name for name, one in self.now.functions.items() if one.serving.routing]
 
     def _copy(self, function: Function, call: Call, variant: str) -> None:
         if len(self._background) >= COPIES:

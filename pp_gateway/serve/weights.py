@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-from sqlalchemy import func, select
-
 from pp_assets.routing.policy import Routing
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.ids import MICRO, now
 from pp_resources.store.opened import Store
-from pp_resources.store.schema import decisions
+from pp_resources.store.read_work import decisions_on
 
 KIND = "weights"
 
@@ -53,6 +50,7 @@ class Decisions:
 
     def __init__(self, store: Store, every: float) -> None:
         self._store, self._every = store, every
+        self.tasks: Collection[str] = ()  # those that have variants to choose from
         self.latest: dict[str, dict[str, Any]] = {}
         self.read_at: int | None = None
         self._closed = threading.Event()
@@ -68,10 +66,8 @@ class Decisions:
         """Read now. Raises StoreUnavailable."""
         if not self._store.exists:
             return
-        last = select(func.max(decisions.c.seq)).where(decisions.c.kind == KIND).group_by(decisions.c.task)
-        query = select(decisions.c.task, decisions.c.id, decisions.c.data).where(decisions.c.seq.in_(last))
-        with self._store.reading() as db:
-            self.latest = {task: {"id": id, "data": orjson.loads(data)} for task, id, data in db.execute(query)}
+        found = {task: decisions_on(self._store, task, kind=KIND, limit=1) for task in self.tasks}
+        self.latest = {task: rows[0] for task, rows in found.items() if rows}
         self.read_at = now()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ match its checksum is told to the reader.
 import os
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +62,8 @@ class Journal:
                 written += os.write(self._handle, block[written:])
             os.fsync(self._handle)
         except OSError as error:
-            os.ftruncate(self._handle, self.size)
+            with suppress(OSError):
+                os.ftruncate(self._handle, self.size)
             raise _no_room(self.file, error) from error
         self.size += len(block)
 

@@ -2,11 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Select, bindparam, func, select, text
 
 from pp_resources.store.opened import Store
 from pp_resources.store.rows import FeedbackKind
-from pp_resources.store.schema import feedback, inferences
+from pp_resources.store.schema import DEMONSTRATION, feedback, inferences
 
 _INPUT = func.coalesce(feedback.c.input, inferences.c.input).label("input")
 _ANSWER = func.coalesce(feedback.c.answer, inferences.c.output).label("answer")
@@ -53,7 +53,7 @@ def feedback_since(
     query = _joined(*(_COLUMNS[name] for name in Said._fields)).where(feedback.c.visible > after).order_by(feedback.c.visible).limit(limit)
     for wanted, condition in (
         (task is not None, feedback.c.task == task),
-        (kind is not None, feedback.c.kind == kind),
+        (kind is not None, feedback.c.kind == bindparam("kind", kind, literal_execute=True)),
         (in_force, feedback.c.counts == 1),
     ):
         if wanted:
@@ -71,7 +71,7 @@ def feedback_on(store: Store, inference: str) -> list[Said]:
 
 def demonstration_heads(store: Store) -> dict[str, int]:
     """By task the number of its last demonstration."""
-    return _by_task(store, func.max(feedback.c.visible), feedback.c.kind == "demonstration")
+    return _by_task(store, func.max(feedback.c.visible), text(DEMONSTRATION))
 
 
 def inputs_spoken_of(store: Store) -> dict[str, int]:
@@ -83,7 +83,7 @@ def _said(row: Any) -> Said:
     return Said(*row)._replace(counts=bool(row.counts))
 
 
-def _by_task(store: Store, amount: Any, where: ColumnElement[bool]) -> dict[str, int]:
+def _by_task(store: Store, amount: Any, where: Any) -> dict[str, int]:
     query = _joined(feedback.c.task, amount).where(where, feedback.c.task.is_not(None)).group_by(feedback.c.task)
     with store.reading() as db:
         return {task: int(n) for task, n in db.execute(query) if n}

@@ -4,12 +4,12 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, RowMapping, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, select, text, tuple_
 
 from pp_resources.store.ids import MICRO, now
 from pp_resources.store.opened import Store
 from pp_resources.store.rows import Inference
-from pp_resources.store.schema import episodes, inferences
+from pp_resources.store.schema import BAD, episodes, inferences
 
 _COLUMNS = [inferences.c[field.name] for field in fields(Inference)]
 _JSON = ("tags", "decision", "chain")
@@ -55,7 +55,7 @@ def list_inferences(
     """A page of the inferences that match all that is given: `bad` those that failed or broke their schema, since <= time < until. `before`
     is the cursor of an earlier page: pages neither overlap nor skip, whatever is written meanwhile."""
     c = inferences.c
-    conditions: list[ColumnElement[bool]] = [
+    conditions: list[ColumnElement[bool] | TextClause] = [
         column == wanted
         for column, wanted in ((c.task, task), (c.variant, variant), (c.episode, episode), (c.subject, subject))
         if wanted is not None
@@ -63,7 +63,7 @@ def list_inferences(
     if shadow is not None:
         conditions.append(c.shadow == int(shadow))
     if bad:
-        conditions.append(or_(c.error.is_not(None), c.valid == 0))
+        conditions.append(text(BAD))
     conditions += [c.at >= since] if since is not None else []
     conditions += [c.at < until] if until is not None else []
     # The bound on time alone is what an index serves.

@@ -19,6 +19,8 @@ from sqlalchemy import (
 
 VERSION = 1
 SLOTS = 42  # of the latency histogram: one more than its bounds
+# Conditions of indexes: only a query that says the same words, not through a parameter, is served by them.
+BAD, DEMONSTRATION = "(error IS NOT NULL OR valid = 0)", "kind = 'demonstration'"
 metadata = MetaData()
 _big = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER is SQLite's own row number
 _sum = Numeric(38, 0, asdecimal=False).with_variant(Integer, "sqlite")  # squares of large values outgrow 64 bits
@@ -75,7 +77,7 @@ inferences = Table(
     Index("inferences_variant", "task", "variant", "at"),
     _some("inferences_episode", "episode IS NOT NULL", "episode"),
     _some("inferences_subject", "subject IS NOT NULL", "subject"),
-    _some("inferences_bad", "error IS NOT NULL OR valid = 0", "task", "at"),
+    _some("inferences_bad", BAD, "at"),
 )
 episodes = Table("episodes", metadata, _id(), _at("first_at"), _at("last_at"), _at("inferences"), Index("episodes_last", "last_at"))
 # Which variants answered in an episode: what is said of the episode is said of each of them.
@@ -118,7 +120,7 @@ feedback = Table(
     _some("feedback_inference", "inference IS NOT NULL", "inference"),
     _some("feedback_episode", "episode IS NOT NULL", "episode"),
     _some("feedback_subject", "subject IS NOT NULL", "subject"),
-    _some("feedback_demonstrations", "kind = 'demonstration'", "task", "visible"),
+    _some("feedback_demonstrations", DEMONSTRATION, "task", "visible"),
 )
 examples = Table(
     "examples",
@@ -192,7 +194,7 @@ queue = Table(
     _at(),
     _at("changed"),
     _text("content"),
-    Index("queue_state", "state", "task", "at"),
+    Index("queue_state", "state", "at"),
     Index("queue_inference", "inference"),
 )
 decisions = Table(

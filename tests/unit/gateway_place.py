@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,12 @@ def running(where: Place, neighbours: Any = None) -> Iterator[Running]:
     made = listen("127.0.0.1", 0)
     edge = build_app(Plan(where.settings), neighbours=neighbours)
     server = uvicorn.Server(uvicorn.Config(edge, **FAST))
-    thread = threading.Thread(target=lambda: server.run(sockets=[made]), daemon=True)
+
+    def serve() -> None:
+        with suppress(SystemExit):  # what could not start is told by the assertion below
+            server.run(sockets=[made])
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive(), edge.error

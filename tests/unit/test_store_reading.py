@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from store_rows import AT, inference
 
 from pp_resources.errors import UserError
@@ -179,3 +180,30 @@ def test_the_width_of_a_minute_is_the_finest(store: Store) -> None:
     store.write_many([inference(n, at=AT + n * 30 * MICRO) for n in range(4)])
     starts = sorted({one.start for one in traffic_series(store, "t", MINUTE)})
     assert starts == sorted({(AT // MICRO + 30 * n) // 60 * 60 for n in range(4)})
+
+
+def test_what_is_read_often_is_served_by_an_index(store: Store) -> None:
+    """By the database's own plan: no table is read but through an index, and no rows are sorted."""
+    store.write_many([inference(n) for n in range(50)])
+    plans = []
+
+    def explain(_connection, cursor, statement, parameters, _context, _many) -> None:
+        if statement.lstrip().startswith("SELECT"):
+            plans.append((statement, [row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]))
+
+    event.listen(store._engine, "before_cursor_execute", explain)
+    list_inferences(store)
+    list_inferences(store, task="t", before=(AT, "i1"))
+    list_inferences(store, task="t", variant="a", since=AT)
+    list_inferences(store, bad=True)
+    feedback_since(store, after=3)
+    feedback_since(store, "t", kind="demonstration", in_force=True)
+    active_episodes(store)
+    traffic_of(store, since=AT // MICRO)
+    score_series(store, "t", HOUR, since=AT // MICRO)
+    queue_items(store)
+    assert len(plans) >= 10
+    for statement, plan in plans:
+        assert all(" USING " in step for step in plan if step.startswith(("SCAN", "SEARCH"))), (statement, plan)
+        # Rows of one time are put in order by id, and the buckets of a range by variant: both are few.
+        assert not any("TEMP B-TREE" in step for step in plan if "RIGHT PART" not in step and "GROUP BY" not in step), (statement, plan)
