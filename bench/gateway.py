@@ -202,9 +202,13 @@ def as_table(found: dict[str, dict[str, float]], requests: int, at_once: int) ->
         "| rows | " + " | ".join(shown) + " |",
         "| --- |" + " --: |" * len(shown),
     ]
-    rows = [f"| {way} | " + " | ".join(f"{found[way][key]:.3g}" for key in shown.values()) + " |" for way in found]
+    rows = [f"| {way} | " + " | ".join(_number(found[way][key]) for key in shown.values()) + " |" for way in found]
     result = " ".join(f"{way}_{key}={found[way][key]:.4g}" for way in found for key in shown.values())
     return "\n".join([*head, *rows, "", f"RESULT {result}"])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 if __name__ == "__main__":
