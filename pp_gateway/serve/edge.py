@@ -101,7 +101,8 @@ class Edge:
                 caller = gateway.keeper.admit(config, headers)
                 gateway.keeper.limit(config, caller)
             if route is None:
-                await self._beside({**scope, "state": {"gateway": gateway, "caller": caller}}, receive, send)
+                _measure(scope["method"], headers, gateway.now.config.max_bytes)
+                await self._pass_beside({**scope, "state": {"gateway": gateway, "caller": caller}}, receive, send)
                 return
             body = b""
             if scope["method"] == "POST":
@@ -121,6 +122,12 @@ class Edge:
             await _send(send, reply, head=scope["method"] == "HEAD")
         else:
             await _send_events(send, receive, reply, openai)
+
+    async def _pass_beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._beside(scope, receive, send)
+        except Exception:  # it has answered by itself, or cannot any more
+            traceback.print_exc(file=sys.stderr)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -170,6 +177,15 @@ def refusal(error: Failed, openai: bool) -> Reply:
 def event(value: Any) -> bytes:
     """One server-sent event."""
     return b"data: " + (value if isinstance(value, bytes) else orjson.dumps(value)) + b"\n\n"
+
+
+def _measure(method: str, headers: Mapping[bytes, bytes], limit: int) -> None:
+    """Raises Refused for a body that is too large or does not say how large it is; what is beside the routes reads its bodies itself."""
+    length = headers.get(b"content-length")
+    if length is None and method not in ("GET", "HEAD", "OPTIONS") and b"transfer-encoding" in headers:
+        raise Refused(411, "no_length", "the request does not say how large it is", how="send Content-Length")
+    if length is not None and (not length.isdigit() or int(length) > limit):
+        raise Refused(413, "too_large", f"the request has more than {limit} bytes", how="send less")
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:

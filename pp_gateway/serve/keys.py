@@ -46,6 +46,9 @@ class Gatekeeper:
             # Pages of other sites can be made to ask this machine under a name of theirs.
             if not _is_here(headers.get(b"host", b"")):
                 raise Refused(403, "wrong_host", "asked by another name than that of this machine", how="use 127.0.0.1, or configure keys")
+            origin = headers.get(b"origin")
+            if origin is not None and not _is_here(origin.partition(b"//")[2]):
+                raise Refused(403, "wrong_origin", "asked by a page of another site", how="use a page of this machine, or configure keys")
             return ANYBODY
         given = headers.get(b"authorization", b"").removeprefix(b"Bearer ") or headers.get(b"x-api-key", b"")
         hashed = hashlib.sha256(given).hexdigest()

@@ -184,3 +184,25 @@ def test_texts_are_gathered_and_a_full_queue_refuses():
 
     asyncio.run(main())
     assert sizes[:2] == [4, 2] and sum(sizes) == 4 + 2 + 2 + 9 + 1
+
+
+def test_what_is_mounted_beside_the_routes_is_behind_the_same_door(tmp_path):
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def page(request):
+        if request.method == "POST" and await request.body() == b"fail":
+            raise RuntimeError("failed")
+        return PlainTextResponse(f"{len(request.state.gateway.now.functions)} {request.state.caller}")
+
+    app = Starlette(routes=[Route("/", page, methods=["GET", "POST"])])
+    with running(place(tmp_path, gateway={"keys": {"app": {"sha256": sha("app-key")}}, "max_bytes": 2048}), beside=app) as made:
+        assert ask(made.url, "/").status == 401 and ask(made.url, "/", **APP).body == b"1 app"
+        assert ask(made.url, "/nothing", **APP).status == 404
+        assert ask(made.url, "/", b"x" * 3000, **APP).status == 413 and ask(made.url, "/", b"fail", **APP).status == 500
+        assert ask(made.url, "/", b"x", **APP).status == 200
+    with running(place(tmp_path / "open"), beside=app) as made:
+        assert ask(made.url, "/", Origin=made.url).status == 200
+        assert ask(made.url, "/", b"x", Origin="https://evil.example").status == 403
+        assert ask(made.url, "/", b"x", Origin="null").status == 403
