@@ -9,8 +9,9 @@ from pp_assets.serving.local import Neighbours
 from pp_gateway.serve import chat, native, openai_routes, ops
 from pp_gateway.serve.build import Builder
 from pp_gateway.serve.config import FILE
-from pp_gateway.serve.edge import Edge, Route
+from pp_gateway.serve.edge import Edge
 from pp_gateway.serve.engine import Engine
+from pp_gateway.serve.exchange import Route
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.weights import Decisions, sticky_key
 from pp_resources.settings import Settings

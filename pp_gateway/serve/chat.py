@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pp_gateway.serve.edge import Http, Reply, event
+from pp_gateway.serve.exchange import Http, Reply, event
 from pp_gateway.serve.forms import form_of
 from pp_gateway.serve.function import Call, Function
 from pp_gateway.serve.gateway import Gateway

@@ -7,12 +7,10 @@ medians of two times 3,000 calls). What is mounted beside them (pages, other gro
 import asyncio
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import orjson
-
+from pp_gateway.serve.exchange import Http, Reply, Route, event, refusal
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.said import Failed, Refused
 from pp_resources.errors import UserError
@@ -20,46 +18,8 @@ from pp_resources.errors import UserError
 Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-JSON = (b"content-type", b"application/json")
-TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 DRAINED = 8  # times the limit: so much of what is too large is read, since who is still sending hears no answer
-PASSED = (429, 503, 504)  # statuses of an upstream that mean the same to whoever asked us
-
-
-@dataclass(slots=True)
-class Http:
-    """A request that was let in. Names of headers are in lower case."""
-
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    caller: str
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer: whole, or as `events`, each sent when it is there."""
-
-    body: bytes = b""
-    status: int = 200
-    content_type: bytes = b"application/json"
-    events: AsyncIterator[bytes] | None = None
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-
-
-Handler = Callable[[Gateway, Http], Awaitable[Reply]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """`openai` says how refusals look; `free` ones ask for no key and count for no limit. A path that ends in "/" holds all below it."""
-
-    method: str
-    path: str
-    handler: Handler
-    openai: bool = False
-    free: bool = False
+LONG = 0.05  # seconds after which it is looked whether whoever asked is still there
 
 
 class Edge:
@@ -107,7 +67,10 @@ class Edge:
             body = b""
             if scope["method"] == "POST":
                 body = await _body(headers, receive, gateway.now.config.max_bytes)
-            reply = await route.handler(gateway, Http(scope["method"], path, headers, body, caller))
+            with _Listening(receive) as listening:
+                reply = await route.handler(gateway, Http(scope["method"], path, headers, body, caller))
+            if listening.gone:
+                return
         except Failed as error:
             reply = refusal(error, openai)
         except _Gone:
@@ -145,38 +108,40 @@ class Edge:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+class _Listening:
+    """A block that ends early when whoever asked goes away while it takes long: nobody's answer is not worth computing."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._task, self.gone = receive, asyncio.current_task(), False
+        self._watching: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> "_Listening":
+        self._timer = asyncio.get_running_loop().call_later(LONG, self._begin)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+        if self.gone and isinstance(error, asyncio.CancelledError):
+            assert self._task is not None
+            self._task.uncancel()
+            return True
+        return False
+
+    def _begin(self) -> None:
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        assert self._task is not None
+        self._task.cancel()
+
+
 class _Gone(Exception):
     """Whoever asked has gone away."""
-
-
-def public_status(error: Failed) -> int:
-    """A refusal by an upstream is not one of the caller: its key, its model or its prompt are ours."""
-    if error.code == "upstream_error" and error.status not in PASSED and not isinstance(error, Refused):
-        return 502
-    return error.status
-
-
-def refusal(error: Failed, openai: bool) -> Reply:
-    """OpenAI's form, or {"error": {what, code, how}}."""
-    status = public_status(error)
-    param = getattr(error, "param", None)
-    if openai:
-        kind = TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-        message = f"{error.what}; {error.how}" if error.how else error.what
-        body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param, "code": error.code}}
-    else:
-        body = {"error": {"what": error.what, "code": error.code, "how": error.how, "where": param}}
-    headers = []
-    if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, -int(-error.retry_after // 1))))
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    return Reply(orjson.dumps(body), status, headers=headers)
-
-
-def event(value: Any) -> bytes:
-    """One server-sent event."""
-    return b"data: " + (value if isinstance(value, bytes) else orjson.dumps(value)) + b"\n\n"
 
 
 def _measure(method: str, headers: Mapping[bytes, bytes], limit: int) -> None:

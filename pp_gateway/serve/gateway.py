@@ -1,7 +1,9 @@
 """The gateway of one process: what is served now, how it is kept, and the work that goes on beside requests."""
 
 import asyncio
+import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +23,7 @@ from pp_resources.store.recorder import Recorder
 
 COPIES = 64  # that may be under way at once; more are left out
 RETRY = 1.0
+GONE = "the caller went away"
 
 
 class Gateway:
@@ -70,10 +73,14 @@ class Gateway:
                 self._let_go()
 
     async def answer(self, function: Function, call: Call, *, form: Any = None, keep: bool = True) -> None:
-        """Answer a call and keep it. Raises Failed; a call that nobody could answer is kept as well."""
+        """Answer a call and keep it. Raises Failed; a call that nobody could answer, or waits for any more, is kept as well."""
         try:
             await function.answer(call)
             check_form(call, form)
+        except asyncio.CancelledError:
+            call.error = GONE
+            self.background(self.keep(function, call, keep))
+            raise
         except Refused:
             raise
         except Failed as error:
@@ -98,7 +105,7 @@ class Gateway:
             raise
         finally:
             if not done and call.variant and call.error is None:
-                call.error = "the caller went away"
+                call.error = GONE
                 self.background(self.keep(function, call, keep))
 
     async def keep(self, function: Function, call: Call, keep: bool = True) -> None:
@@ -122,7 +129,12 @@ class Gateway:
         """Work that nobody waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not isinstance(error, Failed):  # those are counted where they happen
+            traceback.print_exception(error, file=sys.stderr)
 
     async def reload(self) -> Mapping[str, Any]:
         """Read everything again and serve it, when all of it is sound; else what was served before goes on. Tells which."""

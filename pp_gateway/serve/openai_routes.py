@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from pp_gateway.serve.edge import Http, Reply
+from pp_gateway.serve.exchange import Http, Reply
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.requests import EmbeddingsRequest, read
 from pp_gateway.serve.said import Refused

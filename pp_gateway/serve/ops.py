@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pp_gateway.serve.edge import Http, Reply
+from pp_gateway.serve.exchange import Http, Reply
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.metrics import CONTENT_TYPE
 from pp_resources.store.ids import iso

@@ -1,14 +1,15 @@
 """Chat completions of remote models that are no task's: passed on nearly as they came, kept and counted like all others."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
 
-from pp_gateway.serve.edge import Http, Reply, event
+from pp_gateway.serve.exchange import Http, Reply, event
 from pp_gateway.serve.forms import fits, form_of
-from pp_gateway.serve.gateway import Gateway
+from pp_gateway.serve.gateway import GONE, Gateway
 from pp_gateway.serve.requests import ChatRequest
 from pp_gateway.serve.said import Failed, Refused
 from pp_gateway.serve.upstream import Upstream, cost_of, usage_of
@@ -40,6 +41,9 @@ class Passing:
         except Failed as error:
             await self._keep(None, (None, None), error)
             raise _theirs(error) from None
+        except asyncio.CancelledError:
+            self.gateway.background(self._keep(None, (None, None), Failed(499, "gone", GONE)))
+            raise
         await self._keep(text, usage_of(found), None)
         return orjson.dumps(found | {"id": self.id, "model": self.request.model, "episode_id": self.episode})
 
@@ -67,7 +71,7 @@ class Passing:
                 raise _theirs(error) from None
             finally:
                 if not kept:
-                    gone = Failed(499, "gone", "the caller went away")
+                    gone = Failed(499, "gone", GONE)
                     self.gateway.background(self._keep("".join(parts) or None, tokens, gone))
             yield event(b"[DONE]")
 

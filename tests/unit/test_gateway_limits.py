@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 import time
 
@@ -84,6 +85,21 @@ def test_more_than_can_be_under_way_is_refused_at_once(server, upstream):
     upstream.hang = 0.0
     assert sorted(answer.status for answer in answers) == [200, 200, 200, 503, 503]
     assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status == 503)
+
+
+def test_nothing_goes_on_for_a_caller_that_has_gone_away(server, upstream):
+    upstream.hang = 2.0
+    with socket.create_connection(server.url.removeprefix("http://").split(":")) as caller:
+        body = json.dumps({"function_name": "toy", "input": TEXT, "variant_name": "big", "episode_id": "left"}).encode()
+        head = f"POST /inference HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer app-key\r\nContent-Length: {len(body)}\r\n"
+        caller.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+        time.sleep(0.5)
+    ends, began = time.monotonic() + 1.2, time.monotonic()
+    while not (rows := [row for row in server.place.rows() if row["episode"] == "left"]) and time.monotonic() < ends:
+        time.sleep(0.02)
+    upstream.hang = 0.0
+    assert rows and rows[0]["error"] == "the caller went away" and time.monotonic() - began < 1.2
+    assert ask(server.url, "/health").json["in_flight"] == 0
 
 
 def test_personal_data_is_given_to_the_model_and_not_to_the_store(server, upstream):
