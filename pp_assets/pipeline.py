@@ -45,6 +45,7 @@ _WORDS = {
     "contract",
     "generation",
     "inputs",
+    "serving",
 }
 
 

@@ -19,12 +19,12 @@ from starlette.routing import Route
 
 from pp_assets.experiment.exchange import CALLS, CHECK, FORBIDDEN, HEALTH, Refusal, count_of, late, read_request
 from pp_assets.experiment.served import Served
+from pp_gateway.listening import listen, url_of
 from pp_resources.errors import UserError
 from pp_resources.json_server import is_loopback
 
 NO_KEY, TOO_LARGE, NOT_JSON, WRONG = 401, 413, 415, 422
 KEPT, ENTRY = 64 << 20, 512  # bytes of answers, for whoever lost the connection and asks again; and of keeping one
-LISTEN = 128
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,7 @@ class Door:
         if not self.key and not is_loopback(self.host):
             how = "set PP_EXPERIMENT_KEY to a secret, here and where experiments run"
             raise UserError("needs a key: other machines can reach this address", where=f"--host {self.host}", how=how)
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            made.bind((self.host, self.port))
-        except OSError as error:
-            made.close()
-            raise UserError(
-                f"cannot listen ({error.strerror or error})", where=f"{self.host}:{self.port}", how="give another one"
-            ) from None
-        made.listen(LISTEN)
-        return made
+        return listen(self.host, self.port)
 
 
 class Once:
@@ -133,9 +122,8 @@ def run_server(served: Served, door: Door, made: socket.socket, ready: Callable[
     """Serve on the socket that the door has opened, until Ctrl-C; `ready` hears the address when connections are taken."""
     import uvicorn
 
-    host, port = made.getsockname()[:2]
     config = uvicorn.Config(build_app(served, door), log_level="warning", access_log=False, timeout_graceful_shutdown=10)
-    ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    ready(url_of(made))
     # Ctrl-C is how a server ends.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[made])

@@ -6,7 +6,7 @@ Input and output of a row are changed alike, so that a value which was copied fr
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
@@ -89,15 +89,16 @@ def clean_text(text: str) -> tuple[str, Counter[str]]:
 
 
 class Mask:
-    """Puts a placeholder such as [EMAIL_1] for each personal value; within one row the same value has the same placeholder."""
+    """Puts a placeholder such as [EMAIL_1] for each personal value of some kinds; within a row the same value has the same placeholder."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Collection[str] = PII) -> None:
+        self._finders = [finder for finder in _FINDERS if finder[0] in kinds]
         self.changes: Counter[str] = Counter()
         self._names: dict[tuple[str, str], str] = {}
 
     def text(self, text: str) -> str:
         """The text with e-mail addresses, IBANs (checksum), card numbers (Luhn), IP addresses and phone numbers masked."""
-        for kind, pattern, holds in _FINDERS:
+        for kind, pattern, holds in self._finders:
             text = pattern.sub(partial(self._masked, kind, holds), text)
         return text
 

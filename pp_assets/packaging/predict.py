@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonschema.protocols import Validator
 
@@ -16,6 +16,9 @@ from pp_resources.errors import UserError
 from pp_resources.json_schema import output_validator
 from pp_resources.models.interface import Prediction, Predictor
 from pp_resources.settings import Settings
+
+if TYPE_CHECKING:
+    from pp_assets.training.predictors import Bases
 
 BATCH = 32
 
@@ -83,10 +86,11 @@ class Package:
         return record
 
 
-def open_package(path: Path, *, threads: int | None = None) -> Package:
+def open_package(path: Path, *, threads: int | None = None, bases: "Bases | None" = None) -> Package:
     """Load a package after checking that its files are as the manifest says and that none that is loaded could run code.
 
-    `threads` as set for the installation by default, the device always. Raises UserError naming the first file that is wrong.
+    `threads` as set for the installation by default, the device always; `bases` that others use too. Raises UserError naming the first file
+    that is wrong.
     """
     from pp_assets.training.predictors import load_predictor
 
@@ -98,7 +102,7 @@ def open_package(path: Path, *, threads: int | None = None) -> Package:
         raise UserError(problems[0] + more, where=str(path), how="'pp package verify' tells all; get the package again")
     spec = parse_spec(read_object(path / SPEC), str(path / SPEC))
     settings = Settings.from_env()
-    predictor = load_predictor(path, spec, threads or settings.threads, settings.device)
+    predictor = load_predictor(path, spec, threads or settings.threads, settings.device, bases)
     return Package(path, spec, predictor, output_validator(spec.io_schema.input), output_validator(spec.output_schema))
 
 

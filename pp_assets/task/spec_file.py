@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -129,14 +129,24 @@ def _explain(problem: Any, model: type[BaseModel]) -> tuple[str, str, str]:
 
 
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Field names of the model that sits at a location."""
+    """Field names of the model that sits at a location. Where one of several may, the location names it by its `kind`."""
     here: Any = model
     for part in loc:
-        is_model = isinstance(here, type) and issubclass(here, BaseModel)
-        here = here.model_fields[str(part)].annotation if is_model else get_args(here)[-1]
+        among = [one for one in get_args(here) if _is_model(one)] if get_origin(here) in (Union, types.UnionType) else []
+        if among:
+            here = next((one for one in among if get_args(one.model_fields["kind"].annotation) == (part,)), None)
+        else:
+            here = here.model_fields[str(part)].annotation if _is_model(here) else get_args(here)[-1]
+        if get_origin(here) is Annotated:
+            here = get_args(here)[0]
         if get_origin(here) in (Union, types.UnionType):
-            here = next(arg for arg in get_args(here) if arg is not type(None))
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+            kinds = [arg for arg in get_args(here) if arg is not type(None)]
+            here = kinds[0] if len(kinds) == 1 or not all(map(_is_model, kinds)) else here
+    return list(here.model_fields) if _is_model(here) else []
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, BaseModel)
 
 
 def _kind(value: Any) -> str:

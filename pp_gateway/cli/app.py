@@ -24,6 +24,7 @@ from pp_gateway.cli import (
     power,
     review,
     run,
+    serve,
     status,
     store,
     task,
@@ -63,6 +64,7 @@ app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
+app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
 app.add_typer(dicl.app, name="dicl")

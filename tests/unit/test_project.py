@@ -24,6 +24,7 @@ NAMES = {  # modules whose distribution is called otherwise
     "sklearn": "scikit-learn",
     "umap": "umap-learn",
     "jinja2": "jinja2",
+    "prometheus_client": "prometheus-client",
     "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
     "clickhouse_connect": "clickhouse-connect",

@@ -16,10 +16,11 @@ class SharedEncoder:
     """The base of `EncoderPredictor`s that are used in turn. Adapters stay unmerged: the answers are those of a merged one to rounding, and
     cost two small products a layer more."""
 
-    def __init__(self, base: Path) -> None:
-        self.base = AutoModel.from_pretrained(base, dtype=torch.float32).eval()
+    def __init__(self, base: Path, device: torch.device | str = "cpu") -> None:
+        self.base = AutoModel.from_pretrained(base, dtype=torch.float32).eval().to(device)
         self.lock = threading.Lock()
         self._peft: Any = None
+        self._made = 0
         self._active: str | None = None
 
     def add(self, name: str, folder: Path, schema: Mapping[str, Any]) -> EncoderPredictor:
@@ -27,6 +28,12 @@ class SharedEncoder:
         with self.lock:
             adapter = self._load(folder / "adapter") if has_adapter(folder) else None
         return EncoderPredictor.with_encoder(name, folder, _Adapted(self, adapter), self.base.config.hidden_size, schema)
+
+    def remove(self, adapter: str) -> None:
+        """Let go of an adapter that nobody asks any more."""
+        with self.lock:
+            self._peft.delete_adapter(adapter)
+            self._active = None
 
     def states(self, adapter: str | None, **inputs: torch.Tensor) -> Any:
         """What the base with one adapter, or with none, makes of a batch. One call at a time: the base knows one adapter that is on."""
@@ -42,11 +49,11 @@ class SharedEncoder:
     def _load(self, folder: Path) -> str:
         from peft import PeftModel
 
+        adapter, self._made = f"task{self._made}", self._made + 1
         if self._peft is None:
-            self._peft = PeftModel.from_pretrained(self.base, folder, adapter_name="task0")
-            self._active = "task0"
-            return self._active
-        adapter = f"task{len(self._peft.peft_config)}"
+            self._peft = PeftModel.from_pretrained(self.base, folder, adapter_name=adapter)
+            self._active = adapter
+            return adapter
         self._peft.load_adapter(folder, adapter)
         self._active = None  # loading may have switched
         return adapter
@@ -58,6 +65,10 @@ class _Adapted(torch.nn.Module):
     def __init__(self, shared: SharedEncoder, adapter: str | None) -> None:
         super().__init__()
         self._shared, self._adapter = shared, adapter
+
+    def unload(self) -> None:
+        if self._adapter is not None:
+            self._shared.remove(self._adapter)
 
     def get_input_embeddings(self) -> torch.nn.Module:
         return self._shared.base.get_input_embeddings()  # type: ignore[no-any-return]

@@ -1,0 +1,199 @@
+"""The `serving` section of a task: its variants, who shares the traffic, what happens when one cannot answer."""
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pp_assets.routing.policy import Routing
+from pp_assets.task.spec_file import FieldProblem
+from pp_resources.artifacts import SLUG
+from pp_resources.errors import nearest
+
+Slug = Annotated[str, Field(pattern=SLUG.pattern)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+MOST_CANDIDATES = 16
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Timeouts(Strict):
+    """Seconds. `total` holds for all tries of one variant together."""
+
+    connect: Seconds = 5.0
+    first_token: Seconds | None = Field(default=None, description="until the first byte of an answer; default: the total")
+    between_tokens: Seconds = Field(default=15.0, description="between two pieces of a stream")
+    total: Seconds = 30.0
+
+
+class Retries(Strict):
+    """Tries after the first, on 429, 5xx, time-outs and lost connections, before anything was answered. Pauses double, half by chance."""
+
+    most: int = Field(default=2, ge=0, le=10)
+    first_pause: Seconds = 0.2
+    longest_pause: Seconds = 5.0
+
+
+class Breaker(Strict):
+    """An upstream that fails `failures` times in a row is left alone for `seconds`, then tried with one request."""
+
+    failures: int = Field(default=5, ge=1)
+    seconds: Seconds = 10.0
+
+
+class Package(Strict):
+    """The current package of a trained variant."""
+
+    kind: Literal["package"]
+    recipe: Slug = Field(description="the trained variant, such as encoder-lora")
+
+
+class _Prompted(Strict):
+    system_prompt: str | None = Field(default=None, description="instead of the task's")
+    instruction_template: str | None = Field(default=None, description="instead of the task's")
+
+
+class Prompt(_Prompted):
+    """The task's base language model behind its prompt."""
+
+    kind: Literal["prompt"]
+
+
+class FewShot(_Prompted):
+    """The same, or a remote variant, with examples of the training rows in the prompt."""
+
+    kind: Literal["few_shot"]
+    of: Slug | None = Field(default=None, description="a remote variant; default: the task's base language model")
+    examples: int = Field(default=4, ge=1, le=64)
+
+
+class Dicl(_Prompted):
+    """The same with examples that are chosen for each input."""
+
+    kind: Literal["dicl"]
+    of: Slug | None = Field(default=None, description="a remote variant; default: the task's base language model")
+    examples: int = Field(default=4, ge=1, le=64)
+    max_distance: float | None = Field(default=None, gt=0, le=2, description="cosine distance beyond which an example is not shown")
+
+
+class Remote(_Prompted):
+    """A model behind an OpenAI-compatible address. Without prices an answer is unpriced, which is not free."""
+
+    kind: Literal["remote"] = "remote"
+    url: str = Field(description="up to /v1")
+    model: str = Field(min_length=1)
+    key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$", description="environment variable that holds the key")
+    price_in: float | None = Field(default=None, ge=0, description="US dollars for a million tokens")
+    price_out: float | None = Field(default=None, ge=0)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    structured: Literal["json_schema", "json_object", "none"] = Field(
+        default="json_schema", description="how an answer's form is asked for"
+    )
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    breaker: Breaker = Breaker()
+    most_at_once: int = Field(default=256, ge=1, description="connections")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise FieldProblem("url", f"{self.url!r} is no address of a provider", "give one such as http://127.0.0.1:8000/v1")
+        if (self.price_in is None) != (self.price_out is None):
+            raise FieldProblem("price_in", "price_in and price_out go together", "give both or neither")
+        return self
+
+
+class BestOfN(Strict):
+    """Several answers, of which the best one is given: valid ones first, then by confidence or by the task's contract."""
+
+    kind: Literal["best_of_n"]
+    candidates: list[Slug] = Field(min_length=2, max_length=MOST_CANDIDATES, description="variants; a remote one may stand several times")
+    by: Literal["confidence", "contract"] = "confidence"
+
+
+class Ensemble(Strict):
+    """Several answers, voted on field by field."""
+
+    kind: Literal["ensemble"]
+    members: list[Slug] = Field(min_length=2, max_length=MOST_CANDIDATES)
+
+
+class Cascade(Strict):
+    """The first variant whose confidence reaches the threshold answers, else the last one."""
+
+    kind: Literal["cascade"]
+    steps: list[Slug] = Field(min_length=2, max_length=MOST_CANDIDATES)
+    threshold: float = Field(ge=0, le=1)
+
+
+Variant = Annotated[
+    Package | Prompt | FewShot | Dicl | Remote | BestOfN | Ensemble | Cascade,
+    Field(discriminator="kind"),
+]
+
+
+def parts_of(variant: Variant) -> list[str]:
+    """The variants that one is made of."""
+    if isinstance(variant, BestOfN):
+        return variant.candidates
+    if isinstance(variant, Cascade):
+        return variant.steps
+    return variant.members if isinstance(variant, Ensemble) else []
+
+
+class Redact(Strict):
+    """What is masked in a row before it is stored; answers are given as they are."""
+
+    kinds: list[Literal["email", "iban", "card", "ip", "phone"]] = []
+    patterns: dict[Slug, str] = Field(default={}, description="regular expressions by the name of their placeholder")
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        for name, pattern in self.patterns.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise FieldProblem(f"patterns.{name}", f"no regular expression: {error}") from error
+        return self
+
+
+class Serving(Strict):
+    """How a task is served. Without variants every packaged one is there; without routing the champion answers."""
+
+    variants: dict[Slug, Variant] = Field(default={}, description="by name; default: every packaged variant")
+    routing: Routing | None = None
+    fallbacks: list[Slug] = Field(default=[], description="asked in turn when the chosen variant cannot answer")
+    timeout: Seconds = Field(default=30.0, description="for an answer, all variants together")
+    redact: Redact = Redact()
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if self.variants:
+            check_names(self, self.variants)
+        return self
+
+
+def check_names(serving: Serving, variants: dict[str, Variant]) -> None:
+    """Raise FieldProblem for a name that is no variant, or for a variant made of one that is itself made of others."""
+    for name, variant in variants.items():
+        if isinstance(variant, FewShot | Dicl) and variant.of is not None and not isinstance(variants.get(variant.of), Remote):
+            remotes = [other for other, one in variants.items() if isinstance(one, Remote)]
+            raise FieldProblem(f"variants.{name}.of", f"{variant.of!r} is no remote variant", nearest(variant.of, remotes))
+        for part in parts_of(variant):
+            field = f"variants.{name}"
+            if part not in variants:
+                raise FieldProblem(field, f"{part!r} is no variant", nearest(part, variants))
+            if parts_of(variants[part]):
+                raise FieldProblem(field, f"{part!r} is itself made of variants", "name those that it is made of")
+    named = [("fallbacks", serving.fallbacks)]
+    if serving.routing:
+        named += [("routing.weights", list(serving.routing.weights)), ("routing.shadow", list(serving.routing.shadow))]
+    for field, names in named:
+        for name in names:
+            if name not in variants:
+                raise FieldProblem(field, f"{name!r} is no variant", nearest(name, variants))

@@ -1,0 +1,102 @@
+"""Makes what is served from configuration, tasks and packages: all of it beside what is served now, or none of it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pp_assets.champion import champion_file
+from pp_assets.pipeline import PACKAGES
+from pp_assets.serving.local import LocalModels, Neighbours
+from pp_assets.serving.spec import Dicl, Remote
+from pp_assets.task.spec import Task, list_tasks, load_task
+from pp_gateway.serve.config import read_config
+from pp_gateway.serve.engine import Engine
+from pp_gateway.serve.generation import Generation
+from pp_gateway.serve.parts import Parts, key_of
+from pp_gateway.serve.upstream import Upstream
+from pp_gateway.serve.weights import Decisions
+from pp_resources.artifacts import ArtifactStore
+from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest
+from pp_resources.settings import Settings
+
+
+class Builder:
+    """Builds generations from one installation. Models and connections that two of them share are made once.
+
+    `neighbours` gives the examples of `dicl` variants; without it a task that has one cannot be served.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        *,
+        config: Path | None = None,
+        decisions: Decisions | None = None,
+        key: str = "",
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        self.settings, self.engine, self.config_file = settings, engine, config
+        self.local, self.artifacts = LocalModels(settings), ArtifactStore(settings.home)
+        self.decisions, self.key, self._neighbours = decisions, key, neighbours
+        self._upstreams: dict[str, Upstream] = {}
+        # Not the engine's thread: answers go on while models are loaded.
+        self.loader = ThreadPoolExecutor(1, "loader")
+
+    def watched(self) -> dict[str, tuple[int, int]]:
+        """What a generation depends on: files with their times and sizes."""
+        home, tasks = self.settings.home, self.settings.tasks
+        files = [file for file in (self.config_file,) if file]
+        files += [file for name in list_tasks(tasks) for file in (tasks / name).iterdir() if file.suffix in (".yaml", ".yml", ".json")]
+        files += [champion_file(home, name) for name in list_tasks(tasks)]
+        files += sorted((home / PACKAGES).glob("*/*/CURRENT")) + sorted((home / "datasets").glob("*/CURRENT"))
+        found = {}
+        for file in files:
+            try:
+                stat = file.stat()
+            except OSError:
+                continue
+            found[str(file)] = (stat.st_mtime_ns, stat.st_size)
+        return found
+
+    async def build(self) -> Generation:
+        """A whole generation. Raises UserError for the first thing that is wrong; nothing has changed then."""
+        made = await asyncio.get_running_loop().run_in_executor(self.loader, self._parts)
+        return made.assemble()
+
+    def _parts(self) -> Parts:
+        config = read_config(self.config_file)
+        names = config.tasks if config.tasks is not None else list_tasks(self.settings.tasks)
+        parts = Parts(self, config)
+        for name in names:
+            task = load_task(name, self.settings.tasks)
+            if not task.spec.archived:
+                parts.add(task)
+        for name, remote in config.models.items():
+            parts.remotes[name] = (remote, key_of(remote, f"models.{name}"))
+        return parts
+
+    def upstream(self, remote: Remote, key: str | None) -> Upstream:
+        """The one connection pool of a remote model, with what it remembers of failures."""
+        name = digest([remote.model_dump(), key])
+        if name not in self._upstreams:
+            self._upstreams[name] = Upstream(remote, key)
+        return self._upstreams[name]
+
+    def neighbours_of(self, task: Task, variant: Dicl) -> Any:
+        if self._neighbours is None:
+            raise UserError("nothing keeps examples to choose from", where=f"task {task.name}", how="use few_shot")
+        return self._neighbours(task, variant)
+
+    def upstreams(self) -> dict[str, Upstream]:
+        """All connection pools, by address and model."""
+        return {f"{one.remote.url} {one.remote.model}": one for one in self._upstreams.values()}
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        for upstream in self._upstreams.values():
+            upstream.close()
+        self.engine.close()
+        self.loader.shutdown(wait=False, cancel_futures=True)

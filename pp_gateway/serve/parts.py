@@ -1,0 +1,187 @@
+"""What a generation is made of: variants loaded in a worker thread, then joined with queues and connections in the event loop."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pp_assets.champion import read_champion
+from pp_assets.pipeline import PACKAGES
+from pp_assets.serving.local import NeighbourPredictor, training_shots, worded
+from pp_assets.serving.spec import (
+    BestOfN,
+    Cascade,
+    Dicl,
+    Ensemble,
+    FewShot,
+    Package,
+    Prompt,
+    Remote,
+    Serving,
+    Variant,
+    check_names,
+    parts_of,
+)
+from pp_assets.task.spec import Task
+from pp_assets.task.spec_file import FieldProblem
+from pp_gateway.serve.config import GatewayConfig
+from pp_gateway.serve.engine import Batcher
+from pp_gateway.serve.function import Function
+from pp_gateway.serve.generation import Generation
+from pp_gateway.serve.logbook import Redactor
+from pp_gateway.serve.said import Answerer
+from pp_gateway.serve.variants import BestOf, Local, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
+from pp_resources.errors import UserError
+from pp_resources.fingerprint import digest
+from pp_resources.json_schema import leaf_fields, output_validator
+from pp_resources.models.ensemble.opinions import Weights
+from pp_resources.models.ensemble.predictor import Combiner, FieldCombiner
+
+if TYPE_CHECKING:
+    from pp_gateway.serve.build import Builder
+
+
+class Parts:
+    """What a generation is made of, as far as that can be made outside of the event loop."""
+
+    def __init__(self, builder: "Builder", config: GatewayConfig) -> None:
+        self.builder, self.config = builder, config
+        self.tasks: list[tuple[Task, Serving, dict[str, Variant], str]] = []
+        self.predictors: dict[tuple[str, str], tuple[str, Any]] = {}
+        self.keys: dict[tuple[str, str], str | None] = {}
+        self.shots: dict[tuple[str, str], Any] = {}
+        self.packages: dict[tuple[str, str], str] = {}
+        self.remotes: dict[str, tuple[Remote, str | None]] = {}
+        self.skipped: list[str] = []
+
+    def add(self, task: Task) -> None:
+        """Load all variants of a task."""
+        serving = task.spec.serving or Serving()
+        variants = serving.variants or self._packaged(task)
+        if not variants:
+            self.skipped.append(f"task {task.name}: no packaged variant; run 'pp run {task.name}'")
+            return
+        try:
+            check_names(serving, variants)
+        except FieldProblem as error:
+            raise UserError(error.what, where=f"{task.file}: serving.{error.field}", how=error.how) from error
+        kept = {}
+        for name, variant in variants.items():
+            try:
+                self._load(task, name, variant)
+                kept[name] = variant
+            except UserError as error:
+                # What was named must be served; what is only there may be left out.
+                if serving.variants:
+                    raise UserError(error.what, where=f"task {task.name}: serving.variants.{name}: {error.where}", how=error.how) from error
+                self.skipped.append(f"task {task.name}: {name}: {error}")
+        if kept:
+            self.tasks.append((task, serving, kept, self._champion(task, kept)))
+
+    def _packaged(self, task: Task) -> dict[str, Variant]:
+        keys = self.builder.artifacts.keys(PACKAGES)
+        there = [key.partition("/")[2] for key in keys if key.partition("/")[0] == task.name]
+        ordered = sorted(there, key=lambda name: (name not in task.spec.variants, name if name not in task.spec.variants else ""))
+        return {name: Package(kind="package", recipe=name) for name in ordered}
+
+    def _champion(self, task: Task, variants: Mapping[str, Variant]) -> str:
+        """The variant that answers where nothing else is said: the declared champion, that of the records, else the first one."""
+        if task.spec.serving and task.spec.serving.routing:
+            return task.spec.serving.routing.champion
+        stands = read_champion(self.builder.settings.home, task.name)
+        for name, variant in variants.items():
+            if stands and isinstance(variant, Package) and variant.recipe == stands.variant:
+                return name
+        return next(iter(variants))
+
+    def _load(self, task: Task, name: str, variant: Variant) -> None:
+        local, place = self.builder.local, (task.name, name)
+        if isinstance(variant, Package):
+            found = self.builder.artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", f"run 'pp run {task.name}'")
+            self.predictors[place], self.packages[place] = local.package(found.path), found.digest
+        elif isinstance(variant, Remote):
+            self.keys[place] = key_of(variant, name)
+        elif isinstance(variant, Prompt):
+            self.predictors[place] = local.prompted(task, variant)
+        elif isinstance(variant, FewShot):
+            shots = training_shots(self.builder.artifacts, task, variant.examples)
+            if variant.of is None:
+                self.predictors[place] = local.prompted(task, variant, shots)
+            self.shots[place] = lambda _text: shots
+        elif isinstance(variant, Dicl):
+            self.shots[place] = self.builder.neighbours_of(task, variant)
+            if variant.of is None:
+                key, inner = local.prompted(task, variant)
+                self.predictors[place] = (key, NeighbourPredictor(name, worded(task.spec, variant), inner, self.shots[place]))
+
+    def assemble(self) -> Generation:
+        """Queues and connections, which belong to the event loop."""
+        batchers: dict[int, Batcher] = {}
+        functions = {}
+        for task, serving, variants, champion in self.tasks:
+            ready: dict[str, Answerer] = {}
+            for name in sorted(variants, key=lambda name: bool(parts_of(variants[name]))):
+                ready[name] = self._answerer(task, name, variants, ready, batchers)
+            packages = {name: self.packages[task.name, name] for name in variants if (task.name, name) in self.packages}
+            named = digest([task.digest, serving.model_dump(mode="json"), packages, champion])[:16]
+            functions[task.name] = Function(
+                task.spec,
+                serving,
+                {name: ready[name] for name in variants},
+                champion,
+                digest=named,
+                redactor=Redactor([self.config.redact, serving.redact]),
+                decisions=self.builder.decisions,
+                key=self.builder.key,
+            )
+        models = {name: self.builder.upstream(remote, key) for name, (remote, key) in self.remotes.items()}
+        whole = digest([self.config.model_dump(mode="json"), {name: one.digest for name, one in functions.items()}])[:16]
+        keys = {key for key, _ in self.predictors.values()}
+        return Generation(
+            self.config, functions, models, self.skipped, whole, keys, list(batchers.values()), Redactor([self.config.redact])
+        )
+
+    def _answerer(
+        self, task: Task, name: str, variants: Mapping[str, Variant], ready: Mapping[str, Answerer], batchers: dict[int, Batcher]
+    ) -> Answerer:
+        variant, place = variants[name], (task.name, name)
+        members = [(part, ready[part]) for part in parts_of(variant)]
+        if isinstance(variant, BestOfN):
+            judge = by_contract(task) if variant.by == "contract" else by_confidence(_validity(task))
+            return BestOf(members, judge)
+        if isinstance(variant, Ensemble):
+            return Vote(members, FieldCombiner(task.output_schema, vote(task, variant.members)))
+        if isinstance(variant, Cascade):
+            return Steps(members, variant.threshold)
+        if place in self.predictors:
+            predictor = self.predictors[place][1]
+            if id(predictor) not in batchers:
+                batch = self.config.batch
+                limits = {"most": batch.most, "depth": batch.depth}
+                batchers[id(predictor)] = Batcher(self.builder.engine, predictor.predict, wait=batch.wait_ms / 1000, **limits)
+            return Local(batchers[id(predictor)])
+        source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))
+        remote = variants[source]
+        assert isinstance(remote, Remote)
+        upstream = self.builder.upstream(remote, self.keys[task.name, source])
+        return RemoteModel(upstream, worded(task.spec, variant), self.shots.get(place))
+
+
+def vote(task: Task, members: list[str]) -> Combiner:
+    """Members with one vote each; where the fields make no valid answer together, the first one's stands."""
+    equal = Weights([1.0] * len(members), [0.0] * len(members))
+    return Combiner("vote", members, list(range(len(members))), fields={leaf.path: equal for leaf in leaf_fields(task.output_schema)})
+
+
+def key_of(remote: Remote, where: str) -> str | None:
+    """The key from the environment. Raises UserError where it is not set."""
+    if remote.key_env is None:
+        return None
+    key = os.environ.get(remote.key_env)
+    if not key:
+        raise UserError("is not set", where=f"{where}: key_env {remote.key_env}", how="set it in the environment of the gateway")
+    return key
+
+
+def _validity(task: Task) -> Any:
+    validator = output_validator(task.output_schema)
+    return lambda text: (found := parse(text)) is not None and validator.is_valid(found)

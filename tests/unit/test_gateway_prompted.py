@@ -1,0 +1,85 @@
+"""Variants that are prompts: the task's language model as it is, with examples, with examples chosen for each input."""
+
+import pytest
+from gateway_place import TEXT, place, running
+from test_package import tiny_base
+
+from pp_assets.serving.local import training_shots
+from pp_assets.task.spec import load_task, parse_spec
+from pp_resources.artifacts import ArtifactStore
+from pp_resources.errors import UserError
+
+VARIANTS = {
+    "plain": {"kind": "prompt"},
+    "worded": {"kind": "prompt", "system_prompt": "Be brief."},
+    "shots": {"kind": "few_shot", "examples": 2},
+    "near": {"kind": "dicl", "examples": 1},
+    "encoder": {"kind": "package", "recipe": "encoder-lora"},
+}
+
+
+def test_prompts_of_one_base_answer_and_keep_the_schema(tmp_path):
+    base = tiny_base(tmp_path / "base")
+    where = place(tmp_path, {"variants": VARIANTS}, base_model_id=str(base), decoding={"max_new_tokens": 64})
+    asked = []
+
+    def neighbours(task, variant):
+        shots = training_shots(ArtifactStore(where.settings.home), task, variant.examples)
+
+        def of(text):
+            asked.append(text)
+            return shots
+
+        return of
+
+    with running(where, neighbours) as made:
+        said = {name: made.infer(variant_name=name) for name in VARIANTS}
+        assert {answer.status for answer in said.values()} == {200}
+        whole = [answer.json for answer in said.values() if answer.json["finish_reason"] == "stop"]
+        assert whole and all(answer["valid"] for answer in whole) and asked == [TEXT]
+        tokens = {name: answer.json["usage"]["input_tokens"] for name, answer in said.items()}
+        assert tokens["plain"] < tokens["near"] < tokens["shots"] and tokens["plain"] != tokens["worded"]
+        bases = made.gateway.builder.local._bases._loaded
+        assert sorted(family for family, _ in bases) == ["causal", "encoder"], "one language model for four variants"
+
+
+def test_chosen_examples_need_somebody_who_keeps_them(tmp_path):
+    with pytest.raises(AssertionError, match="nothing keeps examples"), running(place(tmp_path, {"variants": {"near": {"kind": "dicl"}}})):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [
+        ({"variants": {"a": {"kind": "prompt"}}, "fallbacks": ["b"]}, "serving.fallbacks: 'b' is no variant; known: a"),
+        ({"variants": {"a": {"kind": "ensemble", "members": ["a", "b"]}}}, "serving.variants.a: 'a' is itself made of variants"),
+        ({"variants": {"a": {"kind": "few_shot", "of": "a"}}}, "serving.variants.a.of: 'a' is no remote variant; known: none"),
+        (
+            {"variants": {"a": {"kind": "remote", "url": "x", "model": "m"}}},
+            "serving.variants.a.remote.url: 'x' is no address of a provider",
+        ),
+        ({"variants": {"a": {"kind": "remote", "url": "http://x", "modl": "m"}}}, "unknown key 'modl' .*did you mean 'model'"),
+        ({"variants": {"a": {"kind": "remote", "url": "http://x", "model": "m", "price_in": 1.0}}}, "price_in and price_out go together"),
+        ({"redact": {"patterns": {"x": "("}}}, "serving.redact.patterns.x: no regular expression"),
+        (
+            {"routing": {"metric": "m", "champion": "a", "weights": {"a": 1.0}}, "variants": {"b": {"kind": "prompt"}}},
+            "weights: 'a' is no v",
+        ),
+    ],
+)
+def test_a_section_that_is_not_sound_is_told_by_field(serving, said):
+    from pathlib import Path
+
+    raw = load_task("support-triage", Path("tasks")).spec.model_dump(mode="json")
+    with pytest.raises(UserError, match=said):
+        parse_spec(raw | {"serving": serving}, "task.yaml")
+
+
+def test_how_a_task_is_served_is_no_part_of_what_it_is(tmp_path):
+    from pp_assets.pipeline import answering_spec
+
+    where = place(tmp_path)
+    before = load_task("toy", where.settings.tasks)
+    where.write({"variants": VARIANTS})
+    after = load_task("toy", where.settings.tasks)
+    assert after.spec.serving and after.digest == before.digest and answering_spec(after.spec) == answering_spec(before.spec)
