@@ -34,7 +34,7 @@ _ALL = [
         "encoder-frozen",
         "encoder",
         "The same heads on the frozen encoder: what the base alone can do",
-        EncoderParams(r=0, lr=0.0, epochs=40, head_lr=5e-3),
+        EncoderParams(r=0, lr=0.0, epochs=40, least_steps=9, head_lr=5e-3),
     ),
     Recipe("lora-r8", "causal", "Causal language model with LoRA of rank 8 on every linear layer", CausalParams(r=8, alpha=16), EVERYWHERE),
     Recipe(

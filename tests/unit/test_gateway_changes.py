@@ -127,7 +127,8 @@ def test_files_that_change_are_seen_and_a_new_package_is_loaded(tmp_path):
         fresh = store.produce("packages", key, {"another": "one"}, build)
         with load(made) as answers:
             assert until(lambda: f"package {fresh.path}" in made.gateway.now.model_keys)
-            assert until(lambda: list(made.gateway.builder.local._loaded) == [f"package {fresh.path}"])
+            loaded = made.gateway.builder.local._loaded
+            assert until(lambda: list(loaded) == [f"package {fresh.path}"]), (loaded.keys(), made.gateway.retired, made.gateway.last_reload)
         assert {answer.status for answer in answers} == {200} and made.infer().json["output"] == old["output"]
         (encoder,) = made.gateway.builder.local._bases._loaded.values()
         assert len(encoder._peft.peft_config) == 1, "the old adapter is gone, the base has stayed"
