@@ -106,7 +106,7 @@ class EncoderRun(Run):
         self.batch_size = self.params.batch_size
         if math.ceil(len(self.rows) / self.batch_size) * self.params.epochs > self.params.max_steps:
             self.batch_size *= 2
-        self.passes = max(1, round(self.params.least_steps * self.batch_size / len(self.rows)))
+        self.passes = math.ceil(self.params.least_steps * self.batch_size / len(self.rows))
         self.steps_per_epoch = len(self.batches(0))
         tokens = 0 if self._cached else self.passes * sum(len(row.ids) for row in self.rows)
         affordable = round(min(self.params.max_steps / self.steps_per_epoch, self.params.max_trained_tokens / max(1, tokens)))

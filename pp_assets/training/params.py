@@ -13,7 +13,7 @@ class EncoderParams:
     `r` 0 freezes the encoder and trains the heads alone. `lr` is for LoRA and for heads that begin as logistic regressions, `head_lr` for
     what begins at nothing. Both are peaks of a cosine with warm-up over `epochs`, or over as many (but `least_epochs`) as `max_steps` and
     `max_trained_tokens` (ten minutes of one core) allow: small data needs many passes, large data few, in batches twice as large. An epoch
-    goes through few rows as often as makes about `least_steps` steps (85 rows of snips: slot F1 0.69 instead of 0.54, see
+    goes through few rows as often as makes `least_steps` steps (85 rows of snips: slot F1 0.69 instead of 0.54, see
     bench/RESULTS.md). `patience` counts epochs without a better validation score. `hidden_dropout` is that inside the encoder: with it, and
     twice the rate, entities of wnut17 had F1 0.601 after four epochs (validation rows) instead of 0.575. `average`: judged and kept is the
     exponential average of the weights over so many epochs; after one epoch that is worth 1 to 3 points of the validation rows, at the end
