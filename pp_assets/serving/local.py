@@ -14,13 +14,8 @@ from pp_resources.artifacts import ArtifactStore
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import canonical_json, digest
 from pp_resources.models.bases import find_base
-from pp_resources.models.interface import Prediction, Predictor
+from pp_resources.models.interface import Predictor
 from pp_resources.settings import Settings
-
-ShotsOf = Callable[[str], Sequence[Shot]]
-"""Gives the examples that stand in the prompt of an input, the most similar last."""
-Neighbours = Callable[[Task, Dicl], ShotsOf]
-"""Makes it for a variant with examples chosen for each input."""
 
 
 class LocalModels:
@@ -61,17 +56,6 @@ class LocalModels:
         if key not in self._loaded:
             self._loaded[key] = load()
         return key, self._loaded[key]
-
-
-class NeighbourPredictor:
-    """A language model that sees other examples for each input."""
-
-    def __init__(self, name: str, spec: TaskSpec, inner: Any, shots: ShotsOf) -> None:
-        self.name, self._spec, self._inner, self._shots = name, spec, inner, shots
-
-    def predict(self, inputs: Sequence[str], *, distributions: bool = False) -> list[Prediction]:
-        made = (self._inner.behind(prompt_of(self._spec, self._shots(text))) for text in inputs)
-        return [one.predict([text], distributions=distributions)[0] for one, text in zip(made, inputs)]
 
 
 def unload(predictor: Any) -> None:

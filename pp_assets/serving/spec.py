@@ -77,6 +77,9 @@ class Dicl(_Prompted):
     of: Slug | None = Field(default=None, description="a remote variant; default: the task's base language model")
     examples: int = Field(default=4, ge=1, le=64)
     max_distance: float | None = Field(default=None, gt=0, le=2, description="cosine distance beyond which an example is not shown")
+    tokens: int | None = Field(
+        default=None, ge=1, description="of all examples; default: what leaves half of a local model's context, else 2000"
+    )
 
 
 class Remote(_Prompted):

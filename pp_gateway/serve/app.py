@@ -1,11 +1,11 @@
 """The application of one worker: routes, and how a gateway is made when its event loop runs."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pp_assets.serving.local import Neighbours
+from pp_assets.serving.examples import Examples
 from pp_gateway.serve import chat, native, openai_routes, ops
 from pp_gateway.serve.build import Builder
 from pp_gateway.serve.config import FILE
@@ -14,6 +14,7 @@ from pp_gateway.serve.engine import Engine
 from pp_gateway.serve.exchange import Route
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.weights import Decisions, sticky_key
+from pp_gateway.site import FREE, site
 from pp_resources.settings import Settings
 from pp_resources.store.opened import open_store
 from pp_resources.store.recorder import Recorder
@@ -50,15 +51,13 @@ def config_file(settings: Settings, given: Path | None) -> Path | None:
     return given or (own if own.exists() else None)
 
 
-def build_app(
-    plan: Plan, *, neighbours: Neighbours | None = None, more: Sequence[Route] = (), beside: Any = None, started: Started | None = None
-) -> Edge:
-    """An ASGI application. `neighbours` chooses examples for `dicl` variants, `more` are further hot routes, `beside` an application for
-    all other paths (`scope["state"]["gateway"]` is there for it), `started` hears of the gateway in its loop."""
-    return Edge(starter(plan, neighbours, started), [*ROUTES, *more], beside)
+def build_app(plan: Plan, *, beside: Any = None, started: Started | None = None) -> Edge:
+    """An ASGI application. `beside` is another one for all paths that no route has (`scope["state"]["gateway"]` is there for it; default:
+    the site), `started` hears of the gateway in its loop."""
+    return Edge(starter(plan, started), ROUTES, beside or site(plan.settings), FREE)
 
 
-def starter(plan: Plan, neighbours: Neighbours | None = None, started: Started | None = None) -> Callable[[], Awaitable[Gateway]]:
+def starter(plan: Plan, started: Started | None = None) -> Callable[[], Awaitable[Gateway]]:
     """Makes the gateway, in the loop that it belongs to. Raises UserError for a configuration that is not sound."""
 
     async def start() -> Gateway:
@@ -69,7 +68,7 @@ def starter(plan: Plan, neighbours: Neighbours | None = None, started: Started |
             Engine(settings.threads),
             config=config_file(settings, plan.config),
             key=sticky_key(settings.home),
-            neighbours=neighbours,
+            examples=Examples(store),
         )
         first = await builder.build()
         builder.decisions = Decisions(store, first.config.weights_seconds)

@@ -3,13 +3,13 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from pp_assets.champion import champion_file
 from pp_assets.pipeline import PACKAGES
-from pp_assets.serving.local import LocalModels, Neighbours
-from pp_assets.serving.spec import Dicl, Remote
-from pp_assets.task.spec import Task, list_tasks, load_task
+from pp_assets.serving.examples import Examples
+from pp_assets.serving.local import LocalModels
+from pp_assets.serving.spec import Remote
+from pp_assets.task.spec import list_tasks, load_task
 from pp_gateway.serve.config import read_config
 from pp_gateway.serve.engine import Engine
 from pp_gateway.serve.generation import Generation
@@ -17,16 +17,12 @@ from pp_gateway.serve.parts import Parts, key_of
 from pp_gateway.serve.upstream import Upstream
 from pp_gateway.serve.weights import Decisions
 from pp_resources.artifacts import ArtifactStore
-from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
 
 
 class Builder:
-    """Builds generations from one installation. Models and connections that two of them share are made once.
-
-    `neighbours` gives the examples of `dicl` variants; without it a task that has one cannot be served.
-    """
+    """Builds generations from one installation. Models, examples and connections that two of them share are made once."""
 
     def __init__(
         self,
@@ -36,11 +32,11 @@ class Builder:
         config: Path | None = None,
         decisions: Decisions | None = None,
         key: str = "",
-        neighbours: Neighbours | None = None,
+        examples: Examples,
     ) -> None:
         self.settings, self.engine, self.config_file = settings, engine, config
         self.local, self.artifacts = LocalModels(settings), ArtifactStore(settings.home)
-        self.decisions, self.key, self._neighbours = decisions, key, neighbours
+        self.decisions, self.key, self.examples = decisions, key, examples
         self._upstreams: dict[str, Upstream] = {}
         # Not the engine's thread: answers go on while models are loaded.
         self.loader = ThreadPoolExecutor(1, "loader")
@@ -85,17 +81,13 @@ class Builder:
             self._upstreams[name] = Upstream(remote, key)
         return self._upstreams[name]
 
-    def neighbours_of(self, task: Task, variant: Dicl) -> Any:
-        if self._neighbours is None:
-            raise UserError("nothing keeps examples to choose from", where=f"task {task.name}", how="use few_shot")
-        return self._neighbours(task, variant)
-
     def upstreams(self) -> dict[str, Upstream]:
         """All connection pools, by address and model."""
         return {f"{one.remote.url} {one.remote.model}": one for one in self._upstreams.values()}
 
     def close(self) -> None:
         """Let go of connections and threads."""
+        self.examples.close()
         for upstream in self._upstreams.values():
             upstream.close()
         self.engine.close()

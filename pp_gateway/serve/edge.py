@@ -7,7 +7,7 @@ medians of two times 3,000 calls). What is mounted beside them (pages, other gro
 import asyncio
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from pp_gateway.serve.exchange import Http, Reply, Route, event, refusal
@@ -23,10 +23,12 @@ LONG = 0.05  # seconds after which it is looked whether whoever asked is still t
 
 
 class Edge:
-    """An ASGI application over a gateway that `start` makes; `beside` is another one, for all paths that no route has."""
+    """An ASGI application over a gateway that `start` makes; `beside` is another one, for all paths that no route has, `free` are those of
+    them that ask for no key."""
 
-    def __init__(self, start: Callable[[], Awaitable[Gateway]], routes: list[Route], beside: Any = None) -> None:
+    def __init__(self, start: Callable[[], Awaitable[Gateway]], routes: list[Route], beside: Any, free: Collection[str] = ()) -> None:
         self._start, self._beside = start, beside
+        self._free, self._free_trees = set(free), tuple(path for path in free if path.endswith("/") and path != "/")
         self._routes: dict[str, dict[str, Route]] = {}
         for route in routes:
             self._routes.setdefault(route.path, {})[route.method] = route
@@ -47,8 +49,6 @@ class Edge:
         route, status = None, 500
         openai = path.startswith("/v1/")
         try:
-            if methods is None and self._beside is None:
-                raise Refused(404, "unknown_path", f"nothing is at {path}", how="see /openapi.json")
             if methods is not None:
                 route = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
                 if route is None:
@@ -56,7 +56,8 @@ class Edge:
                 openai = route.openai
             headers = dict(scope["headers"])
             caller = ""
-            if route is None or not route.free:
+            free = route.free if route else path in self._free or path.startswith(self._free_trees)
+            if not free:
                 config = gateway.now.config
                 caller = gateway.keeper.admit(config, headers)
                 gateway.keeper.limit(config, caller)

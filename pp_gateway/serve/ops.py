@@ -33,6 +33,7 @@ async def health(gateway: Gateway, _http: Http) -> Reply:
         "rows": dict(gateway.logbook.counts),
         "log": gateway.recorder.status() if gateway.recorder else None,
         "weights_age_s": decisions.age if decisions else None,
+        "examples": gateway.builder.examples.status(),
         "upstreams_down": sorted(name for name, one in gateway.builder.upstreams().items() if one.open),
     }
     return Reply(orjson.dumps(told), 200 if ready else 503)

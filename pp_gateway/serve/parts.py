@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pp_assets.champion import read_champion
 from pp_assets.pipeline import PACKAGES
-from pp_assets.serving.local import NeighbourPredictor, training_shots, worded
+from pp_assets.prompts.dicl.retriever import Choosing
+from pp_assets.prompts.dicl.systems import ContextPredictor
+from pp_assets.serving.local import training_shots, worded
 from pp_assets.serving.spec import (
     BestOfN,
     Cascade,
@@ -38,6 +41,8 @@ from pp_resources.models.ensemble.predictor import Combiner, FieldCombiner
 
 if TYPE_CHECKING:
     from pp_gateway.serve.build import Builder
+
+REMOTE_TOKENS = 2000  # of examples, where the context of a model is not known
 
 
 class Parts:
@@ -108,10 +113,12 @@ class Parts:
                 self.predictors[place] = local.prompted(task, variant, shots)
             self.shots[place] = lambda _text: shots
         elif isinstance(variant, Dicl):
-            self.shots[place] = self.builder.neighbours_of(task, variant)
+            retriever, choosing = self.builder.examples.retriever(task), _choosing(variant)
             if variant.of is None:
                 key, inner = local.prompted(task, variant)
-                self.predictors[place] = (key, NeighbourPredictor(name, worded(task.spec, variant), inner, self.shots[place]))
+                self.predictors[place] = key, ContextPredictor(name, worded(task.spec, variant), inner, retriever, choosing)
+            else:
+                self.shots[place] = partial(retriever.select, choosing=choosing)
 
     def assemble(self) -> Generation:
         """Queues and connections, which belong to the event loop."""
@@ -170,6 +177,11 @@ def vote(task: Task, members: list[str]) -> Combiner:
     """Members with one vote each; where the fields make no valid answer together, the first one's stands."""
     equal = Weights([1.0] * len(members), [0.0] * len(members))
     return Combiner("vote", members, list(range(len(members))), fields={leaf.path: equal for leaf in leaf_fields(task.output_schema)})
+
+
+def _choosing(variant: Dicl) -> Choosing:
+    tokens = variant.tokens if variant.of is None else variant.tokens or REMOTE_TOKENS
+    return Choosing(variant.examples, max(Choosing.pool, variant.examples), max_distance=variant.max_distance, tokens=tokens)
 
 
 def key_of(remote: Remote, where: str) -> str | None:

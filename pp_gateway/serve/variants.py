@@ -1,6 +1,7 @@
 """The kinds of variants: a model of this process, a remote one, and those that are made of others."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,8 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pp_assets.serving.local import ShotsOf
-from pp_assets.task.prompt import render_prompt
+from pp_assets.task.prompt import Shot, render_prompt
 from pp_assets.task.spec import Task, TaskSpec
 from pp_gateway.serve.engine import Batcher
 from pp_gateway.serve.said import Answerer, Asked, Failed, Said
@@ -21,6 +21,8 @@ from pp_resources.models.interface import Prediction
 
 Judge = Callable[[Asked, Sequence[Said]], Awaitable[Sequence[float]]]
 """How good each of several answers is."""
+ShotsOf = Callable[[str], Sequence[Shot]]
+"""The examples in the prompt of an input."""
 
 
 class Local:
@@ -58,13 +60,13 @@ class RemoteModel:
         self.upstream, self._remote, self._spec, self._shots = upstream, upstream.remote, spec, shots
 
     async def ask(self, asked: Asked) -> Said:
-        found = await self.upstream.complete(orjson.dumps(self._body(asked)), asked.ends)
+        found = await self.upstream.complete(orjson.dumps(await self._body(asked)), asked.ends)
         choice = found["choices"][0]
         message = choice["message"]
         return self._said(message.get("content") or "", found, choice.get("finish_reason"), message)
 
     async def stream(self, asked: Asked) -> AsyncIterator[str | Said]:
-        body = self._body(asked) | {"stream": True, "stream_options": {"include_usage": True}}
+        body = await self._body(asked) | {"stream": True, "stream_options": {"include_usage": True}}
         parts, last, reason = [], dict[str, Any](), "stop"
         async for _, found in self.upstream.stream(orjson.dumps(body), asked.ends):
             last = found if found.get("usage") else last
@@ -75,8 +77,10 @@ class RemoteModel:
                     yield text
         yield self._said("".join(parts), last, reason, {})
 
-    def _body(self, asked: Asked) -> dict[str, Any]:
-        messages = render_prompt(self._spec, asked.text, self._shots(asked.text) if self._shots else ())
+    async def _body(self, asked: Asked) -> dict[str, Any]:
+        # Choosing examples embeds the input: not in the event loop.
+        shots = await asyncio.to_thread(self._shots, asked.text) if self._shots else ()
+        messages = render_prompt(self._spec, asked.text, shots)
         body: dict[str, Any] = {"model": self._remote.model, "messages": messages, "temperature": self._remote.temperature}
         if self._remote.max_tokens is not None:
             body["max_tokens"] = self._remote.max_tokens
@@ -97,11 +101,11 @@ class RemoteModel:
         return Said(text, None, {}, *tokens, cost=cost_of(self._remote, tokens), finish_reason=reason or "stop")
 
 
-class _Several:
+class _Several(ABC):
     """What variants made of others share: no pieces before there is a whole."""
 
-    async def ask(self, asked: Asked) -> Said:
-        raise NotImplementedError
+    @abstractmethod
+    async def ask(self, asked: Asked) -> Said: ...
 
     async def stream(self, asked: Asked) -> AsyncIterator[str | Said]:
         said = await self.ask(asked)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from pp_resources.artifacts import sync
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.ids import uuid7
 from pp_resources.store.rows import Row
@@ -40,7 +41,7 @@ class Journal:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
             self._handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            _sync_folder(file.parent)
+            sync(file.parent)
         except Timeout as error:
             raise StoreUnavailable("in use by another process", where=f"journal {file}") from error
         except OSError as error:
@@ -102,7 +103,7 @@ class Journal:
             handle = os.open(new, os.O_RDWR | os.O_APPEND)
             os.fsync(handle)
             new.rename(self.file)
-            _sync_folder(self.file.parent)
+            sync(self.file.parent)
             os.close(self._handle)
             self._handle, self.size = handle, os.fstat(handle).st_size
         return left_out
@@ -149,14 +150,6 @@ def _row(line: bytes) -> Row | None:
     except (ValueError, TypeError, KeyError):
         pass
     return None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _no_room(file: Path, error: OSError) -> StoreUnavailable:

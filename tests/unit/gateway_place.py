@@ -115,12 +115,12 @@ class Running:
 
 
 @contextmanager
-def running(where: Place, neighbours: Any = None, beside: Any = None) -> Iterator[Running]:
+def running(where: Place, beside: Any = None) -> Iterator[Running]:
     """Serve an installation until the block ends."""
     import uvicorn
 
     made = listen("127.0.0.1", 0)
-    edge = build_app(Plan(where.settings), neighbours=neighbours, beside=beside)
+    edge = build_app(Plan(where.settings), beside=beside)
     server = uvicorn.Server(uvicorn.Config(edge, **FAST))
 
     def serve() -> None:

@@ -10,7 +10,7 @@ from causal_tiny import OUTPUT, spec_on, write_tiny_base
 from pp_assets.prompts.dicl.head import Blend, blended, fit_blends, neighbour_chances
 from pp_assets.prompts.dicl.index import Index, Worked
 from pp_assets.prompts.dicl.retriever import Choosing, Retriever
-from pp_assets.prompts.dicl.systems import BlendedPredictor, ContextPredictor, chat_messages, shot_tokens
+from pp_assets.prompts.dicl.systems import BlendedPredictor, ContextPredictor, shot_tokens
 from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.examples import Example
 from pp_assets.task.prompt import render_examples
@@ -146,17 +146,6 @@ def test_a_language_model_sees_the_examples_of_its_input(base: Path) -> None:
     assert model.choosing.tokens == room and model.predict([]) == []
     block = len(inner.tokenizer(render_examples(spec, [retriever.index.examples[0]]))["input_ids"])
     assert retriever.cost_of(retriever.index, retriever.index.examples[0]) == block
-
-
-def test_a_remote_model_gets_turns_of_a_chat(base: Path) -> None:
-    spec = spec_on(base)
-    shots = [index_of(3).examples[0], index_of(3).examples[1]]
-    messages = chat_messages(spec, "what now", shots)
-    roles = [message["role"] for message in messages]
-    start = ["system"] if spec.system_prompt else []
-    assert roles == [*start, "user", "assistant", "user", "assistant", "user"]
-    said = [message["content"] for message in messages]
-    assert shots[0].input_text in said[-5] and json.loads(said[-4]) == shots[0].output and "what now" in said[-1]
 
 
 OUTPUT_SPEC = spec_on(Path("base"))

@@ -222,3 +222,9 @@ def test_what_is_mounted_beside_the_routes_is_behind_the_same_door(tmp_path):
         assert ask(made.url, "/", Origin=made.url).status == 200
         assert ask(made.url, "/", b"x", Origin="https://evil.example").status == 403
         assert ask(made.url, "/", b"x", Origin="null").status == 403
+
+
+def test_what_is_nowhere_is_refused_in_the_form_of_all_refusals(tmp_path):
+    with running(place(tmp_path)) as made:
+        gone = ask(made.url, "/nothing/here")
+        assert (gone.status, gone.json["error"]["code"]) == (404, "unknown_path") and "/nothing/here" in gone.json["error"]["what"]

@@ -1,13 +1,20 @@
 """Variants that are prompts: the task's language model as it is, with examples, with examples chosen for each input."""
 
-import pytest
-from gateway_place import TEXT, place, running
-from test_package import tiny_base
+import json
 
+import pytest
+from gateway_place import ask, place, running
+from test_package import tiny_base
+from upstream_stub import ANSWER, stub
+
+from pp_assets.prompts.dicl.stage import encoder_name
 from pp_assets.serving.local import training_shots
 from pp_assets.task.spec import load_task, parse_spec
 from pp_resources.artifacts import ArtifactStore
 from pp_resources.errors import UserError
+from pp_resources.models.embedder import Embedder
+from pp_resources.store.opened import open_store
+from pp_resources.store.work import Example
 
 VARIANTS = {
     "plain": {"kind": "prompt"},
@@ -18,34 +25,48 @@ VARIANTS = {
 }
 
 
+def shelved(where, rows):
+    """Put worked examples into the store, with vectors of the task's encoder."""
+    spec = load_task("toy", where.settings.tasks).spec
+    vectors = Embedder.of(spec.encoder_model_id, 1).embed([text for text, _ in rows])
+    encoder = encoder_name(spec.encoder_model_id)
+    open_store(where.settings.home).write_many(
+        [
+            Example(task="toy", input=text, output=json.dumps(output), embedding=vector.tobytes(), encoder=encoder)
+            for (text, output), vector in zip(rows, vectors)
+        ]
+    )
+
+
 def test_prompts_of_one_base_answer_and_keep_the_schema(tmp_path):
     base = tiny_base(tmp_path / "base")
     where = place(tmp_path, {"variants": VARIANTS}, base_model_id=str(base), decoding={"max_new_tokens": 64})
-    asked = []
-
-    def neighbours(task, variant):
-        shots = training_shots(ArtifactStore(where.settings.home), task, variant.examples)
-
-        def of(text):
-            asked.append(text)
-            return shots
-
-        return of
-
-    with running(where, neighbours) as made:
+    shots = training_shots(ArtifactStore(where.settings.home), load_task("toy", where.settings.tasks), 1)
+    shelved(where, [(shots[0].input_text, shots[0].output)])
+    with running(where) as made:
         said = {name: made.infer(variant_name=name) for name in VARIANTS}
         assert {answer.status for answer in said.values()} == {200}
         whole = [answer.json for answer in said.values() if answer.json["finish_reason"] == "stop"]
-        assert whole and all(answer["valid"] for answer in whole) and asked == [TEXT]
+        assert whole and all(answer["valid"] for answer in whole)
         tokens = {name: answer.json["usage"]["input_tokens"] for name, answer in said.items()}
         assert tokens["plain"] < tokens["near"] < tokens["shots"] and tokens["plain"] != tokens["worded"]
         bases = made.gateway.builder.local._bases._loaded
         assert sorted(family for family, _ in bases) == ["causal", "encoder"], "one language model for four variants"
+        assert ask(made.url, "/health").json["examples"] == {"toy": {"examples": 1, "error": ""}}
 
 
-def test_chosen_examples_need_somebody_who_keeps_them(tmp_path):
-    with pytest.raises(AssertionError, match="nothing keeps examples"), running(place(tmp_path, {"variants": {"near": {"kind": "dicl"}}})):
-        pass
+def test_a_remote_model_is_shown_the_examples_of_its_input_as_they_come(tmp_path):
+    with stub() as up:
+        variants = {"far": {"kind": "remote", "url": up.url, "model": "m"}, "near": {"kind": "dicl", "of": "far", "examples": 1}}
+        where = place(tmp_path, {"variants": variants})
+        with running(where) as made:
+            assert made.infer(variant_name="near").status == 200
+            shelved(where, [("send order B9 back", json.loads(ANSWER)), ("what a fine day", json.loads(ANSWER))])
+            for _kept, refresher in made.gateway.builder.examples._kept.values():
+                refresher.refresh()
+            assert made.infer(variant_name="near").status == 200
+    before, after = (json.dumps(body) for body in up.seen)
+    assert "order B9" in after and "order B9" not in before and "fine day" not in after
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Models that see chosen examples: a language model in its prompt, a remote one as turns of a chat, an encoder through its neighbours."""
+"""Models that see chosen examples: a language model in its prompt, an encoder through its neighbours."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from pp_assets.prompts.dicl.index import Index, Worked
 from pp_assets.prompts.dicl.retriever import Choosing, Retriever
 from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.examples import Example
-from pp_assets.task.prompt import Shot, render_examples, render_prompt
+from pp_assets.task.prompt import render_examples
 from pp_assets.task.spec import TaskSpec
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output, get_path, output_validator, set_path
@@ -53,16 +53,6 @@ def shot_tokens(spec: TaskSpec, tokenizer: Any) -> Callable[[Worked], int]:
         return len(tokenizer(render_examples(spec, [example]), add_special_tokens=False)["input_ids"])
 
     return count
-
-
-def chat_messages(spec: TaskSpec, text: str, shots: Sequence[Shot]) -> list[dict[str, str]]:
-    """Messages for a remote model: the system prompt, each example as a turn of its own (the whole instruction with the example's input,
-    its output as the answer), then the input."""
-    *system, asked = render_prompt(spec, text)
-    turns = []
-    for shot in shots:
-        turns += [render_prompt(spec, shot.input_text)[-1], {"role": "assistant", "content": dump_output(spec.output_schema, shot.output)}]
-    return [*system, *turns, asked]
 
 
 class BlendedPredictor:
