@@ -12,7 +12,7 @@ from pp_assets.feedback import assets as in_use
 from pp_assets.packaging import assets as packaging
 from pp_assets.training import assets as training
 from pp_resources.dagster_resources import Installation
-from pp_sensors import alerts, automation, drift, feedback, regression, schedules, task_folders
+from pp_sensors import alerts, automation, drift, feedback, regression, schedules, task_folders, weights
 
 ASSETS = [*data.ASSETS, *training.ASSETS, *evaluation.ASSETS, *packaging.ASSETS, *in_use.ASSETS]
 
@@ -20,7 +20,8 @@ ASSETS = [*data.ASSETS, *training.ASSETS, *evaluation.ASSETS, *packaging.ASSETS,
 def build_defs(*, installation: Installation | None = None, sensors: bool = True) -> dg.Definitions:
     """All definitions; `installation` says where state lives (default: the environment, read when a run starts)."""
     place = installation or Installation()
-    watchers = [*task_folders.SENSORS, *feedback.SENSORS, *regression.SENSORS, *drift.SENSORS, *alerts.SENSORS, *automation.SENSORS]
+    watchers = [*task_folders.SENSORS, *feedback.SENSORS, *regression.SENSORS, *drift.SENSORS, *weights.SENSORS]
+    watchers += [*alerts.SENSORS, *automation.SENSORS]
     return dg.Definitions(
         assets=ASSETS,
         jobs=jobs.JOBS,

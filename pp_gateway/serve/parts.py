@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pp_assets.champion import read_champion
+from pp_assets.champion import standing
 from pp_assets.pipeline import PACKAGES
 from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
@@ -85,23 +85,13 @@ class Parts:
         if kept:
             models = {name: model_of(self.packages[task.name, name]) for name in kept if (task.name, name) in self.packages}
             self.versions[task.name] = versions(task, kept, models, dataset_of(self.builder.artifacts, task.name))
-            self.tasks.append((task, serving, kept, self._champion(task, kept)))
+            self.tasks.append((task, serving, kept, standing(self.builder.settings.home, task, kept)))
 
     def _packaged(self, task: Task) -> dict[str, Variant]:
         keys = self.builder.artifacts.keys(PACKAGES)
         there = [key.partition("/")[2] for key in keys if key.partition("/")[0] == task.name]
         ordered = sorted(there, key=lambda name: (name not in task.spec.variants, name if name not in task.spec.variants else ""))
         return {name: Package(kind="package", recipe=name) for name in ordered}
-
-    def _champion(self, task: Task, variants: Mapping[str, Variant]) -> str:
-        """The variant that answers where nothing else is said: the declared champion, that of the records, else the first one."""
-        if task.spec.serving and task.spec.serving.routing:
-            return task.spec.serving.routing.champion
-        stands = read_champion(self.builder.settings.home, task.name)
-        for name, variant in variants.items():
-            if stands and isinstance(variant, Package) and variant.recipe == stands.variant:
-                return name
-        return next(iter(variants))
 
     def _load(self, task: Task, name: str, variant: Variant) -> None:
         local, place = self.builder.local, (task.name, name)
