@@ -96,7 +96,7 @@ def move(store: Store, task: Task, artifacts: ArtifactStore, *, at: float | None
     changed = bool(found.cohorts) if not last.seq else _content(data) != _content(last.data)
     seq = None
     if write and changed:
-        row = Row(task=task.name, kind=KIND, data=data, **({} if at is None else {"at": round(at * MICRO)}))
+        row = Row(task=task.name, kind=KIND, data=data, at=now() if at is None else round(at * MICRO))
         ack = write_after(store, row, last.seq)
         seq = None if ack is None else ack.seq
     return Moved(last, data, changed, seq, until < moment)

@@ -1,5 +1,6 @@
 """A task whose variants have answered and were judged: rows as the gateway writes them, in a store of a test's own."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,19 @@ class Served:
     """`routing` is the policy of a task with the variants that it names; one inference every second."""
 
     def __init__(self, root: Path, **routing: Any) -> None:
-        self.root, self.store = root, open_store(root / "home")
-        self.artifacts = ArtifactStore(root / "home")
+        self.root, self.store = root, open_store(root / "pp")
+        self.artifacts = ArtifactStore(root / "pp")
         self.clock, self.number = BEGIN, 0
         self.declare(routing)
         self.rng = np.random.default_rng(0)
+        self.said: dict[str, float] = {}
 
-    def declare(self, routing: Mapping[str, Any], **models: str) -> None:
+    def declare(self, routing: Mapping[str, Any], standards: Mapping[str, Any] | None = None, **models: str) -> None:
         """Write the task anew; `models` by variant, the variant's own name by default."""
         names = [*routing["weights"], *routing.get("shadow", ())]
         serving = {"variants": {name: remote(models.get(name, name)) for name in names}, "routing": dict(routing), "timeout": LAG - 1}
-        self.folder = self.root / f"tasks{len(list(self.root.glob('tasks*')))}"
-        self.task: Task = write_task(self.folder, serving=serving)
+        shutil.rmtree(self.root / "tasks", ignore_errors=True)
+        self.task: Task = write_task(self.root / "tasks", serving=serving | ({"standards": dict(standards)} if standards else {}))
         found = self.task.spec.serving
         assert found is not None and found.routing is not None
         self.policy: Routing = found.routing
@@ -76,7 +78,8 @@ class Served:
             variant = choose(self.weights, "toy", f"e-i{self.number + 1}")
             made.append(self.answer(variant=variant, valid=bool(self.rng.random() >= (invalid or {}).get(variant, 0.0)), write=False))
             if variant in rates:
-                rows.append(self.say(made[-1], float(self.rng.random() < rates[variant]), after, write=False))
+                self.said[made[-1].id] = float(self.rng.random() < rates[variant])
+                rows.append(self.say(made[-1], self.said[made[-1].id], after, write=False))
         assert not any(isinstance(one, Exception) for one in self.store.write_many([*made, *rows]))
         return made
 
