@@ -24,6 +24,8 @@ from pp_resources.fingerprint import digest
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
+    from pp_assets.serving.spec import Variant
+    from pp_assets.task.spec import Task
 
 TREND = "trend.png"
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "FIRST", "OTHER DATA", "SAME"]
@@ -49,6 +51,22 @@ def champion_file(home: Path, task: str) -> Path:
 def read_champion(home: Path, task: str) -> Champion | None:
     file = champion_file(home, task)
     return Champion(**read_json(file)) if file.exists() else None
+
+
+def standing(home: Path, task: "Task", variants: Mapping[str, "Variant"]) -> str:
+    """The variant that answers where nothing else is said: the declared champion, that of the records, else the first one. Raises UserError
+    where there is none."""
+    from pp_assets.serving.spec import Package
+
+    if task.spec.serving and task.spec.serving.routing:
+        return task.spec.serving.routing.champion
+    stands = read_champion(home, task.name)
+    for name, variant in variants.items():
+        if stands and isinstance(variant, Package) and variant.recipe == stands.variant:
+            return name
+    if not variants and stands is None:
+        raise UserError("no variant answers yet", where=f"task {task.name}", how=f"run 'pp run {task.name}'")
+    return next(iter(variants), stands.variant if stands else "")
 
 
 def regression(p: "Pipeline", name: str, variant: str) -> Artifact:

@@ -39,9 +39,9 @@ leaderboard_job = dg.define_asset_job(
 
 monitor = dg.define_asset_job(
     names.JOB_MONITOR,
-    selection=["drift", "feedback_clusters"],
+    selection=["drift", "feedback_clusters", "next_step"],
     executor_def=_IN_PROCESS,
-    description="Test what a task meets in use for drift, and group what people say about its answers.",
+    description="Test what a task meets in use for drift, group what people say about its answers, and decide what it needs next.",
 )
 
 grow_examples = dg.define_asset_job(

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pp_assets.routing.next_step import Standards
 from pp_assets.routing.policy import Routing
 from pp_assets.task.spec_file import FieldProblem
 from pp_resources.artifacts import SLUG
@@ -170,12 +171,15 @@ class Serving(Strict):
 
     variants: dict[Slug, Variant] = Field(default={}, description="by name; default: every packaged variant")
     routing: Routing | None = None
+    standards: Standards | None = Field(default=None, description="what the task asks of its quality in use, and of what it costs")
     fallbacks: list[Slug] = Field(default=[], description="asked in turn when the chosen variant cannot answer")
     timeout: Seconds = Field(default=30.0, description="for an answer, all variants together")
     redact: Redact = Redact()
 
     @model_validator(mode="after")
     def _names(self) -> Self:
+        if self.standards and not (self.standards.metric or self.routing):
+            raise FieldProblem("standards.metric", "without routing there is no metric to take", "name one that feedback carries")
         if self.variants:
             check_names(self, self.variants)
         return self

@@ -48,7 +48,7 @@ class Call:
 
 
 class Function:
-    """One task in one configuration. `digest` names the configuration in every row."""
+    """One task in one configuration. `digest` names the configuration in every row, `versions` the model behind each variant's name."""
 
     def __init__(
         self,
@@ -58,12 +58,13 @@ class Function:
         champion: str,
         *,
         digest: str,
+        versions: Mapping[str, str],
         redactor: Redactor,
         decisions: Decisions | None,
         key: str,
     ) -> None:
         self.name, self.spec, self.serving, self.variants, self.champion = spec.name, spec, serving, variants, champion
-        self.digest, self.redactor = digest, redactor
+        self.digest, self.versions, self.redactor = digest, versions, redactor
         self.decisions, self._key = decisions, key
         self._static = static(serving.routing, champion)
         self._decided: tuple[Any, Shares | None] = (None, None)
@@ -157,7 +158,7 @@ class Function:
             subject=call.subject,
             shadow=call.shadow,
             config=self.digest,
-            decision=dict(call.told),
+            decision={**call.told, "version": self.versions.get(call.variant)},
             chain=call.chain,
         )
         return self.redactor.row(row)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pp_assets.champion import read_champion
+from pp_assets.champion import standing
 from pp_assets.pipeline import PACKAGES
 from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
@@ -24,6 +24,7 @@ from pp_assets.serving.spec import (
     check_names,
     parts_of,
 )
+from pp_assets.serving.versions import dataset_of, model_of, versions
 from pp_assets.task.spec import Task
 from pp_assets.task.spec_file import FieldProblem
 from pp_gateway.serve.config import GatewayConfig
@@ -33,6 +34,7 @@ from pp_gateway.serve.generation import Generation
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer
 from pp_gateway.serve.variants import BestOf, Local, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
+from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import leaf_fields, output_validator
@@ -54,7 +56,8 @@ class Parts:
         self.predictors: dict[tuple[str, str], tuple[str, Any]] = {}
         self.keys: dict[tuple[str, str], str | None] = {}
         self.shots: dict[tuple[str, str], Any] = {}
-        self.packages: dict[tuple[str, str], str] = {}
+        self.packages: dict[tuple[str, str], Artifact] = {}
+        self.versions: dict[str, dict[str, str]] = {}
         self.remotes: dict[str, tuple[Remote, str | None]] = {}
         self.skipped: list[str] = []
 
@@ -80,7 +83,9 @@ class Parts:
                     raise UserError(error.what, where=f"task {task.name}: serving.variants.{name}: {error.where}", how=error.how) from error
                 self.skipped.append(f"task {task.name}: {name}: {error}")
         if kept:
-            self.tasks.append((task, serving, kept, self._champion(task, kept)))
+            models = {name: model_of(self.packages[task.name, name]) for name in kept if (task.name, name) in self.packages}
+            self.versions[task.name] = versions(task, kept, models, dataset_of(self.builder.artifacts, task.name))
+            self.tasks.append((task, serving, kept, standing(self.builder.settings.home, task, kept)))
 
     def _packaged(self, task: Task) -> dict[str, Variant]:
         keys = self.builder.artifacts.keys(PACKAGES)
@@ -88,21 +93,11 @@ class Parts:
         ordered = sorted(there, key=lambda name: (name not in task.spec.variants, name if name not in task.spec.variants else ""))
         return {name: Package(kind="package", recipe=name) for name in ordered}
 
-    def _champion(self, task: Task, variants: Mapping[str, Variant]) -> str:
-        """The variant that answers where nothing else is said: the declared champion, that of the records, else the first one."""
-        if task.spec.serving and task.spec.serving.routing:
-            return task.spec.serving.routing.champion
-        stands = read_champion(self.builder.settings.home, task.name)
-        for name, variant in variants.items():
-            if stands and isinstance(variant, Package) and variant.recipe == stands.variant:
-                return name
-        return next(iter(variants))
-
     def _load(self, task: Task, name: str, variant: Variant) -> None:
         local, place = self.builder.local, (task.name, name)
         if isinstance(variant, Package):
             found = self.builder.artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", f"run 'pp run {task.name}'")
-            self.predictors[place], self.packages[place] = local.package(found.path), found.digest
+            self.predictors[place], self.packages[place] = local.package(found.path), found
         elif isinstance(variant, Remote):
             self.keys[place] = key_of(variant, name)
         elif isinstance(variant, Prompt):
@@ -128,7 +123,7 @@ class Parts:
             ready: dict[str, Answerer] = {}
             for name in sorted(variants, key=lambda name: bool(parts_of(variants[name]))):
                 ready[name] = self._answerer(task, name, variants, ready, batchers)
-            packages = {name: self.packages[task.name, name] for name in variants if (task.name, name) in self.packages}
+            packages = {name: self.packages[task.name, name].digest for name in variants if (task.name, name) in self.packages}
             named = digest([task.digest, serving.model_dump(mode="json"), packages, champion])[:16]
             functions[task.name] = Function(
                 task.spec,
@@ -136,6 +131,7 @@ class Parts:
                 {name: ready[name] for name in variants},
                 champion,
                 digest=named,
+                versions=self.versions[task.name],
                 redactor=Redactor([self.config.redact, serving.redact]),
                 decisions=self.builder.decisions,
                 key=self.builder.key,
