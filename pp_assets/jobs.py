@@ -44,6 +44,13 @@ monitor = dg.define_asset_job(
     description="Test what a task meets in use for drift, and group what people say about its answers.",
 )
 
+flywheel_turn = dg.define_asset_job(
+    names.JOB_FLYWHEEL,
+    selection=["flywheel"],
+    executor_def=_IN_PROCESS,
+    description="Take the steps of a task's flywheel that are due: start a training, try a candidate, promote it, roll back.",
+)
+
 
 class Challenger(dg.Config):
     """The variant to test against the champion."""
@@ -70,7 +77,7 @@ def test_against_champion(context: dg.OpExecutionContext, config: Challenger, in
 @dg.job(
     name=names.JOB_REGRESSION,
     executor_def=_IN_PROCESS,
-    description="Test a new adapter against the champion. It takes the champion's place only when its verdict is SHIP.",
+    description="Test a new adapter against the champion. With the verdict SHIP it takes the place, or goes on trial (flywheel).",
 )
 def regression_test() -> None:
     test_against_champion()
@@ -104,4 +111,4 @@ def tune() -> None:
     search()
 
 
-JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, regression_test, tune]
+JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, regression_test, tune, flywheel_turn]

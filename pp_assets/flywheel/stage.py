@@ -71,6 +71,15 @@ def turn(p: "Pipeline", name: str) -> Turn:
     return Turn(task=name, state=state, reason=step.reason, numbers=step.numbers, decided=tuple(decided))
 
 
+def look(p: "Pipeline", name: str) -> Turn:
+    """What the next turn would find, without doing anything."""
+    task, policy = enabled(p, name)
+    before = last(p.inbox.store, name)
+    state = before.state if before else State()
+    step = advance(state, gather(p, task, policy, state, now()), policy)
+    return Turn(task=name, state=state, reason=step.reason, numbers=step.numbers, decided=())
+
+
 def enabled(p: "Pipeline", name: str) -> tuple[Task, Flywheel]:
     """The task and what it says of its flywheel. Raises UserError where that is not enabled."""
     task = p.task(name)
