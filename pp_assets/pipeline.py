@@ -46,6 +46,7 @@ _WORDS = {
     "generation",
     "inputs",
     "serving",
+    "flywheel",
 }
 
 

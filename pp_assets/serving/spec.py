@@ -46,10 +46,20 @@ class Breaker(Strict):
 
 
 class Package(Strict):
-    """The current package of a trained variant."""
+    """The package of a trained variant: the newest one, or where the task's flywheel is enabled and the champion is of that variant, the
+    champion's. A candidate is named nowhere: it gets copies as long as it is on trial."""
 
     kind: Literal["package"]
-    recipe: Slug = Field(description="the trained variant, such as encoder-lora")
+    recipe: Slug | None = Field(default=None, description="the trained variant, such as encoder-lora")
+    stage: Literal["current", "champion"] | None = Field(
+        default=None, description="current: always the newest package of the recipe; champion: the champion's, of whatever recipe it is"
+    )
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.recipe is None) != (self.stage == "champion"):
+            raise FieldProblem("recipe", "a package is that of a recipe or the champion's", "give a recipe, or stage: champion without one")
+        return self
 
 
 class _Prompted(Strict):

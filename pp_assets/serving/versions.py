@@ -4,16 +4,36 @@ The gateway tells it in every row, the account of weights begins anew when it ch
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
+from pp_assets.champion import read_champion, stored
 from pp_assets.pipeline import DATASETS, PACKAGES, answering_spec
 from pp_assets.serving.local import worded
 from pp_assets.serving.spec import FewShot, Package, Remote, Variant, parts_of
 from pp_assets.task.spec import Task
 from pp_resources.artifacts import Artifact, ArtifactStore
+from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
 # Of a remote model: what changes how it is asked, not what it answers.
 _PLUMBING = {"key_env", "price_in", "price_out", "timeouts", "retries", "breaker", "most_at_once"}
+
+
+def package_of(artifacts: ArtifactStore, task: Task, variant: Package) -> Artifact:
+    """The package that a variant stands for: the champion's where that is asked for or a flywheel renews it, else the newest of its recipe.
+    Raises UserError where there is none."""
+    how, stands = f"run 'pp run {task.name}'", read_champion(artifacts.root, task.name)
+    if variant.stage == "champion" and stands is None:
+        raise UserError("there is no champion yet", where=f"task {task.name}", how=how)
+    if stands and (variant.stage == "champion" or (variant.stage is None and renewed(task) and variant.recipe == stands.variant)):
+        return stored(Path(stands.package), task.name)
+    return artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", how)
+
+
+def renewed(task: Task) -> bool:
+    """Whether the task's flywheel says which package answers."""
+    return task.spec.flywheel is not None and task.spec.flywheel.enabled
 
 
 def model_of(package: Artifact) -> str:
@@ -49,9 +69,9 @@ def installed(task: Task, artifacts: ArtifactStore) -> dict[str, str]:
     variants: dict[str, Variant] = dict(serving.variants) or {name: Package(kind="package", recipe=name) for name in routed}
     packages = {}
     for name, variant in variants.items():
-        found = artifacts.current(PACKAGES, f"{task.name}/{variant.recipe}") if isinstance(variant, Package) else None
-        if found:
-            packages[name] = model_of(found)
+        if isinstance(variant, Package):
+            with suppress(UserError):  # not there yet
+                packages[name] = model_of(package_of(artifacts, task, variant))
     return versions(task, variants, packages, dataset_of(artifacts, task.name))
 
 

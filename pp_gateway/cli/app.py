@@ -18,6 +18,7 @@ from pp_gateway.cli import (
     drift,
     experiment,
     feedback,
+    flywheel,
     generate,
     history,
     package,
@@ -66,6 +67,8 @@ app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
+app.command("flywheel")(flywheel.flywheel)
+app.command("champion")(flywheel.champion)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
 app.add_typer(dicl.app, name="dicl")

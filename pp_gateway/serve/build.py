@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pp_assets.champion import champion_file
+from pp_assets.flywheel.trial import trial_file
 from pp_assets.pipeline import PACKAGES
 from pp_assets.serving.examples import Examples
 from pp_assets.serving.local import LocalModels
@@ -46,7 +47,7 @@ class Builder:
         home, tasks = self.settings.home, self.settings.tasks
         files = [file for file in (self.config_file,) if file]
         files += [file for name in list_tasks(tasks) for file in (tasks / name).iterdir() if file.suffix in (".yaml", ".yml", ".json")]
-        files += [champion_file(home, name) for name in list_tasks(tasks)]
+        files += [file(home, name) for name in list_tasks(tasks) for file in (champion_file, trial_file)]
         files += sorted((home / PACKAGES).glob("*/*/CURRENT")) + sorted((home / "datasets").glob("*/CURRENT"))
         found = {}
         for file in files:
