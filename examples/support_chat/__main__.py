@@ -19,7 +19,7 @@ import openai
 
 from examples.support_chat.checks import Checks
 from examples.support_chat.gateway import Gateway
-from examples.support_chat.held_back import hold_back, held_rows
+from examples.support_chat.held_back import held_rows, hold_back
 from examples.support_chat.measures import measure
 from examples.support_chat.show import told_figures, told_summary
 from pp_assets.task.contract.files import load_contract

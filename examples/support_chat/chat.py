@@ -25,7 +25,8 @@ Next = Literal["intent", "listen", "__end__"]
 
 
 class State(TypedDict, total=False):
-    """What a conversation knows. `understood` (the answer) and `verdict` are plain values, as a checkpoint keeps them; `at` is when the reply was given."""
+    """What a conversation knows. `understood` (the answer) and `verdict` are plain values, as a checkpoint keeps them; `at` is when the
+    reply was given, `spoken` how often the customer said something of an answer."""
 
     episode: str
     subject: str | None

@@ -14,8 +14,8 @@ SOURCE = "support-chat"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the function said. `output` is None where it was no JSON object; `confidence` where the variant has none. `handoff` is the
-    gateway's own word that a person should look, where it gives one."""
+    """What the function said. `output` is None where it was no JSON object; `confidence` where the variant has none. `handoff` is
+    the gateway's own reason why a person should look; the answer is in its queue then."""
 
     inference: str
     episode: str
@@ -23,7 +23,7 @@ class Answer:
     output: Mapping[str, Any] | None
     valid: bool
     confidence: float | None
-    handoff: Any = None
+    handoff: str | None = None
 
 
 class Gateway:
@@ -38,9 +38,8 @@ class Gateway:
         told = self._chat(self.function, [{"role": "user", "content": text}], episode, subject)
         output = _object(told.choices[0].message.content)
         more = told.model_extra or {}
-        return Answer(
-            told.id, more["episode_id"], more["variant_name"], output, more["valid"] is True, more.get("confidence"), more.get("handoff")
-        )
+        handoff = more.get("handoff_reason") if more.get("handoff") else None
+        return Answer(told.id, more["episode_id"], more["variant_name"], output, more["valid"] is True, more.get("confidence"), handoff)
 
     def write(self, text: str, facts: str, episode: str, subject: str | None = None) -> str | None:
         """A reply in the words of the answering model; None where none is configured. A task answers with an object that has `reply`."""
