@@ -18,7 +18,7 @@ from typing import Any
 import openai
 
 from examples.support_chat.checks import Checks
-from examples.support_chat.gateway import Gateway
+from examples.support_chat.gateway import Gateway, refusal
 from examples.support_chat.held_back import held_rows, hold_back
 from examples.support_chat.measures import measure
 from examples.support_chat.show import told_figures, told_summary
@@ -35,13 +35,15 @@ def main(words: list[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         for name, run in COMMANDS.items():
-            if getattr(options, name):
+            if getattr(options, name) is not None:
                 return run(options)
         return _talk(options)
-    except (UserError, openai.APIError) as error:
-        told = " ".join(str(error).split())
-        print(f"support_chat: {told or type(error).__name__}", file=sys.stderr)
-        return 2
+    except UserError as error:
+        told = str(error)
+    except openai.APIError as error:
+        told = f"{options.url}: {refusal(error)}"
+    print(f"support_chat: {' '.join(told.split())}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hold-back", type=Path, metavar="FOLDER", help="copy the task into this folder without the customers' rows")
     parser.add_argument("--share", type=float, default=0.5, help="of the rows, with --hold-back")
-    parser.add_argument("--metrics", action="store_true")
-    parser.add_argument("--graph", action="store_true")
+    parser.add_argument("--metrics", action="store_const", const=True)
+    parser.add_argument("--graph", action="store_const", const=True)
     parser.add_argument("--json", action="store_true")
     return parser
 
@@ -99,7 +101,7 @@ def _simulate(options: argparse.Namespace) -> int:
     chat = _chat(options)
     visits = list(population(task, options.seed, options.simulate))
     with watched_by(_progress):
-        found = summary(simulate(chat, visits), len(chat.unsent))
+        found = summary(simulate(chat, visits), unsent=len(chat.unsent), refused=len(chat.refused))
     _print(options, found, lambda: told_summary(found))
     return 0
 

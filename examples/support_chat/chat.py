@@ -18,8 +18,9 @@ from langgraph.types import Command, interrupt
 
 from examples.support_chat import replies, signals
 from examples.support_chat.checks import Checks, Verdict
-from examples.support_chat.gateway import SOURCE, Answer, Gateway
+from examples.support_chat.gateway import SOURCE, Answer, Gateway, refusal
 from examples.support_chat.measures import ESCALATED, RELEVANCE, SECONDS
+from pp_resources.errors import UserError
 
 Next = Literal["intent", "listen", "__end__"]
 
@@ -58,6 +59,7 @@ class SupportChat:
     def __init__(self, gateway: Gateway, checks: Checks, clock: Callable[[], float] = time.monotonic) -> None:
         self.gateway, self.checks, self.clock = gateway, checks, clock
         self.unsent: list[dict[str, Any]] = []
+        self.refused: list[str] = []
         self.memory = InMemorySaver()
         made = StateGraph(State)
         for node in (self.intent, self.answer, self.check, self.deliver, self.hand_off, self.listen):
@@ -78,8 +80,12 @@ class SupportChat:
         return self._go(episode, {"episode": episode, "subject": subject, "text": text, "escalated": False, "spoken": 0})
 
     def feedback(self, episode: str, body: Mapping[str, Any]) -> None:
-        """What the customer says of an answer, in the form of POST /feedback; without a target it is of the last answer."""
+        """What the customer says of an answer, in the form of POST /feedback; without a target it is of the last answer. Raises UserError
+        where the gateway refuses it; the conversation goes on."""
+        before = len(self.refused)
         self._go(episode, Command(resume={"kind": "feedback", "body": dict(body)}))
+        if len(self.refused) > before:
+            raise UserError(self.refused[-1], where="feedback", how="correct it; nothing was kept of it")
 
     def leave(self, episode: str) -> None:
         """The customer is gone; the conversation is forgotten here (the store keeps it)."""
@@ -87,16 +93,16 @@ class SupportChat:
         self.memory.delete_thread(episode)
 
     def send(self, body: Mapping[str, Any]) -> None:
-        """Send feedback, after what could not be sent before. While the gateway is away it waits in `unsent`; a refusal is raised."""
+        """Send feedback, after what could not be sent before. While the gateway is away it waits in `unsent`; why it was refused is kept in
+        `refused`. Nothing is raised: a node of the graph that fails would be given the same event again, for ever."""
         self.unsent.append(dict(body))
         while self.unsent:
             try:
                 self.gateway.send(self.unsent[0])
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
                 return
-            except openai.APIStatusError:
-                self.unsent.pop(0)
-                raise
+            except openai.APIStatusError as error:
+                self.refused.append(refusal(error))
             self.unsent.pop(0)
 
     def intent(self, state: State) -> State:
@@ -104,7 +110,7 @@ class SupportChat:
         try:
             found = self.gateway.ask(state["text"], state["episode"], state.get("subject"))
         except openai.APIError as error:
-            return {"understood": None, "problem": error.message}
+            return {"understood": None, "problem": refusal(error)}
         return {"understood": asdict(found), "problem": ""}
 
     def answer(self, state: State) -> State:
@@ -155,7 +161,11 @@ class SupportChat:
         if answer is None or state["verdict"]["reasons"] or state["reply"] == replies.BYE:
             return
         waited = self.clock() - state["at"] if seconds is None else seconds
-        said = {SECONDS: round(waited, 3), RELEVANCE: signals.understood(state["text"], text, self.gateway.similarity)}
+        try:
+            useful = signals.understood(state["text"], text, self.gateway.similarity)
+        except openai.APIError:
+            useful = None  # without vectors it cannot be told
+        said = {SECONDS: round(waited, 3), RELEVANCE: useful}
         for metric, value in said.items():
             if value is not None:
                 key = f"{answer['inference']}:{metric}"

@@ -72,6 +72,12 @@ class Gateway:
         return self.client.chat.completions.create(model=model, messages=messages, extra_body=extra)
 
 
+def refusal(error: openai.APIError) -> str:
+    """Why there is no answer, in the gateway's own words where it gave some."""
+    what = error.body.get("what") if isinstance(error.body, Mapping) else None
+    return str(what or error.message)
+
+
 def _object(text: str | None) -> dict[str, Any] | None:
     try:
         found = orjson.loads(text or "")

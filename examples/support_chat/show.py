@@ -32,7 +32,10 @@ def told_summary(found: Mapping[str, Any]) -> str:
     line = f"{found['conversations']} conversations, {found['turns']} answers, {found['handed_off']} handed off to a person"
     if found["without_answer"]:
         line += f", {found['without_answer']} without an answer"
-    lines = [f"{line}, {found['feedback_unsent']} feedback unsent", "right by the hidden labels (last answer of each conversation, 95 %):"]
+    lines = [
+        f"{line}, {found['feedback_unsent']} feedback unsent, {found['feedback_refused']} refused",
+        "right by the hidden labels (last answer of each conversation, 95 %):",
+    ]
     return "\n".join([*lines, *(f"  {name:<28}{_value(one):<30}n {one['n']}" for name, one in found["truth"].items())])
 
 

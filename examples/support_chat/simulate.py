@@ -36,9 +36,9 @@ def simulate(chat: SupportChat, visits: Sequence[Visit], habits: Habits | None =
             words = next_words(visit, _shown(first), habits)
             last = first if words is None else chat.say(visit.episode, words, seconds=seconds(visit))
             for reaction in react(visit, _shown(last), habits):
-                if last.answer is None:
-                    break
-                body = reaction.body(chat.gateway.function, last.answer.inference, visit.episode)
+                if last.answer is None and reaction.level == "inference":
+                    continue
+                body = reaction.body(chat.gateway.function, last.answer.inference if last.answer else "", visit.episode)
                 if reaction.after:
                     heapq.heappush(late, (visit.number + reaction.after, next(order), body))
                 else:
@@ -50,7 +50,7 @@ def simulate(chat: SupportChat, visits: Sequence[Visit], habits: Habits | None =
     return made
 
 
-def summary(outcomes: Sequence[Outcome], unsent: int) -> dict[str, Any]:
+def summary(outcomes: Sequence[Outcome], *, unsent: int, refused: int) -> dict[str, Any]:
     """What happened, and how often the last answers were right by the hidden labels: before the drift, after it, and by variant."""
     variants = sorted({one.variant for one in outcomes if one.variant is not None})
     return {
@@ -59,6 +59,7 @@ def summary(outcomes: Sequence[Outcome], unsent: int) -> dict[str, Any]:
         "handed_off": sum(not one.delivered for one in outcomes),
         "without_answer": sum(one.right is None for one in outcomes),
         "feedback_unsent": unsent,
+        "feedback_refused": refused,
         "truth": {
             "all": _share(outcomes),
             "before_drift": _share(one for one in outcomes if not one.visit.drifted),

@@ -1,7 +1,8 @@
-"""The LangGraph application against a running gateway: one conversation is one episode, and what people do becomes feedback in the store."""
+"""The LangGraph application against a running gateway: a conversation is one episode, what people do becomes feedback in the store."""
 
 import io
 import json
+import re
 
 import openai
 import pytest
@@ -19,14 +20,15 @@ from examples.support_chat.reactions import Habits
 from examples.support_chat.terminal import talk
 from pp_assets.task.contract.files import load_contract
 from pp_assets.task.spec import load_task
+from pp_resources.errors import UserError
 from pp_resources.settings import PROJECT_ROOT
 from pp_resources.store.opened import open_store
 from pp_resources.store.read_feedback import feedback_since
 from pp_resources.store.statistics import score_of
 
 pytest.importorskip("langgraph", reason="the extra 'examples' is not installed: pip install 'promptprecision[examples]'")
-from examples.support_chat.chat import SupportChat  # noqa: E402
-from examples.support_chat.simulate import simulate, summary  # noqa: E402
+from examples.support_chat.chat import SupportChat
+from examples.support_chat.simulate import simulate, summary
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,7 @@ def test_confidence_and_the_gateway_s_own_word_are_heeded():
 
 def test_the_next_message_tells_what_the_answer_was_worth(served, chat):
     chat.say("next", LATE)
-    chat.say("next", "No, I am asking where my kettle is", seconds=12.5)
+    chat.say("next", "No, I am asking where my kettle of #48213 is", seconds=12.5)
     assert kept(served, "next")[1:] == [(SECONDS, 12.5), (RELEVANCE, 0.0)]
     turn = chat.say("next", "thanks!")
     assert turn.reply == replies.BYE and kept(served, "next")[3:] == [(SECONDS, 0.0), (RELEVANCE, 1.0)], "seconds by the chat's clock"
@@ -152,7 +154,7 @@ def test_feedback_is_of_the_last_answer_and_counts_once(served, chat):
     chat.feedback("said", {"metric_name": "resolution", "value": True, "episode_id": "said"})
     assert [metric for metric, _ in kept(served, "said")] == [ESCALATED, "intent_accuracy", "demonstration", "resolution"]
     assert {one.inference for one in feedback_since(store(served), kind="demonstration")} >= {turn.answer.inference}
-    with pytest.raises(openai.BadRequestError, match="breaks the schema"):
+    with pytest.raises(UserError, match="breaks the schema"):
         chat.feedback("said", {"metric_name": "demonstration", "value": {"category": "x"}})
     assert not chat.unsent and chat.say("said", LATE).delivered, "a refusal does not end the conversation"
 
@@ -189,8 +191,8 @@ def test_simulated_customers_leave_what_they_said_in_the_store(served):
     visits = list(population(triage, 2, 12, rows=rows()))
     chat = make(served, least_score=0.0)
     outcomes = simulate(chat, visits, Habits(answers=1.0, complains=1.0, mistaken=0.0, closes=1.0, rates=1.0, clicks=1.0))
-    told = summary(outcomes, len(chat.unsent))
-    assert told["conversations"] == 12 and told["feedback_unsent"] == 0 and told["truth"]["all"]["n"] == 12
+    told = summary(outcomes, unsent=len(chat.unsent), refused=len(chat.refused))
+    assert told["conversations"] == 12 and told["feedback_unsent"] == told["feedback_refused"] == 0 and told["truth"]["all"]["n"] == 12
     assert told["truth"]["before_drift"]["n"] == told["truth"]["after_drift"]["n"] == 6
     episodes = {visit.episode for visit in visits}
     found = [one for one in feedback_since(store(served)) if one.episode in episodes and one.metric == "resolution"]
@@ -236,5 +238,5 @@ def test_the_picture_in_the_readme_is_the_graph(chat):
     text = (PROJECT_ROOT / "examples" / "support_chat" / "README.md").read_text("utf-8")
     drawn = {(edge.source, edge.target) for edge in chat.graph.get_graph().edges}
     told = {tuple(line.split(" --> ")) for line in text.partition("```mermaid")[2].partition("```")[0].splitlines() if " --> " in line}
-    plain = {(a.strip().partition("[")[0].partition("(")[0], b.strip().partition("[")[0].partition("(")[0]) for a, b in told}
+    plain = {(a.strip().partition("[")[0], re.split(r"[\[{]", b.strip())[0]) for a, b in told}
     assert plain == {(a.strip("_"), b.strip("_")) for a, b in drawn}
