@@ -18,9 +18,10 @@ from pp_resources.settings import PROJECT_ROOT
 
 TOP = PROJECT_ROOT / "README.md"
 TASKS = ["support-triage", "expense-notes"]
-READMES = [TOP, *(PROJECT_ROOT / "tasks" / task / "README.md" for task in TASKS)]
+CHAT = PROJECT_ROOT / "examples" / "support_chat" / "README.md"
+READMES = [TOP, CHAT, *(PROJECT_ROOT / "tasks" / task / "README.md" for task in TASKS)]
 # Only these first parts are paths of the repository; `adapter/` or `eval_report.md` are files of a package.
-ROOMS = r"(?:pp_assets|pp_resources|pp_sensors|pp_gateway|tasks|tests|bench|\.ci)"
+ROOMS = r"(?:pp_assets|pp_resources|pp_sensors|pp_gateway|examples|tasks|tests|bench|\.ci)"
 
 
 def without_comment(line: str) -> str:
