@@ -54,6 +54,9 @@ class Package(Strict):
     stage: Literal["current", "champion"] | None = Field(
         default=None, description="current: always the newest package of the recipe; champion: the champion's, of whatever recipe it is"
     )
+    neighbours: bool = Field(
+        default=False, description="of an encoder: blend what the nearest worked examples say, in fields where validation rows show a gain"
+    )
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
@@ -196,8 +199,8 @@ class Serving(Strict):
 
 
 def shows_examples(serving: Serving) -> bool:
-    """Whether a variant is served that is shown worked examples."""
-    return any(isinstance(variant, Dicl) for variant in serving.variants.values())
+    """Whether a variant is served that answers by worked examples."""
+    return any(isinstance(variant, Dicl) or getattr(variant, "neighbours", False) for variant in serving.variants.values())
 
 
 def check_names(serving: Serving, variants: dict[str, Variant]) -> None:

@@ -227,4 +227,4 @@ class Gateway:
         """Unload what nothing that is served was made of; never beside a build, whose models are in no generation yet."""
         async with self._reloading:
             if not self.retired:
-                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.local.keep, self.now.model_keys)
+                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.keep, self.now.model_keys)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets.champion import read_champion, standing
 from pp_assets.flywheel.trial import Trial, read_trial
-from pp_assets.pipeline import PACKAGES
+from pp_assets.pipeline import DATASETS, PACKAGES
 from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
 from pp_assets.serving.local import training_shots, worded
@@ -27,6 +27,7 @@ from pp_assets.serving.spec import (
     parts_of,
 )
 from pp_assets.serving.versions import dataset_of, model_of, package_of, renewed, versions
+from pp_assets.task.examples import read_split
 from pp_assets.task.spec import Task
 from pp_assets.task.spec_file import FieldProblem
 from pp_gateway.serve.config import GatewayConfig
@@ -113,7 +114,8 @@ class Parts:
         local, place = self.builder.local, (task.name, name)
         if isinstance(variant, Package):
             found = package_of(self.builder.artifacts, task, variant)
-            self.predictors[place], self.packages[place] = local.package(found.path), found
+            (key, inner), self.packages[place] = local.package(found.path), found
+            self.predictors[place] = key, self._blended(task, key, inner) if variant.neighbours else inner
         elif isinstance(variant, Remote):
             self.keys[place] = key_of(variant, name)
         elif isinstance(variant, Prompt):
@@ -130,6 +132,13 @@ class Parts:
                 self.predictors[place] = key, ContextPredictor(name, worded(task.spec, variant), inner, retriever, choosing)
             else:
                 self.shots[place] = partial(retriever.select, choosing=choosing)
+
+    def _blended(self, task: Task, key: str, inner: Any) -> Any:
+        """The model with a head of neighbours. Raises UserError for one that is no encoder."""
+        if not hasattr(inner, "heads"):
+            raise UserError("has no neighbours", where="neighbours", how="leave it out, or use a variant of kind dicl")
+        found = self.builder.artifacts.require(DATASETS, task.name, f"run 'pp data build {task.name}'")
+        return self.builder.examples.blended(task, key, inner, read_split(found.path, "val"), self.builder.engine.pool)
 
     def assemble(self) -> Generation:
         """Queues and connections, which belong to the event loop."""
