@@ -35,6 +35,7 @@ class Served:
     def settle(self) -> None:
         """Wait for copies that are under way."""
         asyncio.run_coroutine_threadsafe(self._gateway.idle(), self._loop).result(60)
+        self._connection.close()  # the server closes it while the platform works; the next request opens another
 
     def reload(self) -> None:
         """Take in new files and new decisions now."""
