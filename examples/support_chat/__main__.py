@@ -42,6 +42,8 @@ def main(words: list[str] | None = None) -> int:
         told = str(error)
     except openai.APIError as error:
         told = f"{options.url}: {refusal(error)}"
+    if options.json:
+        print(json.dumps({"error": told}))
     print(f"support_chat: {' '.join(told.split())}", file=sys.stderr)
     return 2
 
@@ -78,7 +80,8 @@ def _chat(options: argparse.Namespace) -> Any:
 
 
 def _graph(options: argparse.Namespace) -> int:
-    print(_chat(options).graph.get_graph().draw_mermaid(), end="")
+    drawn = _chat(options).graph.get_graph().draw_mermaid()
+    _print(options, {"mermaid": drawn}, lambda: drawn)
     return 0
 
 

@@ -173,6 +173,8 @@ class SupportChat:
 
     def _about(self, state: State, body: Mapping[str, Any]) -> dict[str, Any]:
         made = {"function_name": self.gateway.function, "source": SOURCE, **body}
+        if state.get("subject") is not None:
+            made["subject"] = state["subject"]  # so that erasing a person finds it
         if "inference_id" not in made and "episode_id" not in made:
             made |= {"inference_id": state["understood"]["inference"]} if state["understood"] else {"episode_id": state["episode"]}
         made.setdefault("idempotency_key", f"{state['episode']}:{made['metric_name']}:{state['spoken']}")
