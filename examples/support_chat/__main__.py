@@ -32,7 +32,7 @@ from pp_resources.store.opened import open_store
 
 def main(words: list[str] | None = None) -> int:
     """Exit codes: 0 done, 2 bad input, told in one line."""
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     try:
         for name, run in COMMANDS.items():
             if getattr(options, name) is not None:
@@ -42,24 +42,27 @@ def main(words: list[str] | None = None) -> int:
         told = str(error)
     except openai.APIError as error:
         told = f"{options.url}: {refusal(error)}"
+    if options.json:
+        print(json.dumps({"error": told}))
     print(f"support_chat: {' '.join(told.split())}", file=sys.stderr)
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("support_chat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:8100", help="of the gateway; its key, where it asks for one, is OPENAI_API_KEY")
-    parser.add_argument("--task", default="support-triage", help="the function that understands messages")
-    parser.add_argument("--answering", metavar="MODEL", help="a model of the gateway that writes the replies; default: templates")
-    parser.add_argument("--least-confidence", type=float, default=Checks.least_confidence, help="below it a person takes over")
-    parser.add_argument("--simulate", type=int, metavar="N", help="conversations with simulated customers")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hold-back", type=Path, metavar="FOLDER", help="copy the task into this folder without the customers' rows")
-    parser.add_argument("--share", type=float, default=0.5, help="of the rows, with --hold-back")
-    parser.add_argument("--metrics", action="store_const", const=True)
-    parser.add_argument("--graph", action="store_const", const=True)
-    parser.add_argument("--json", action="store_true")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """What may be said on the command line."""
+    made = argparse.ArgumentParser("support_chat", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--url", default="http://127.0.0.1:8100", help="of the gateway; its key, where it asks for one, is OPENAI_API_KEY")
+    made.add_argument("--task", default="support-triage", help="the function that understands messages")
+    made.add_argument("--answering", metavar="MODEL", help="a model of the gateway that writes the replies; default: templates")
+    made.add_argument("--least-confidence", type=float, default=Checks.least_confidence, help="below it a person takes over")
+    made.add_argument("--simulate", type=int, metavar="N", help="conversations with simulated customers")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--hold-back", type=Path, metavar="FOLDER", help="copy the task into this folder without the customers' rows")
+    made.add_argument("--share", type=float, default=0.5, help="of the rows, with --hold-back")
+    made.add_argument("--metrics", action="store_const", const=True)
+    made.add_argument("--graph", action="store_const", const=True)
+    made.add_argument("--json", action="store_true")
+    return made
 
 
 def _chat(options: argparse.Namespace) -> Any:
@@ -77,7 +80,8 @@ def _chat(options: argparse.Namespace) -> Any:
 
 
 def _graph(options: argparse.Namespace) -> int:
-    print(_chat(options).graph.get_graph().draw_mermaid(), end="")
+    drawn = _chat(options).graph.get_graph().draw_mermaid()
+    _print(options, {"mermaid": drawn}, lambda: drawn)
     return 0
 
 

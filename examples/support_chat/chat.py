@@ -22,7 +22,7 @@ from examples.support_chat.gateway import SOURCE, Answer, Gateway, refusal
 from examples.support_chat.measures import ESCALATED, RELEVANCE, SECONDS
 from pp_resources.errors import UserError
 
-Next = Literal["intent", "listen", "__end__"]
+Next = Literal["intent", "listen", "end"]
 
 
 class State(TypedDict, total=False):
@@ -70,7 +70,7 @@ class SupportChat:
         made.add_conditional_edges("check", lambda state: "hand_off" if state["verdict"]["reasons"] else "deliver", ["deliver", "hand_off"])
         made.add_edge("deliver", "listen")
         made.add_edge("hand_off", "listen")
-        made.add_conditional_edges("listen", lambda state: state["next"], ["intent", "listen", END])
+        made.add_conditional_edges("listen", lambda state: state["next"], {"intent": "intent", "listen": "listen", "end": END})
         self.graph = made.compile(checkpointer=self.memory)
 
     def say(self, episode: str, text: str, *, subject: str | None = None, seconds: float | None = None) -> Turn:
@@ -146,7 +146,7 @@ class SupportChat:
         """Wait for the customer; send on what their doing says of the answer."""
         event = interrupt({"reply": state["reply"]})
         if event["kind"] == "leave":
-            return {"next": END}
+            return {"next": "end"}
         if event["kind"] == "feedback":
             self.send(self._about(state, event["body"]))
             return {"next": "listen", "spoken": state["spoken"] + 1}
@@ -173,6 +173,8 @@ class SupportChat:
 
     def _about(self, state: State, body: Mapping[str, Any]) -> dict[str, Any]:
         made = {"function_name": self.gateway.function, "source": SOURCE, **body}
+        if state.get("subject") is not None:
+            made["subject"] = state["subject"]  # so that erasing a person finds it
         if "inference_id" not in made and "episode_id" not in made:
             made |= {"inference_id": state["understood"]["inference"]} if state["understood"] else {"episode_id": state["episode"]}
         made.setdefault("idempotency_key", f"{state['episode']}:{made['metric_name']}:{state['spoken']}")
@@ -188,7 +190,8 @@ class SupportChat:
 
     def _go(self, episode: str, given: Any) -> Turn:
         state = self.graph.invoke(given, {"configurable": {"thread_id": episode}})
-        verdict = Verdict(**{name: tuple(v) if isinstance(v, list) else v for name, v in state["verdict"].items()})
+        plain = state["verdict"]  # a checkpoint keeps tuples as lists
+        verdict = Verdict(tuple(plain["reasons"]), plain["score"], tuple(plain["unknown"]))
         return Turn(episode, state["reply"], verdict.passed, _answer(state), verdict)
 
 

@@ -51,7 +51,8 @@ def simulate(chat: SupportChat, visits: Sequence[Visit], habits: Habits | None =
 
 
 def summary(outcomes: Sequence[Outcome], *, unsent: int, refused: int) -> dict[str, Any]:
-    """What happened, and how often the last answers were right by the hidden labels: before the drift, after it, and by variant."""
+    """What happened, and how often the last answers were right by the hidden labels: before the drift and after it, of those
+    that passed the quality check and those that did not, and by variant."""
     variants = sorted({one.variant for one in outcomes if one.variant is not None})
     return {
         "conversations": len(outcomes),
@@ -64,6 +65,8 @@ def summary(outcomes: Sequence[Outcome], *, unsent: int, refused: int) -> dict[s
             "all": _share(outcomes),
             "before_drift": _share(one for one in outcomes if not one.visit.drifted),
             "after_drift": _share(one for one in outcomes if one.visit.drifted),
+            "delivered": _share(one for one in outcomes if one.delivered),
+            "handed_off": _share(one for one in outcomes if not one.delivered),
             **{f"variant {name}": _share(one for one in outcomes if one.variant == name) for name in variants},
         },
     }

@@ -96,6 +96,13 @@ def test_every_pp_command_exists_with_its_options(words: list[str]) -> None:
     assert used <= options(command), f"pp {' '.join(words)}: {sorted(used - options(command))}"
 
 
+@pytest.mark.parametrize("words", commands("python -m examples.support_chat"), ids=" ".join)
+def test_every_call_of_the_support_chat_has_options_that_exist(words: list[str]) -> None:
+    from examples.support_chat.__main__ import parser
+
+    assert parser().parse_args(words)
+
+
 def test_every_command_prints_json_on_demand() -> None:
     assert [path for path, command in leaves(pp()) if "--json" not in options(command)] == []
 

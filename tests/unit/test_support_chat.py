@@ -146,7 +146,7 @@ def test_words_decide_before_vectors_and_what_is_between_is_unknown(served):
 
 
 def test_feedback_is_of_the_last_answer_and_counts_once(served, chat):
-    turn = chat.say("said", LATE)
+    turn = chat.say("said", LATE, subject="person-2")
     body = {"metric_name": "intent_accuracy", "value": False, "idempotency_key": "said-1"}
     for _ in range(2):
         chat.feedback("said", body)
@@ -154,6 +154,7 @@ def test_feedback_is_of_the_last_answer_and_counts_once(served, chat):
     chat.feedback("said", {"metric_name": "resolution", "value": True, "episode_id": "said"})
     assert [metric for metric, _ in kept(served, "said")] == [ESCALATED, "intent_accuracy", "demonstration", "resolution"]
     assert {one.inference for one in feedback_since(store(served), kind="demonstration")} >= {turn.answer.inference}
+    assert {one.subject for one in feedback_since(store(served)) if one.episode == "said"} == {"person-2"}
     with pytest.raises(UserError, match="breaks the schema"):
         chat.feedback("said", {"metric_name": "demonstration", "value": {"category": "x"}})
     assert not chat.unsent and chat.say("said", LATE).delivered, "a refusal does not end the conversation"
@@ -222,7 +223,9 @@ def test_the_command_tells_what_is_wrong_in_one_line(served, capsys, monkeypatch
     monkeypatch.setenv("PP_TASKS", str(settings.tasks))
     assert main(["--simulate", "3", "--url", served[0].url]) == 2 and "no rows are held back" in capsys.readouterr().err
     assert main(["--simulate", "0"]) == 2 and "from 1 on" in capsys.readouterr().err
-    assert main(["--metrics"]) == 2 and "there is no store yet" in capsys.readouterr().err
+    assert main(["--metrics", "--json"]) == 2 and "there is no store yet" in json.loads(capsys.readouterr().out)["error"]
+    assert main(["--task", "nothing", "--simulate", "1"]) == 2 and "nothing" in capsys.readouterr().err
+    assert main(["--graph"]) == 0 and "hand_off --> listen" in capsys.readouterr().out
     monkeypatch.setenv("PP_HOME", str(settings.home))
     assert main(["--metrics", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

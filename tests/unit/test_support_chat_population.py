@@ -151,6 +151,12 @@ def test_some_is_late_and_some_is_sent_twice():
     assert len({key for one in keys for key in one}) == sum(len(set(one)) for one in keys), "no key of one customer is another's"
 
 
+@pytest.mark.parametrize("output", [{}, {"category": 3}, {"category": None, "products": "x"}, {"other": [1]}])
+def test_an_answer_that_breaks_the_form_is_wrong_and_no_error(output):
+    for visit in islice(visits(), 5):
+        assert not visit.right(output) and react(visit, output) == react(visit, wrong(visit))
+
+
 def test_a_reaction_is_what_the_gateway_takes():
     (visit,) = islice(visits(), 1)
     one = react(visit, wrong(visit), Habits(complains=1.0, mistaken=0.0, corrects=1.0, slips=0.0))[1]
