@@ -29,7 +29,8 @@ def weights_plot(history: Sequence[Mapping[str, Any]], task: str, until: float) 
             axes.step(times, [*shares, *shares[-1:]], where="post", color=COLOURS[place % len(COLOURS)], linewidth=1.6, label=name)
         for at, kind, _ in marks:
             marker, colour = ("x", RED) if kind == "rolled back" else ("*", "black")
-            axes.plot([datetime.fromtimestamp(at / MICRO, UTC)], [1.04], marker=marker, color=colour, markersize=8, clip_on=False)  # type: ignore[list-item]
+            when: Any = [datetime.fromtimestamp(at / MICRO, UTC)]
+            axes.plot(when, [1.04], marker=marker, color=colour, markersize=8, clip_on=False)
         axes.set(ylim=(0, 1.08), ylabel="share of the traffic")
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
