@@ -161,7 +161,7 @@ class Parts:
                 batch = self.config.batch
                 limits = {"most": batch.most, "depth": batch.depth}
                 batchers[id(predictor)] = Batcher(self.builder.engine, predictor.predict, wait=batch.wait_ms / 1000, **limits)
-            return Local(batchers[id(predictor)])
+            return Local(batchers[id(predictor)], getattr(variant, "cost", None))
         source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))
         remote = variants[source]
         assert isinstance(remote, Remote)
