@@ -37,8 +37,8 @@ class Plan:
 
 def several(tasks: Iterable[Task]) -> list[Task]:
     """The tasks whose traffic more than one variant shares, or gets copies of, in order."""
-    live = [task for task in tasks if not task.spec.archived and task.spec.serving and task.spec.serving.routing]
-    return sorted((t for t in live if t.spec.serving and t.spec.serving.routing and len(t.spec.serving.routing.variants) > 1), key=_name)
+    policies = [(task, task.spec.serving.routing) for task in tasks if task.spec.serving and not task.spec.archived]
+    return sorted((task for task, policy in policies if policy and len(policy.variants) > 1), key=lambda task: task.name)
 
 
 def plan(moved: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], int]]) -> Plan:
@@ -116,10 +116,6 @@ def _moved(p: Pipeline, task: Task, ends: float) -> tuple[Moved, Moved]:
             break
         last = found
     return first, last
-
-
-def _name(task: Task) -> str:
-    return task.name
 
 
 SENSORS = [move_weights]

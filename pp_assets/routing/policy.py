@@ -99,6 +99,8 @@ class Routing(Scale):
             raise FieldProblem("guards", f"two metrics are called {twice[0]!r}")
         if late := [guard.metric for guard in self.guards if guard.metric not in OWN and not guard.horizon]:
             raise FieldProblem("guards", f"{late[0]!r} comes from feedback, which takes time", "give it a horizon in seconds")
+        if any(guard.metric == "latency_ms" and guard.above is None and guard.high <= 1 for guard in self.guards):
+            raise FieldProblem("guards", "latency_ms is in milliseconds, which are no 0 to 1", "give above, or high")
         if self.epsilon >= self.top - self.bottom:
             raise FieldProblem("epsilon", "is wider than the range of the objective")
         return self

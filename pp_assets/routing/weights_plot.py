@@ -9,9 +9,9 @@ from pp_resources.store.ids import MICRO
 COLOURS = ("#2563a8", "#d97706", "#15803d", "#7c3aed", "#b42318", "#0e7490", "#a16207", "#334155")
 
 
-def weights_plot(history: Sequence[Mapping[str, Any]], task: str, until: float) -> bytes:
+def weights_plot(history: Sequence[Mapping[str, Any]], task: str, until: float, before: Mapping[str, Any] | None = None) -> bytes:
     """PNG bytes of decisions (rows of kind "weights", oldest first) up to a time (seconds): a step line for each variant; crosses are
-    roll-backs, stars winners."""
+    roll-backs, stars winners. `before` is the decision before the first of them."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
@@ -20,7 +20,7 @@ def weights_plot(history: Sequence[Mapping[str, Any]], task: str, until: float) 
     times: list[Any] = [datetime.fromtimestamp(row["at"] / MICRO, UTC) for row in history]
     times.append(max([*times, datetime.fromtimestamp(until, UTC)]))
     names = sorted({name for row in history for name in row["data"]["weights"]})
-    marks = events(history)
+    marks = events(history, before)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -29,7 +29,8 @@ def weights_plot(history: Sequence[Mapping[str, Any]], task: str, until: float) 
             axes.step(times, [*shares, *shares[-1:]], where="post", color=COLOURS[place % len(COLOURS)], linewidth=1.6, label=name)
         for at, kind, _ in marks:
             marker, colour = ("x", RED) if kind == "rolled back" else ("*", "black")
-            axes.plot([datetime.fromtimestamp(at / MICRO, UTC)], [1.04], marker=marker, color=colour, markersize=8, clip_on=False)  # type: ignore[list-item]
+            when: Any = [datetime.fromtimestamp(at / MICRO, UTC)]
+            axes.plot(when, [1.04], marker=marker, color=colour, markersize=8, clip_on=False)
         axes.set(ylim=(0, 1.08), ylabel="share of the traffic")
         locator = AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
@@ -40,11 +41,11 @@ def weights_plot(history: Sequence[Mapping[str, Any]], task: str, until: float) 
     return draw((7.0, 3.0), paint)
 
 
-def events(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
+def events(history: Sequence[Mapping[str, Any]], before: Mapping[str, Any] | None = None) -> list[tuple[int, str, str]]:
     """(microseconds, "rolled back" or "winner", reason) of what was decided for good, each when it was first in force."""
     found: list[tuple[int, str, str]] = []
     experiment, gone, won = "", set[str](), False
-    for row in history:
+    for place, row in enumerate([before, *history] if before else history):
         state = row["data"].get("state") or {}
         if state.get("experiment") != experiment:
             experiment, won = state.get("experiment", ""), False
@@ -54,4 +55,6 @@ def events(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, str, str]]:
         if state.get("won") and not won:
             found.append((row["at"], "winner", state["won"]["reason"]))
             won = True
+        if before and not place:
+            found = []
     return found

@@ -45,7 +45,19 @@ class Breaker(Strict):
     seconds: Seconds = 10.0
 
 
-class Package(Strict):
+class _Own(Strict):
+    """What runs on one's own machine has the price that one gives it."""
+
+    cost: float | None = Field(default=None, ge=0, description="US dollars of an answer; default: unknown, which is not free")
+
+    @model_validator(mode="after")
+    def _priced_once(self) -> Self:
+        if self.cost is not None and getattr(self, "of", None) is not None:
+            raise FieldProblem("cost", "a remote variant has prices of its own", "leave it out")
+        return self
+
+
+class Package(_Own):
     """The package of a trained variant: the newest one, or where the task's flywheel is enabled and the champion is of that variant, the
     champion's. A candidate is named nowhere: it gets copies as long as it is on trial."""
 
@@ -70,13 +82,13 @@ class _Prompted(Strict):
     instruction_template: str | None = Field(default=None, description="instead of the task's")
 
 
-class Prompt(_Prompted):
+class Prompt(_Prompted, _Own):
     """The task's base language model behind its prompt."""
 
     kind: Literal["prompt"]
 
 
-class FewShot(_Prompted):
+class FewShot(_Prompted, _Own):
     """The same, or a remote variant, with examples of the training rows in the prompt."""
 
     kind: Literal["few_shot"]
@@ -84,7 +96,7 @@ class FewShot(_Prompted):
     examples: int = Field(default=4, ge=1, le=64)
 
 
-class Dicl(_Prompted):
+class Dicl(_Prompted, _Own):
     """The same with examples that are chosen for each input."""
 
     kind: Literal["dicl"]

@@ -10,14 +10,14 @@ from pathlib import Path
 from pp_assets.champion import read_champion, stored
 from pp_assets.pipeline import DATASETS, PACKAGES, answering_spec
 from pp_assets.serving.local import worded
-from pp_assets.serving.spec import FewShot, Package, Remote, Variant, parts_of
+from pp_assets.serving.spec import FewShot, Package, Variant, parts_of
 from pp_assets.task.spec import Task
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
-# Of a remote model: what changes how it is asked, not what it answers.
-_PLUMBING = {"key_env", "price_in", "price_out", "timeouts", "retries", "breaker", "most_at_once"}
+# What changes how a model is asked and what it costs, not what it answers.
+_PLUMBING = {"cost", "key_env", "price_in", "price_out", "timeouts", "retries", "breaker", "most_at_once"}
 
 
 def package_of(artifacts: ArtifactStore, task: Task, variant: Package) -> Artifact:
@@ -47,7 +47,7 @@ def versions(task: Task, variants: Mapping[str, Variant], packages: Mapping[str,
     found: dict[str, str] = {}
     for name in sorted(variants, key=lambda one: bool(parts_of(variants[one]))):
         variant = variants[name]
-        said = variant.model_dump(mode="json", exclude=_PLUMBING if isinstance(variant, Remote) else set())
+        said = variant.model_dump(mode="json", exclude=_PLUMBING)
         made: object = answering_spec(worded(task.spec, variant)) if hasattr(variant, "instruction_template") else ""
         if isinstance(variant, Package):
             made = packages.get(name, "")

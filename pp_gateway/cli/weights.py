@@ -1,6 +1,5 @@
 """`pp weights` and `pp next`: who answers with which share and why, and what a task needs next."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,12 +51,13 @@ def weights(
         while apply and moved.more and moved.seq is not None:
             moved = move(store, found, p.store)
         told |= {"decision": moved.seq or moved.last.seq or None, **moved.data, "written": moved.seq is not None, "more": moved.more}
-    rows = list(reversed(decisions_on(store, name, kind=KIND, limit=limit))) if store.exists and (history or plot) else []
+    rows = list(reversed(decisions_on(store, name, kind=KIND, limit=limit + 1))) if store.exists and (history or plot) else []
+    before, rows = (rows[0], rows[1:]) if len(rows) > limit else (None, rows)
     if plot is not None:
-        _draw(plot, rows, name)
+        _draw(plot, rows, name, before)
     if history:
         if not out.result({"task": name, "decisions": rows, "plot": str(plot) if plot else None}):
-            _history(name, rows)
+            _history(name, rows, before)
     elif not out.result(told | {"plot": str(plot) if plot else None}):
         _show(told)
     if plot is not None and not as_json:
@@ -66,24 +66,26 @@ def weights(
 
 def _declared(policy: Any) -> dict[str, Any]:
     from pp_assets.routing.decision import static
+    from pp_resources.store.ids import MICRO, now
 
-    return static(policy, None, "nothing was decided yet", time.time()).model_dump(mode="json")
+    return static(policy, None, "nothing was decided yet", now() / MICRO).model_dump(mode="json")
 
 
-def _draw(plot: Path, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+def _draw(plot: Path, rows: Sequence[Mapping[str, Any]], name: str, before: Mapping[str, Any] | None) -> None:
     from pp_assets.routing.weights_plot import weights_plot
+    from pp_resources.store.ids import MICRO, now
 
     if not rows:
         raise UserError("nothing was decided yet", where=f"weights of {name}", how="wait for feedback, or leave --plot out")
-    plot.write_bytes(weights_plot(rows, name, time.time()))
+    plot.write_bytes(weights_plot(rows, name, now() / MICRO, before))
 
 
 def _show(told: Mapping[str, Any]) -> None:
     what = f"decision {told['decision']}" if told["decision"] else "no decision yet"
-    line(f"{told['task']}: {what}; {told['reason']}")
+    line(f"{told['task']}: {what}; {told.get('reason', 'without a reason')}")
     line()
     rows = []
-    for name, one in sorted(told["variants"].items(), key=lambda item: -item[1]["share"]):
+    for name, one in sorted(told.get("variants", {}).items(), key=lambda item: -item[1]["share"]):
         objective = one["objective"]
         share = one["share"] or one["shadow_share"]
         against = "; ".join(f"{other} {e:.3g}" for other, e in one["against"].items())
@@ -96,7 +98,7 @@ def _show(told: Mapping[str, Any]) -> None:
     if read:
         line()
         line(f"last read {read['inferences']} inferences in {read['cohorts']} cohorts" + (f", of which left out: {left}" if left else ""))
-    for warning in told["warnings"]:
+    for warning in told.get("warnings", ()):
         line(f"warning  {warning}")
     if told["written"]:
         line("written; the gateway follows within seconds")
@@ -109,13 +111,13 @@ def _guards(one: Mapping[str, Any]) -> str:
     )
 
 
-def _history(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _history(name: str, rows: Sequence[Mapping[str, Any]], before: Mapping[str, Any] | None) -> None:
     from pp_assets.routing.weights_plot import events
     from pp_resources.store.ids import iso
 
     line(f"{name}: {len(rows)} decisions on weights")
     marks: dict[int, list[str]] = {}
-    for at, _, reason in events(rows):
+    for at, _, reason in events(rows, before):
         marks.setdefault(at, []).append(reason)
     line()
     shown = []

@@ -185,20 +185,20 @@ class Parts:
         if isinstance(variant, Cascade):
             return Steps(members, variant.threshold)
         if place in self.predictors:
-            return self._local(place, batchers)
+            return self._local(place, batchers, getattr(variant, "cost", None))
         source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))
         remote = variants[source]
         assert isinstance(remote, Remote)
         upstream = self.builder.upstream(remote, self.keys[task.name, source])
         return RemoteModel(upstream, worded(task.spec, variant), self.shots.get(place))
 
-    def _local(self, place: tuple[str, str], batchers: dict[int, Batcher]) -> Local:
+    def _local(self, place: tuple[str, str], batchers: dict[int, Batcher], cost: float | None = None) -> Local:
         predictor = self.predictors[place][1]
         if id(predictor) not in batchers:
             batch = self.config.batch
             limits = {"most": batch.most, "depth": batch.depth}
             batchers[id(predictor)] = Batcher(self.builder.engine, predictor.predict, wait=batch.wait_ms / 1000, **limits)
-        return Local(batchers[id(predictor)])
+        return Local(batchers[id(predictor)], cost)
 
     def _on_trial(self, task: Task, trial: Trial, batchers: dict[int, Batcher]) -> OnTrial:
         answerer = self._local((task.name, trial.role), batchers)

@@ -27,10 +27,11 @@ def remote(model: str) -> dict[str, Any]:
 
 
 class Served:
-    """`routing` is the policy of a task with the variants that it names; one inference every second."""
+    """`routing` is the policy of a task with the variants that it names; one inference every second. `store`: by default that of the
+    installation under `root`."""
 
-    def __init__(self, root: Path, **routing: Any) -> None:
-        self.root, self.store = root, open_store(root / "pp")
+    def __init__(self, root: Path, store: Store | None = None, **routing: Any) -> None:
+        self.root, self.store = root, store or open_store(root / "pp")
         self.artifacts = ArtifactStore(root / "pp")
         self.clock, self.number = BEGIN, 0
         self.declare(routing)

@@ -84,7 +84,7 @@ def test_a_planted_bad_variant_is_rolled_back_and_answers_no_more(tmp_path):
 
 def test_every_row_tells_the_model_behind_the_name_and_a_new_one_is_another(tmp_path):
     encoder = {"kind": "package", "recipe": "encoder-lora"}
-    where = place(tmp_path, {"variants": {"one": encoder, "two": encoder}}, STILL)
+    where = place(tmp_path, {"variants": {"one": encoder | {"cost": 0.001}, "two": encoder}}, STILL)
     with running(where) as made:
 
         def versions():
@@ -98,6 +98,7 @@ def test_every_row_tells_the_model_behind_the_name_and_a_new_one_is_another(tmp_
         p = Pipeline(where.settings)
         current = p.store.current("packages", "toy/encoder-lora")
         assert before == installed(p.task("toy"), p.store) and before["one"] == before["two"]
+        assert [row["cost"] for row in where.rows()] == [0.001, None], "no price is not a price of nothing"
 
         def build(out):
             import shutil

@@ -110,3 +110,5 @@ def test_standards_need_a_metric() -> None:
     with pytest.raises(ValidationError, match="without routing there is no metric"):
         Serving.model_validate({"variants": {"a": remote("m")}, "standards": {"good": 0.8, "poor": 0.3}})
     Serving.model_validate({"variants": {"a": remote("m")}, "standards": {"good": 0.8, "poor": 0.3, "metric": "right"}})
+    with pytest.raises(ValidationError, match="has prices of its own"):
+        Serving.model_validate({"variants": {"a": remote("m"), "b": {"kind": "few_shot", "of": "a", "cost": 0.1}}})

@@ -50,6 +50,7 @@ def test_the_picture_shows_every_decision_and_marks_what_is_for_good(tmp_path: P
             history.append({"at": round(served.clock * 1e6), "seq": found.seq, "data": found.data})
     marks = events(history)
     assert [kind for _, kind, _ in marks] == ["rolled back"] and marks[0][2].startswith("b was rolled back: invalid")
+    assert events(history[-1:], history[-2]) == [] and len(events(history[-1:])) == 1, "what was so before is no event"
     picture = weights_plot(history, "toy", served.clock)
     assert picture.startswith(b"\x89PNG") and picture == weights_plot(history, "toy", served.clock)
     assert picture != weights_plot(history[:2], "toy", served.clock)
