@@ -107,9 +107,12 @@ class Parts:
         stands = read_champion(self.builder.settings.home, task.name)
         if variant.stage == "champion" and stands is None:
             raise UserError("there is no champion yet", where=f"task {task.name}", how=f"run 'pp run {task.name}'")
-        if stands and (variant.stage == "champion" or (variant.stage is None and renewed(task) and variant.recipe == stands.variant)):
+        if stands and variant.stage == "champion":
             return Path(stands.package), stands.package_digest
         found = self.builder.artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", f"run 'pp run {task.name}'")
+        # What was taken back does not answer either way.
+        if stands and variant.stage is None and variant.recipe == stands.variant and (renewed(task) or found.digest in stands.refused):
+            return Path(stands.package), stands.package_digest
         return found.path, found.digest
 
     def _try(self, task: Task) -> None:

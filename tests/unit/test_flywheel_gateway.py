@@ -9,10 +9,13 @@ from gateway_place import ask, place, running
 from test_gateway_changes import load, until
 from test_package import package
 
-from pp_assets.evaluation.predictions import PredictionRow, System, write_systems
+from pp_assets.evaluation.predictions import PredictionRow, System, make_rows, write_systems
 from pp_assets.flywheel.stage import history, turn
 from pp_assets.pipeline import EVALUATIONS, PACKAGES, Pipeline
+from pp_assets.task.examples import open_test_split
 from pp_resources.artifacts import Artifact
+from pp_resources.json_schema import dump_output
+from pp_resources.models.interface import Prediction
 
 FLYWHEEL = {
     "enabled": True,
@@ -47,7 +50,7 @@ def planted(p: Pipeline, of: Artifact, variant: str, *, topics_turned: bool, rig
             save_file(heads, out / "adapter" / "heads.safetensors")
         return {**of.metadata, "verdict": "SHIP", "made": variant}
 
-    found = p.store.produce(EVALUATIONS, key, {"made": variant}, report)
+    found = p.store.produce(EVALUATIONS, key, {"made": f"{variant} {right}"}, report)
     return p.store.produce(PACKAGES, key, {"evaluation": found.digest}, build)
 
 
@@ -131,3 +134,40 @@ def test_candidate_in_the_shadow_promoted_and_a_planted_bad_one_taken_back(tmp_p
         assert turn(p, "toy").state.stage == "idle" and served(server) == ("good", None), "it does not come again"
         told = [one["state"]["stage"] for one in history(p.inbox.store, "toy")]
         assert told == ["idle", "watch", "shadow", "idle", "watch", "shadow", "idle"]
+
+
+@pytest.mark.slow
+def test_the_champion_answers_whatever_was_packaged_since_and_is_asked_today_s_test_items(tmp_path):
+    champion = {"kind": "package", "stage": "champion"}
+    variants = {
+        "top": champion,
+        "same": {"kind": "package", "recipe": "v1"},
+        "newest": {"kind": "package", "recipe": "v1", "stage": "current"},
+    }
+    where = place(tmp_path, {"variants": variants}, flywheel=FLYWHEEL, variants=["v1"])
+    p, encoder = Pipeline(where.settings), package("encoder-lora")
+    first = planted(p, encoder, "v1", topics_turned=True, right=150)
+    assert p.regression("toy", "v1").metadata["promoted"]
+    newer = planted(p, encoder, "v1", topics_turned=False, right=190)
+    with running(where) as server:
+        function = server.gateway.now.functions["toy"]
+        assert function.packages == {"top": first.digest, "same": first.digest, "newest": newer.digest} and function.champion == "top"
+
+    # The report of one that is evaluated on the test split of today: there is no common item with what the champion answered.
+    dataset = p.store.current("datasets", "toy")
+    test = open_test_split(dataset.path, p.ledger, "toy", "a test")
+    right = [Prediction(dump_output(p.task("toy").output_schema, e.output)) for e in test]
+    rows = make_rows(test, right, lambda output: dump_output(p.task("toy").output_schema, output))
+
+    def report(out) -> dict:
+        write_systems(out / "predictions", [System(name="v2", kind="candidate", description="", rows=rows)])
+        return {"verdict": "SHIP", "value": 1.0}
+
+    found = p.store.produce(EVALUATIONS, "toy/v2", {"made": "today"}, report)
+    p.store.produce(PACKAGES, "toy/v2", {"evaluation": found.digest}, lambda out: (out / "x").write_text("x") and {"verdict": "SHIP"})
+    told = p.regression("toy", "v2")
+    check = json.loads(told.file("regression.json").read_text())["check"]
+    assert (
+        told.metadata["outcome"] in ("PASS", "INCONCLUSIVE") and check["champion"]["n"] == len(test) and check["challenger"]["value"] == 1
+    )
+    assert [line["reason"] for line in map(json.loads, p.ledger.read_text().splitlines())][-1] == "champion v1 against v2"
