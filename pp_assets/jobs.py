@@ -50,6 +50,12 @@ flywheel_turn = dg.define_asset_job(
     executor_def=_IN_PROCESS,
     description="Take the steps of a task's flywheel that are due: start a training, try a candidate, promote it, roll back.",
 )
+grow_examples = dg.define_asset_job(
+    names.JOB_EXAMPLES,
+    selection=["worked_examples"],
+    executor_def=_IN_PROCESS,
+    description="Let a task's worked examples grow from what people said.",
+)
 
 
 class Challenger(dg.Config):
@@ -111,4 +117,7 @@ def tune() -> None:
     search()
 
 
-JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, regression_test, tune, flywheel_turn]
+JOBS: list[Any] = [
+    *(task_data, train_variant, evaluate_variant, leaderboard_job),
+    *(monitor, grow_examples, flywheel_turn, regression_test, tune),
+]
