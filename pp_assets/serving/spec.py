@@ -58,8 +58,8 @@ class _Own(Strict):
 
 
 class Package(_Own):
-    """The package of a trained variant: the newest one, or where the task's flywheel is enabled and the champion is of that variant, the
-    champion's. A candidate is named nowhere: it gets copies as long as it is on trial."""
+    """The package of a trained variant: the newest one, or the champion's where that is of this variant and the task's flywheel is enabled
+    or the newest was taken back. A candidate is named nowhere: it gets copies as long as it is on trial."""
 
     kind: Literal["package"]
     recipe: Slug | None = Field(default=None, description="the trained variant, such as encoder-lora")

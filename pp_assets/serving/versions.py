@@ -21,14 +21,17 @@ _PLUMBING = {"cost", "key_env", "price_in", "price_out", "timeouts", "retries", 
 
 
 def package_of(artifacts: ArtifactStore, task: Task, variant: Package) -> Artifact:
-    """The package that a variant stands for: the champion's where that is asked for or a flywheel renews it, else the newest of its recipe.
-    Raises UserError where there is none."""
+    """The package that a variant stands for: the champion's where that is asked for, a flywheel renews it or the newest was taken back, else
+    the newest of its recipe. Raises UserError where there is none."""
     how, stands = f"run 'pp run {task.name}'", read_champion(artifacts.root, task.name)
-    if variant.stage == "champion" and stands is None:
-        raise UserError("there is no champion yet", where=f"task {task.name}", how=how)
-    if stands and (variant.stage == "champion" or (variant.stage is None and renewed(task) and variant.recipe == stands.variant)):
+    if variant.stage == "champion":
+        if stands is None:
+            raise UserError("there is no champion yet", where=f"task {task.name}", how=how)
         return stored(Path(stands.package), task.name)
-    return artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", how)
+    found = artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", how)
+    if stands and variant.stage is None and variant.recipe == stands.variant and (renewed(task) or found.digest in stands.refused):
+        return stored(Path(stands.package), task.name)
+    return found
 
 
 def renewed(task: Task) -> bool:
