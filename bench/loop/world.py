@@ -61,7 +61,7 @@ def serving(url: str) -> dict[str, Any]:
     variants = {
         "large": remote | {"model": "large", "price_in": 2.5, "price_out": 10.0},
         "hasty": remote | {"model": "hasty", "price_in": 0.1, "price_out": 0.4},
-        "small": {"kind": "package", "recipe": SMALL},
+        "small": {"kind": "package", "recipe": SMALL, "cost": 0.00002},
     }
     routing = {
         "metric": ACCURACY,
@@ -73,4 +73,4 @@ def serving(url: str) -> dict[str, Any]:
         "most_cost": 0.002,
         "guards": [{"metric": ACCURACY, "higher_is_better": True, "tolerance": 0.25, "horizon": float(HOUR)}],
     }
-    return {"variants": variants, "routing": routing}
+    return {"variants": variants, "routing": routing, "timeout": 5.0}

@@ -21,8 +21,8 @@ _PLUMBING = {"cost", "key_env", "price_in", "price_out", "timeouts", "retries", 
 
 
 def package_of(artifacts: ArtifactStore, task: Task, variant: Package) -> Artifact:
-    """The package that a variant stands for: the champion's where that is asked for, a flywheel renews it or the newest was taken back, else
-    the newest of its recipe. Raises UserError where there is none."""
+    """The package that a variant stands for: the champion's where that is asked for, a flywheel renews it or the newest was taken back,
+    else the newest of its recipe. Raises UserError where there is none."""
     how, stands = f"run 'pp run {task.name}'", read_champion(artifacts.root, task.name)
     if variant.stage == "champion":
         if stands is None:
