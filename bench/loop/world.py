@@ -69,7 +69,7 @@ def serving(url: str) -> dict[str, Any]:
         "weights": {"large": 0.6, "small": 0.2, "hasty": 0.2},
         "horizon": float(HOUR),
         "cohort": 100,
-        "cost_weight": 100.0,
+        "cost_weight": 300.0,
         "most_cost": 0.002,
         "guards": [{"metric": ACCURACY, "higher_is_better": True, "tolerance": 0.25, "horizon": float(HOUR)}],
     }
