@@ -44,17 +44,16 @@ def _squares(one: Score) -> float:
     return (0.0 if one.sd is None else one.sd * one.sd * (one.n - 1)) + one.n * one.mean * one.mean
 
 
-def latency(parts: Sequence[Traffic], quantile: float) -> Figure:
+def latency(whole: Traffic, quantile: float) -> Figure:
     """A quantile of the latency (ms), read from the histogram within 19 %, with the interval that the order statistics give: the quantiles
     at `quantile` ± 1.96 standard errors of a share."""
-    whole = together(parts)
     n = sum(whole.histogram)
     value = whole.quantile(quantile) if n else None
     if value is None:
         return _unknown(n, "beyond the slowest bucket" if n else "no timed requests")
     half = Z * sqrt(quantile * (1 - quantile) / n)
     if quantile - half <= 0 or quantile + half >= 1:
-        return _figure(value, None, None, n, None, f"{n} requests are too few for an interval")
+        return _figure(value, None, None, n, None, "too few for an interval")
     return _figure(value, whole.quantile(quantile - half), whole.quantile(quantile + half), n, "order statistics")
 
 
@@ -62,8 +61,8 @@ def cost(part: Traffic) -> Figure:
     """The mean cost of a priced answer (US dollars). No interval: the sums keep no squares of costs."""
     n = part.requests - part.unpriced
     if part.cost is None or not n:
-        return _unknown(0, "unpriced, which is not free")
-    return _figure(part.cost / n, None, None, n, None, "sums of costs have no spread")
+        return _unknown(0, "unpriced")
+    return _figure(part.cost / n, None, None, n, None, "no interval")
 
 
 def together(parts: Sequence[Traffic]) -> Traffic:

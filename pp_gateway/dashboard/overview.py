@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pp_gateway.dashboard.figures import Figure, cost, latency, quality, share, together
@@ -55,7 +55,7 @@ def overview(store: Store, question: Question, declared: Declared, now: float | 
         "since": since,
         "width": width,
         "now": moment(store, task, metric, at),
-        "whole": _totals(shown, _of(scores, metric), sum(queued.values())) | _latencies(_shown(served)),
+        "whole": {**_bucket(shown, sum(queued.values())), "metrics": {name: quality(_of(scores, name)) for name in metrics}},
         "trends": _trends(store, task, width, since, at, queued),
         "variants": _variants(served, scores, metric, declared),
         "queue": _queue(store, task),
@@ -71,8 +71,7 @@ def begin(range: str, at: float) -> int:
 def moment(store: Store, task: str, metric: str, at: float) -> dict[str, Any]:
     """What goes on now: sessions and requests of the last minutes, quality of the answers of the last hour."""
     since = (int(at) // MINUTE - NOW_MINUTES + 1) * MINUTE
-    served = _shown(traffic_of(store, task=task, since=since))
-    whole = together(served)
+    whole = together(_shown(traffic_of(store, task=task, since=since)))
     scores = score_of(store, task=task, since=int(at) - NOW_QUALITY)
     minutes = (at - since) / MINUTE
     return {
@@ -84,7 +83,7 @@ def moment(store: Store, task: str, metric: str, at: float) -> dict[str, Any]:
         "per_minute": whole.requests / minutes,
         "quality": quality(_of(scores, metric)),
         "errors": share(whole.errors, whole.requests),
-        **_latencies(served),
+        **_latencies(whole),
     }
 
 
@@ -109,19 +108,8 @@ def _of(scores: Iterable[Score], metric: str) -> list[Score]:
     return [one for one in _shown(scores) if one.metric == metric]
 
 
-def _totals(whole: Traffic, scores: Sequence[Score], queued: int) -> dict[str, Any]:
-    return {
-        "requests": whole.requests,
-        "errors": share(whole.errors, whole.requests),
-        "invalid": share(whole.invalid, whole.requests),
-        "cost": cost(whole),
-        "quality": quality(scores),
-        "escalated": _escalated(queued, whole.requests),
-    }
-
-
-def _latencies(served: Sequence[Traffic]) -> dict[str, Figure]:
-    return {"p50": latency(served, 0.5), "p95": latency(served, 0.95)}
+def _latencies(whole: Traffic) -> dict[str, Figure]:
+    return {"p50": latency(whole, 0.5), "p95": latency(whole, 0.95)}
 
 
 def _escalated(queued: int, requests: int) -> Figure:
@@ -137,20 +125,23 @@ def _trends(store: Store, task: str, width: int, since: int, at: float, queued: 
     said: dict[str, list[Score]] = defaultdict(list)
     for one in _shown(score_series(store, task, width, since=since)):
         said[one.metric].append(one)
-    starts = range(since, int(at) + 1, width)
     return {
-        "starts": [starts.start, starts.stop],
-        "traffic": [
-            {"start": start, **_totals(together(served[start]), (), queued.get(start, 0)), **_latencies(served[start])}
-            for start in starts
-            if start in served
-        ],
-        "metrics": {name: _points(parts, quality) for name, parts in sorted(said.items())},
+        "starts": [since, (int(at) // width + 1) * width],
+        "traffic": [{"start": start, **_bucket(together(mine), queued.get(start, 0))} for start, mine in sorted(served.items())],
+        "metrics": {
+            name: [{"start": start, **quality(mine)} for start, mine in sorted(_by_start(parts).items())]
+            for name, parts in sorted(said.items())
+        },
     }
 
 
-def _points(parts: Iterable[Sums], figure: Callable[[list[Sums]], Figure]) -> list[dict[str, Any]]:
-    return [{"start": start, **figure(mine)} for start, mine in sorted(_by_start(parts).items())]
+def _bucket(whole: Traffic, queued: int) -> dict[str, Any]:
+    return {
+        "requests": whole.requests,
+        "errors": share(whole.errors, whole.requests),
+        "escalated": _escalated(queued, whole.requests),
+        **_latencies(whole),
+    }
 
 
 def _by_start(parts: Iterable[Sums]) -> dict[int, list[Sums]]:
@@ -171,10 +162,15 @@ def _variants(served: Sequence[Traffic], scores: Sequence[Score], metric: str, d
     for name, shadow in sorted(names):
         own = by_name.get((name, shadow)) or together(())
         said = [one for one in scores if (one.variant, one.shadow) == (name, shadow)]
-        entry = _totals(own, [one for one in said if one.metric == metric], 0)
-        entry.pop("escalated")
-        use = None if shadow or not name else share(own.requests, total)
-        found.append({"name": name, "shadow": shadow, "use": use, **entry, **_latencies([own])})
+        entry = {
+            "use": None if shadow or not name else share(own.requests, total),
+            "quality": quality(one for one in said if one.metric == metric),
+            "cost": cost(own),
+            "requests": own.requests,
+            "errors": share(own.errors, own.requests),
+            "invalid": share(own.invalid, own.requests),
+        }
+        found.append({"name": name, "shadow": shadow, **entry, **_latencies(own)})
     return sorted(found, key=lambda one: (one["shadow"], -one["requests"], one["name"]))
 
 

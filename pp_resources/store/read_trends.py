@@ -12,6 +12,7 @@ from pp_resources.store.read_work import decoded
 from pp_resources.store.schema import decisions, episodes, queue, served
 from pp_resources.store.work import QueueState
 
+AUDIT = "audit"  # the reason of items that chance chose
 PAGE = 2000
 MOST_LOOKED_AT = 20_000  # decisions of one kind; a chart of more begins later
 
@@ -32,11 +33,8 @@ def queued_series(store: Store, task: str, width: int, *, since: int = 0) -> dic
     since 1970); times are the items' own."""
     start = (queue.c.at // (width * MICRO)).label("start")
     # The index is by state: all of them named, it is read in parts and nothing else is.
-    query = (
-        select(start, func.count())
-        .where(queue.c.task == task, queue.c.state.in_(get_args(QueueState)), queue.c.at >= since * MICRO)
-        .group_by(start)
-    )
+    mine = (queue.c.task == task) & queue.c.state.in_(get_args(QueueState)) & (queue.c.at >= since * MICRO)
+    query = select(start, func.count()).where(mine, queue.c.reason != AUDIT).group_by(start)
     with store.reading() as db:
         return {int(place) * width: int(n) for place, n in db.execute(query)}
 
