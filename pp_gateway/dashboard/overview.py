@@ -78,7 +78,7 @@ def moment(store: Store, task: str, metric: str, at: float) -> dict[str, Any]:
         "at": at,
         "minutes": NOW_MINUTES,
         "quality_minutes": NOW_QUALITY // MINUTE,
-        "sessions": active_count(store, task, NOW_MINUTES),
+        "sessions": active_count(store, task, at - NOW_MINUTES * MINUTE),
         "requests": whole.requests,
         "per_minute": whole.requests / minutes,
         "quality": quality(_of(scores, metric)),

@@ -3,9 +3,9 @@ an index over the few rows that it is about; no inference is read."""
 
 from typing import Any, get_args
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 
-from pp_resources.store.ids import MICRO, now
+from pp_resources.store.ids import MICRO
 from pp_resources.store.opened import Store
 from pp_resources.store.prepared import rows_where
 from pp_resources.store.read_work import decoded
@@ -17,15 +17,12 @@ PAGE = 2000
 MOST_LOOKED_AT = 20_000  # decisions of one kind; a chart of more begins later
 
 
-def active_count(store: Store, task: str | None = None, minutes: float = 5) -> int:
-    """How many episodes had an inference in the last minutes; with a task, one that it answered."""
-    since = now() - int(minutes * 60 * MICRO)
-    query = select(func.count()).select_from(episodes).where(episodes.c.last_at >= bindparam("since"))
-    if task is not None:
-        answered = select(served.c.episode).where(served.c.episode == episodes.c.id, served.c.task == task, served.c.shadow == 0)
-        query = query.where(answered.exists())
+def active_count(store: Store, task: str, since: float) -> int:
+    """How many episodes that a task answered in go on: those with an inference since a time (seconds since 1970)."""
+    answered = select(served.c.episode).where(served.c.episode == episodes.c.id, served.c.task == task, served.c.shadow == 0)
+    query = select(func.count()).select_from(episodes).where(episodes.c.last_at >= int(since * MICRO), answered.exists())
     with store.reading() as db:
-        return int(db.execute(query, {"since": since}).scalar_one())
+        return int(db.execute(query).scalar_one())
 
 
 def queued_series(store: Store, task: str, width: int, *, since: int = 0) -> dict[int, int]:
