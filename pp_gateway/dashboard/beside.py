@@ -36,7 +36,7 @@ def decided(store: Store, task: str, since: int) -> dict[str, Any]:
         },
         "events": _events(store, task, latest),
         "next_step": step and _plain(step),
-        "flywheel": [_plain(row) for row in decisions_on(store, task, kind=FLYWHEEL, limit=EVENTS)],
+        "flywheel": _turns([_plain(row) for row in decisions_on(store, task, kind=FLYWHEEL, limit=2 * EVENTS)]),
     }
 
 
@@ -44,13 +44,24 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row["data"], "at": row["at"] / MICRO}
 
 
+def _turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Newest first; of the rows of one decision (made, then carried out) the first."""
+    found = []
+    for row, before in zip(rows, [*rows[1:], {}]):
+        if row.get("reason") != before.get("reason"):
+            state = row.get("state") or {}
+            candidate = (state.get("candidate") or {}).get("variant")
+            found.append({"at": row["at"], "stage": state.get("stage"), "candidate": candidate, "reason": row.get("reason")})
+    return found[:EVENTS]
+
+
 def _events(store: Store, task: str, latest: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Roll-backs and promotions, newest first; a roll-back that has no row of its own is in the weights since."""
     rows = [(kind, row) for kind in TOLD for row in decisions_on(store, task, kind=kind, limit=EVENTS)]
     found = [{"kind": kind, **_plain(row)} for kind, row in rows]
-    told = {one.get("variant") for one in found if one["kind"] == "rollback"}
+    told = {one.get("reason") for one in found}
     for name, one in ((latest or {}).get("variants") or {}).items():
-        if (latched := one.get("rolled_back")) and name not in told:
+        if (latched := one.get("rolled_back")) and latched["reason"] not in told:
             found.append({"kind": "rollback", "variant": name, "at": latched["at"], "reason": latched["reason"]})
     return sorted(found, key=lambda one: -one["at"])[:EVENTS]
 

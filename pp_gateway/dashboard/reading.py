@@ -34,7 +34,8 @@ class Reader:
         now = self._gateway.now
         served = [*sorted(now.functions), *sorted(now.models)]
         declared = {
-            name: Declared(one.serving.routing and one.serving.routing.metric, tuple(one.variants)) for name, one in now.functions.items()
+            name: Declared(one.serving.routing.metric if one.serving.routing else None, tuple(one.variants))
+            for name, one in now.functions.items()
         }
         found = await self._read(asked, partial(self._everything, asked, served, declared))
         return {**found, "log": self.log(), "skipped": now.skipped, "reload": self._gateway.last_reload["error"]}

@@ -85,15 +85,15 @@ function draw() {
   if (data.empty) return panel("start", [data.task, data.served], begin);
   const colours = coloursOf([...data.variants.map((one) => one.name), ...data.weights.points.flatMap((one) => Object.keys(one.weights ?? {}))]);
   panel("now", [data.now, data.log], () => tiles(data.now, data.log, data.metric));
-  panel("next", data.next_step, () => next(data.next_step));
+  panel("next", [data.next_step, data.task], () => next(data.next_step, data.task));
   panel("trends", [data.trends, data.whole, data.metric], (body) => trends(data, columnWidth(body)));
   panel("variants", [data.variants, data.weights.latest], () => variants(data, colours));
   // Of the time of the last decision: the chart need not grow with every second.
   panel("weights", [data.weights, data.events, data.since, Math.floor(data.now.at / 60)], (body) => weights(data, colours, body.clientWidth - 26));
-  panel("complaints", data.complaints, () => complaints(data.complaints, data.task));
-  panel("drift", data.drift, (body) => drift(data.drift, data.task, body.clientWidth));
+  panel("complaints", [data.complaints, data.task], () => complaints(data.complaints, data.task));
+  panel("drift", [data.drift, data.task], (body) => drift(data.drift, data.task, body.clientWidth));
   panel("queue", [data.queue, Math.floor(data.now.at / 60)], () => queue(data.queue, data.task, data.now.at));
-  panel("flywheel", data.flywheel, () => flywheel(data.flywheel));
+  panel("flywheel", [data.flywheel, data.task], () => flywheel(data.flywheel, data.task));
   const step = data.width >= 86400 ? "day (UTC)" : data.width === 3600 ? "hour" : "minute";
   $("trends").querySelector(".note").textContent = `One value a ${step}, with its 95 % interval, which takes values as independent. A value belongs to the time of its answer.`;
   $("variants").querySelector(".note").textContent = `Of the chosen time; quality by ${data.metric || "no metric yet"}. A value on a session counts for each variant that answered in it. Costs are means of priced answers; their spread is not kept.`;

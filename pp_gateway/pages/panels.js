@@ -47,8 +47,8 @@ function logTile(log) {
 }
 
 const ACTIONS = { keep: "good", tune: "warn", change: "warn", escalate: "bad" };
-export function next(step) {
-  if (!step) return empty("Nothing has been decided yet. A step is decided from feedback, once the task says what is good enough.");
+export function next(step, task) {
+  if (!step) return empty("Nothing has been decided yet. A step is decided from feedback, once task.yaml says what is good enough (", code("serving: {standards: …}"), "): ", code(`pp next ${task}`));
   const { quality } = step.facts ?? {};
   return h("div", { class: "step" }, h("p", {}, chip(step.action, ACTIONS[step.action]), h("strong", {}, step.reason)),
     h("p", { class: "note" }, `decided ${moment(step.at)}`, quality ? `, n ${count(quality.n)}` : "",
@@ -148,7 +148,8 @@ export function queue(found, task, at) {
     found.items.length > 0 && h("ul", { class: "events" }, found.items.map((one) => h("li", {}, h("span", { class: "note" }, ago(at - one.at)), one.reason)))];
 }
 
-export function flywheel(turns) {
-  if (!turns.length) return empty("The flywheel has not turned yet. It turns when feedback comes while ", code("pp ui"), " runs.");
-  return h("ol", { class: "events" }, turns.map((one) => h("li", {}, chip(one.stage ?? one.state ?? one.action ?? one.event ?? "step"), h("span", {}, `${moment(one.at)} `, one.reason ?? one.why ?? ""))));
+const STAGES = { idle: "", training: "warn", shadow: "warn", watch: "good" };
+export function flywheel(turns, task) {
+  if (!turns.length) return empty("The flywheel has not turned yet. With ", code("flywheel: {enabled: true}"), " in task.yaml it turns while ", code("pp ui"), " runs: ", code(`pp flywheel ${task}`));
+  return h("ol", { class: "events" }, turns.map((one) => h("li", {}, chip(one.stage ?? "step", STAGES[one.stage]), h("span", {}, `${moment(one.at)} `, one.reason ?? ""))));
 }

@@ -112,6 +112,6 @@ def _rows(store: Store, table: Table, where: Any = None, *, order: Any = None, l
         return [decoded(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
 
 
-def decoded(row: Mapping[str, Any]) -> dict[str, Any]:
+def decoded(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row with its nested values."""
     return {**row, **{name: orjson.loads(row[name]) for name in ("payload", "data") if name in row}}

@@ -135,4 +135,9 @@ def test_what_was_rolled_back_is_told_once_and_a_step_that_was_never_taken_is_no
     store.write(Decision(task="t", kind="rollback", data={"variant": "a", "reason": "a was worse"}))
     found = decided(store, "t", 0)
     assert sorted((one["variant"], one["kind"]) for one in found["events"]) == [("a", "rollback"), ("b", "rollback")]
+    state = {"stage": "shadow", "candidate": {"variant": "b"}}
+    for pending, reason in (([], "too few"), ([{"kind": "shadow"}], "b goes on trial"), ([], "b goes on trial")):
+        store.write(Decision(task="t", kind="flywheel", data={"state": state, "reason": reason, "pending": pending}))
+    turns = [(one["reason"], one["stage"], one["candidate"]) for one in decided(store, "t", 0)["flywheel"]]
+    assert turns == [("b goes on trial", "shadow", "b"), ("too few", "shadow", "b")], "a decision and that it was carried out are one"
     assert found["weights"]["latest"]["reason"] == "c is left" and found["weights"]["points"][0]["weights"] == {"c": 1.0}
