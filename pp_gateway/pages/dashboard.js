@@ -94,8 +94,8 @@ function draw() {
   panel("drift", [data.drift, data.task], (body) => drift(data.drift, data.task, body.clientWidth));
   panel("queue", [data.queue, Math.floor(data.now.at / 60)], () => queue(data.queue, data.task, data.now.at));
   panel("flywheel", [data.flywheel, data.task], () => flywheel(data.flywheel, data.task));
-  const step = data.width >= 86400 ? "day (UTC)" : data.width === 3600 ? "hour" : "minute";
-  $("trends").querySelector(".note").textContent = `One value a ${step}, with its 95 % interval, which takes values as independent. A value belongs to the time of its answer.`;
+  const step = data.width >= 86400 ? "a day (UTC)" : data.width === 3600 ? "an hour" : "a minute";
+  $("trends").querySelector(".note").textContent = `One value ${step}, with its 95 % interval, which takes values as independent. A value belongs to the time of its answer.`;
   $("variants").querySelector(".note").textContent = `Of the chosen time; quality by ${data.metric || "no metric yet"}. A value on a session counts for each variant that answered in it. Costs are means of priced answers; their spread is not kept.`;
 }
 
