@@ -68,12 +68,12 @@ class Reader:
             return found
         task = asked.task or tasks[0]
         found |= {"task": task, "complaints": complaints(self._settings.home, task), "drift": drift(self._settings.home, task)}
-        if not store.exists:
+        if task not in there:
             return found
         question = asked._replace(task=task)
         found |= overview(store, question, declared.get(task, Declared()), at)
         found |= decided(store, task, begin(asked.range, at))
-        return found | {"empty": not found["variants"]}
+        return found | {"empty": False}
 
     def _there(self) -> Store:
         """The store; one that was there and is gone is away, and not empty."""

@@ -6,17 +6,21 @@ import { coloursOf, complaints, drift, flywheel, next, queue, tiles, trends, var
 
 const $ = (id) => document.getElementById(id);
 const wanted = new URLSearchParams(location.search);
-let data = null, unfollow = () => {}, retry = 0, lost = 0;
+let data = null, unfollow = () => {}, retry = 0, lost = 0, turn = 0;
 const drawn = new Map(); // what each panel was drawn from, so that one that is read stays as it is
 
 const query = () => "?" + new URLSearchParams([...wanted].filter(([name, value]) => value && ["task", "range", "metric"].includes(name)));
 
 async function load() {
+  const mine = ++turn; // an answer to an earlier question comes too late
   clearTimeout(retry);
   unfollow();
   try {
-    data = await ask(`/api/overview${query()}`);
+    const found = await ask(`/api/overview${query()}`);
+    if (mine !== turn) return;
+    data = found;
   } catch (error) {
+    if (mine !== turn) return;
     banner("trouble", `${error.message}${error.how ? ` (${error.how})` : ""}`, "bad");
     if (error.code === "unknown_task") return forget("task");
     online(false);
@@ -86,7 +90,7 @@ function draw() {
   const colours = coloursOf([...data.variants.map((one) => one.name), ...data.weights.points.flatMap((one) => Object.keys(one.weights ?? {}))]);
   panel("now", [data.now, data.log], () => tiles(data.now, data.log, data.metric));
   panel("next", [data.next_step, data.task], () => next(data.next_step, data.task));
-  panel("trends", [data.trends, data.whole, data.metric], (body) => trends(data, columnWidth(body)));
+  panel("trends", [data.trends, data.whole, data.metric, data.queue.counts], (body) => trends(data, columnWidth(body)));
   panel("variants", [data.variants, data.weights.latest], () => variants(data, colours));
   // Of the time of the last decision: the chart need not grow with every second.
   panel("weights", [data.weights, data.events, data.since, Math.floor(data.now.at / 60)], (body) => weights(data, colours, body.clientWidth - 26));

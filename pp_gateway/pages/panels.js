@@ -17,7 +17,7 @@ const chip = (text, kind = "") => h("span", { class: `chip ${kind}` }, text);
 export const accuracy = (figure) => (figure && figure.value !== null && figure.interval !== "Wilson" ? "Quality" : "Accuracy");
 
 function tile(id, name, value, under, kind = "") {
-  return h("div", { class: `tile ${kind}`, id, role: "group", "aria-label": name }, h("h3", {}, name), h("p", { class: "value" }, value), under.map((one) => h("p", { class: "under" }, one)));
+  return h("div", { class: `tile ${kind}`, id, role: "group", "aria-label": name }, h("h3", {}, name), h("p", { class: "value" }, value), under.map((one) => one && h("p", { class: "under" }, one)));
 }
 
 export function tiles(now, log, metric) {
@@ -26,7 +26,7 @@ export function tiles(now, log, metric) {
     tile("sessions", "Active sessions", count(now.sessions), [`episodes of the ${minutes}`]),
     tile("rate", "Requests a minute", number(now.per_minute), [`${count(now.requests)} in the ${minutes}`]),
     tile("accuracy", `${accuracy(quality)} now`, format(quality.value), [
-      interval(quality, format), `n ${count(quality.n)}, ${metric ? `${metric}, ` : ""}answers of the last ${now.quality_minutes} min`]),
+      quality.interval === "Wilson" && whisker(quality, [0, 1]), interval(quality, format), `n ${count(quality.n)}, ${metric ? `${metric}, ` : ""}answers of the last ${now.quality_minutes} min`]),
     tile("latency", "Response time", h("span", {}, milliseconds(p50.value), h("small", {}, " p50")), [
       `p95 ${milliseconds(p95.value)} ${p95.low === null ? "" : interval(p95, milliseconds)}`, `n ${count(p50.n)}, ${minutes}`]),
     tile("errors", "Errors", percent(errors.value), [interval(errors, percent), `n ${count(errors.n)}, ${minutes}`], errors.low > 0.01 ? "bad" : ""),
@@ -62,15 +62,18 @@ export function trends(data, width) {
     const points = metrics[name], all = points.every((one) => one.interval === "Wilson" || one.value === null);
     const title = name === data.metric ? `${all ? "Accuracy" : "Quality"}: ${name}` : name;
     return lines({ ...base, id: `trend-${name}`, title, series: [{ name, points }], format: all ? percent : number, share: all,
-      note: `whole time: ${told(data.whole.metrics[name], formatOf(data.whole.metrics[name]))}` });
+      note: data.whole.metrics[name] ? `whole time: ${told(data.whole.metrics[name], formatOf(data.whole.metrics[name]))}` : "" });
   });
+  if (!order.length && !traffic.length) return empty("Nothing happened in this time: choose a longer one at the top.");
   if (!order.length) made.push(h("figure", { class: "chart" }, h("figcaption", {}, "Accuracy, resolution"), empty(
     "No feedback on these answers yet. Send it: ", code(`curl ${location.origin}/feedback -H 'Content-Type: application/json' -d '{"metric_name": "right", "value": true, "inference_id": "…"}'`),
     "; with episode_id and a metric such as resolved it is that of a whole session.")));
   if (!traffic.length) return made;
   const of = (name) => traffic.map((one) => ({ start: one.start, ...one[name] }));
+  const queued = Object.keys(data.queue.counts).length > 0, title = "Escalated to people";
   return [...made,
-    lines({ ...base, id: "trend-escalated", title: "Escalated to people", series: [{ name: "escalated", points: of("escalated") }], format: percent, share: true, zero: true,
+    !queued && h("figure", { class: "chart" }, h("figcaption", {}, title), empty("Nothing was ever put before people.")),
+    queued && lines({ ...base, id: "trend-escalated", title, series: [{ name: "escalated", points: of("escalated") }], format: percent, share: true, zero: true,
       note: `whole time: ${told(data.whole.escalated, percent)}` }),
     bars({ ...base, id: "trend-requests", title: "Requests, failed ones red", points: traffic, words: (one) => told(one.errors, percent), note: `${count(data.whole.requests)} requests, failed ${told(data.whole.errors, percent)}` }),
     lines({ ...base, id: "trend-latency", title: "Response time", series: [{ name: "p50", points: of("p50") }, { name: "p95", points: of("p95") }], format: milliseconds, zero: true,

@@ -20,7 +20,7 @@ Upgrade = Callable[[Connection], None]
 
 def _indexes_for_dashboards(db: Connection) -> None:
     for table, name in ((queue, "queue_task"), (decisions, "decisions_kind")):
-        next(index for index in table.indexes if index.name == name).create(db)
+        next(index for index in table.indexes if index.name == name).create(db, checkfirst=True)
 
 
 UPGRADES: Mapping[int, Upgrade] = {2: _indexes_for_dashboards}  # the step to this version from the one before
