@@ -129,7 +129,13 @@ def test_an_installation_without_anything_says_so(tmp_path: Path) -> None:
     where = Place(tmp_path)
     where.settings.tasks.mkdir(parents=True)
     where.settings.home.mkdir()
+    (where.settings.home / "gateway.yaml").write_text("{}")
     with running(where) as made:
         told = ask(made.url, "/api/overview").json
         assert told["empty"] and told["tasks"] == [] and told["task"] == ""
+        model = {"url": "http://127.0.0.1:9/v1", "model": "m"}
+        (where.settings.home / "gateway.yaml").write_text(json.dumps({"models": {"t": model}}))
+        assert ask(made.url, "/reload", {}).status == 200
+        told = ask(made.url, "/api/overview?range=7d").json
+        assert (told["empty"], told["task"], told["served"]) == (True, "t", ["t"]), "served, and nobody has asked"
         assert not (where.settings.home / "store" / "store.db").exists(), "looking makes no store"
