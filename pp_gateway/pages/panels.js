@@ -136,10 +136,10 @@ export function drift(found, task, width) {
   if (!found) return empty("Inputs have not been tested for drift yet: ", code(`pp drift ${task}`));
   if (!found.windows.length) return empty(`${count(found.rows)} inputs are too few to test; a window has 100.`);
   const last = found.windows.at(-1), points = found.windows.map((one, i) => ({ start: i, value: one.share, low: one.low, high: one.high, n: one.n, why: null }));
-  const made = [h("p", {}, chip(last.drift ? "drifts" : "as before", last.drift ? "bad" : "good"), `the newest ${count(last.n)} inputs: ${told({ value: last.share, low: last.low, high: last.high, n: last.n }, percent)} are novel, ${percent(last.expected)} expected`)];
+  const made = [h("p", {}, chip(last.drift ? "drifts" : "as before", last.drift ? "bad" : "good"), `of the newest ${count(last.n)} inputs ${percent(last.share)} ${interval(last, percent)} are novel, ${percent(last.expected)} expected`)];
   made.push(lines({ id: "drift-chart", title: "Share of novel inputs by window", series: [{ name: "novel", points }], starts: [0, points.length], step: 1, width, height: 140, format: percent, share: true, zero: true, label: (at) => `window ${at + 1}` }));
   if (last.drift && found.drivers.length) made.push(h("p", { class: "note" }, "farthest out: ", found.drivers.map((text) => `“${text.slice(0, 120)}”`).join(", ")));
-  made.push(h("p", { class: "note" }, `tested ${moment(Date.parse(found.made) / 1000)}; false alarms in at most ${percent(found.alpha)} of the windows`));
+  made.push(h("p", { class: "note" }, `tested ${moment(Date.parse(found.made) / 1000)}: adjusted p ${number(last.p)} of novelty, ${number(last.mix_p)} of moved topics; false alarms in at most ${percent(found.alpha)} of the windows`));
   return made;
 }
 
