@@ -62,8 +62,8 @@ class Dashboard:
                     if look % WHOLE == 0 or not whole:
                         whole = await reader.whole(question)
                         steady = orjson.dumps({key: value for key, value in whole.items() if key not in MOVING})
-                        if steady != last:
-                            yield event({"overview": whole})
+                        moved = {key: whole[key] for key in MOVING if key in whole}
+                        yield event({"overview": whole} if steady != last else moved)
                         last = steady
                     elif not whole["empty"]:
                         yield event(await reader.moment(whole["task"], whole["metric"]))

@@ -205,6 +205,20 @@ def test_a_wrong_key_is_asked_for_again(browser, server) -> None:
     page.close()
 
 
+def test_while_the_store_is_away_the_page_says_from_when_its_figures_are(browser, server) -> None:
+    page = opened(browser, server, PHONE, "?range=7d")
+    shown, file = page.inner_text("#trend-right .readout"), server.place.settings.home / "store" / "store.db"
+    file.rename(file.with_suffix(".away"))
+    try:
+        page.locator("#banner-stale", has_text="The store cannot be read. Figures are those of").wait_for()
+        assert page.inner_text("#trend-right .readout") == shown, "what was read stays"
+    finally:
+        file.with_suffix(".away").rename(file)
+    page.locator("#banner-stale").wait_for(state="detached")
+    assert not page.faults
+    page.close()
+
+
 def test_an_empty_installation_is_told_what_to_do(browser, tmp_path: Path) -> None:
     where = Place(tmp_path)
     where.settings.tasks.mkdir(parents=True)
