@@ -106,7 +106,9 @@ def _answer() -> dict[str, Any]:
     output = _object(raw=TEXT, parsed={})
     usage = _object(input_tokens=COUNT, output_tokens=COUNT, cost=NUMBER)
     ids = {"inference_id": TEXT, "episode_id": TEXT, "variant_name": TEXT, "finish_reason": TEXT}
-    return _object(**ids, output=output, usage=usage, valid={"type": "boolean"}, confidence=NUMBER, latency_ms={"type": "number"})
+    said = {"valid": {"type": "boolean"}, "confidence": NUMBER, "latency_ms": {"type": "number"}}
+    handoff = {"handoff": {"type": "boolean"}, "handoff_reason": {"type": ["string", "null"]}, "handoff_item": {"type": ["string", "null"]}}
+    return _object(**ids, output=output, usage=usage, **said, **handoff)
 
 
 def _completion() -> dict[str, Any]:

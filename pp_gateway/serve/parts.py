@@ -24,12 +24,14 @@ from pp_assets.serving.spec import (
     check_names,
     parts_of,
 )
+from pp_assets.task.contract.files import load_contract
 from pp_assets.task.spec import Task
 from pp_assets.task.spec_file import FieldProblem
 from pp_gateway.serve.config import GatewayConfig
 from pp_gateway.serve.engine import Batcher
 from pp_gateway.serve.function import Function
 from pp_gateway.serve.generation import Generation
+from pp_gateway.serve.handoff import Doubter
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer
 from pp_gateway.serve.variants import BestOf, Local, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
@@ -56,6 +58,7 @@ class Parts:
         self.shots: dict[tuple[str, str], Any] = {}
         self.packages: dict[tuple[str, str], str] = {}
         self.remotes: dict[str, tuple[Remote, str | None]] = {}
+        self.doubters: dict[str, Doubter] = {}
         self.skipped: list[str] = []
 
     def add(self, task: Task) -> None:
@@ -79,6 +82,11 @@ class Parts:
                 if serving.variants:
                     raise UserError(error.what, where=f"task {task.name}: serving.variants.{name}: {error.where}", how=error.how) from error
                 self.skipped.append(f"task {task.name}: {name}: {error}")
+        if kept and serving.handoff:
+            rules = serving.handoff
+            # A contract that is asked for and cannot be read must not be passed over.
+            contract = load_contract(task) if rules.contract_gates or rules.contract_score is not None else None
+            self.doubters[task.name] = Doubter(task.name, rules, self.builder.key, contract)
         if kept:
             self.tasks.append((task, serving, kept, self._champion(task, kept)))
 
@@ -139,6 +147,7 @@ class Parts:
                 redactor=Redactor([self.config.redact, serving.redact]),
                 decisions=self.builder.decisions,
                 key=self.builder.key,
+                doubter=self.doubters.get(task.name),
             )
         models = {name: self.builder.upstream(remote, key) for name, (remote, key) in self.remotes.items()}
         whole = digest([self.config.model_dump(mode="json"), {name: one.digest for name, one in functions.items()}])[:16]

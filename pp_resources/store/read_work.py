@@ -111,5 +111,5 @@ def _rows(store: Store, table: Table, where: Any = None, *, order: Any = None, l
     with store.reading() as db:
         rows = [dict(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
     for row in rows:
-        row |= {name: orjson.loads(row[name]) for name in ("payload", "data") if name in row}
+        row |= {name: orjson.loads(row[name] or "{}") for name in ("payload", "data", "detail") if name in row}
     return rows
