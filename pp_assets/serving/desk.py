@@ -3,7 +3,7 @@
 Belongs here: the rules of that work, the same for the command line and for HTTP. Does not: which answers come (`doubt`), pages, keys.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from pp_resources.store.work import QueueChange
 
 SOURCE = "queue"
 MOST_PROBLEMS = 50
+NOT_COPIED = "does not occur in the input; copy it letter for letter"
 Mask = Callable[[Feedback], Feedback]
 
 
@@ -64,9 +65,11 @@ class Desk:
             raise Missing(f"there is no item {id!r}", where="queue", how="'pp queue list TASK' shows those that wait")
         return found
 
-    def next(self, tasks: Collection[str], by: str, rules: Handoff, passed: Sequence[str] = ()) -> Work | None:
-        """Take the next item, None where nothing waits."""
-        return claim_next(self.store, tasks, by=by, seconds=60 * rules.claim_minutes, passed=passed)
+    def next(self, rules: Mapping[str, Handoff], by: str, passed: Sequence[str] = ()) -> Work | None:
+        """Take the next item of tasks with their rules, None where nothing waits."""
+        if not self.store.exists:
+            return None
+        return claim_next(self.store, {task: 60 * one.claim_minutes for task, one in rules.items()}, by=by, passed=passed)
 
     def claim(self, id: str, by: str, rules: Handoff) -> Work:
         """Take this item, or keep it longer. Raises Taken."""

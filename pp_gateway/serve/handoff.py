@@ -7,6 +7,7 @@ from time import monotonic
 from pp_assets.serving.doubt import Doubt, doubt_of, judge
 from pp_assets.serving.spec import Handoff
 from pp_assets.task.contract.spec import Contract
+from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.opened import Store
 from pp_resources.store.read_queue import waiting
@@ -25,7 +26,10 @@ class Doubter:
         judged = None
         if self._contract is not None:
             # A contract may ask functions of the user's own: not in the event loop.
-            judged = await asyncio.to_thread(judge, self.rules, self._contract, text, output)
+            try:
+                judged = await asyncio.to_thread(judge, self.rules, self._contract, text, output)
+            except UserError as error:
+                judged = {"score": None, "why": str(error)}
         return doubt_of(self.rules, task=self._task, id=id, key=self._key, confidence=confidence, valid=valid, judged=judged)
 
 

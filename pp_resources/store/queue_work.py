@@ -1,6 +1,6 @@
 """Working the queue: what has to happen in one transaction, so that no two people hold one item."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import and_, or_
 
@@ -13,18 +13,18 @@ from pp_resources.store.work import QueueChange
 from pp_resources.store.work_rows import write_queue_changes
 
 
-def claim_next(store: Store, tasks: Collection[str], *, by: str, seconds: float, passed: Sequence[str] = ()) -> Work | None:
-    """Take the item that comes next: one that the person holds already, else of the free ones the longest waiting, audits last. `passed`
-    are ids that the person does not want now. None where nothing is left."""
+def claim_next(store: Store, tasks: Mapping[str, float], *, by: str, passed: Sequence[str] = ()) -> Work | None:
+    """Take the item that comes next, for the seconds of its task: one that the person holds already, else of the free ones the longest
+    waiting, audits last. `passed` are ids that the person does not want now. None where nothing is left."""
     at = now()
     free = or_(queue.c.state == "open", and_(queue.c.state == "claimed", queue.c.until <= at))
     held = and_(queue.c.state == "claimed", queue.c.by == by, queue.c.until > at)
-    query = joined().where(queue.c.task.in_(tasks), or_(free, held), queue.c.id.not_in(passed)).limit(1)
+    query = joined().where(queue.c.task.in_(list(tasks)), or_(free, held), queue.c.id.not_in(passed)).limit(1)
     with store.writing() as db:
         row = db.execute(query.order_by(held.desc(), *FREE_FIRST)).mappings().one_or_none()
         if row is None:
             return None
-        change = QueueChange(item=row["id"], state="claimed", by=by, until=at + int(seconds * MICRO), at=at)
+        change = QueueChange(item=row["id"], state="claimed", by=by, until=at + int(tasks[row["task"]] * MICRO), at=at)
         (result,) = write_queue_changes(db, [change])
         if isinstance(result, Exception):
             raise result
