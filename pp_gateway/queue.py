@@ -28,13 +28,12 @@ from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.ids import iso
 from pp_resources.store.opened import Store
-from pp_resources.store.read_queue import Work, list_work, waiting
+from pp_resources.store.read_queue import STATES, Work, list_work, waiting
 
 FREE = ("/queue",)
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 TICK, BREATH = 1.0, 10.0  # seconds between looks at the store, and between signs of life on a line where nothing happens
 LONGEST = 20.0  # seconds of one line; whoever follows opens another: a server that ends waits for lines to end
-STATES = ("open", "claimed", "answered", "dismissed")
 PREVIEW = 160
 
 

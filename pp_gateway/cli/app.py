@@ -22,6 +22,7 @@ from pp_gateway.cli import (
     history,
     package,
     power,
+    queue,
     review,
     run,
     serve,
@@ -67,6 +68,7 @@ app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
+app.add_typer(queue.app, name="queue")
 app.add_typer(dicl.app, name="dicl")
 app.command("ui")(ui.ui)
 

@@ -244,7 +244,9 @@ function tell(form, problems) {
     found.problem.textContent = message;
     found.target.setAttribute("aria-invalid", "true");
   }
-  form.leaves.find((one) => one.problem.textContent)?.target.focus?.();
+  const first = form.leaves.find((one) => one.problem.textContent)?.target;
+  first?.focus();
+  first?.scrollIntoView({ block: "center" });
   return left;
 }
 

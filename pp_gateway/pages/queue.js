@@ -55,7 +55,7 @@ function open(found) {
   const alert = el("p", { id: "wrong", role: "alert" });
   const buttons = el("div", { class: "actions" }, alert,
     el("button", { type: "submit", class: "main" }, "Submit ", el("kbd", { text: "Ctrl ↵" })),
-    button("Needs no answer", "s", skip), button("Give back", "g", release), el("span", { id: "clock", class: "dim" }));
+    button("Skip", "s", skip, "It needs no answer"), button("Give back", "g", release), el("span", { id: "clock", class: "dim" }));
   const box = el("form", { novalidate: true, on: { submit: submit, input: renew } }, form?.element ?? el("p", { text: "This task is not served." }), buttons);
   show(head, el("p", { class: "dim", text: about.filter(Boolean).join(" · ") }), el("p", { class: "text", text: item.input }), raw, box);
   head.focus();
@@ -71,7 +71,7 @@ function why({ reason, detail, confidence }) {
   return [gates && `gate ${gates}`, contract.least !== undefined && `${score}, least ${contract.least}`].filter(Boolean).join("; ");
 }
 
-const button = (text, key, click) => el("button", { type: "button", on: { click } }, `${text} `, el("kbd", { text: key }));
+const button = (text, key, click, title) => el("button", { type: "button", title, on: { click } }, `${text} `, el("kbd", { text: key }));
 const show = (...parts) => $("desk").replaceChildren(...parts.filter(Boolean));
 
 function empty() {
@@ -95,7 +95,7 @@ async function submit(event) {
 
 async function skip() {
   const ended = held && (await work("skip", held.item.id));
-  if (ended) await done(ended, "Needs no answer.");
+  if (ended) await done(ended, "Skipped: it needs no answer.");
 }
 
 async function release() {

@@ -11,6 +11,7 @@ from pp_resources.store.opened import Store
 from pp_resources.store.schema import inferences, queue
 
 DAY = 86_400 * MICRO
+STATES = ("open", "claimed", "answered", "dismissed")
 AUDIT = "audit"  # the reason of items that chance chose
 FREE_FIRST = (case((queue.c.reason == AUDIT, 1), else_=0), queue.c.at, queue.c.id)
 

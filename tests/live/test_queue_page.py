@@ -52,7 +52,7 @@ def desk(browser, tmp_path: Path) -> Iterator:
             page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
             page.on("request", lambda request: asked.add(request.url.split("/")[2]))
             page.goto(f"{server.url}/queue")
-            page.wait_for_function("document.getElementById('counts').textContent || document.querySelector('dialog')")
+            page.wait_for_function("() => document.getElementById('counts').textContent || document.querySelector('dialog')")
             return page
 
         yield server, store_of(where), opened
@@ -100,7 +100,10 @@ def test_a_person_corrects_every_kind_of_field_with_the_keyboard(desk):
     told(page, "Answered.")
     answer = json.loads(work(store, "i1").answer)
     wanted = {**SAID, "category": "refund", "urgent": True, "amount": 12.5, "channels": ["phone", "chat"]}
-    wanted |= {"lines": [{"article": "chair", "count": 1}, {"article": "table", "count": 3}], "customer": {"name": "Anna Berg", "since": 1999}}
+    wanted |= {
+        "lines": [{"article": "chair", "count": 1}, {"article": "table", "count": 3}],
+        "customer": {"name": "Anna Berg", "since": 1999},
+    }
     assert answer == wanted
     (said,) = feedback_on(store, "i1")
     assert said.kind == "demonstration" and json.loads(said.output) == wanted and said.source.startswith("queue:guest-")
@@ -144,16 +147,16 @@ def test_two_people_see_each_other_and_never_the_same_item(desk):
     take(ann)
     take(bob)
     assert {ann.inner_text("#desk .text"), bob.inner_text("#desk .text")} == set(texts(2))
-    ann.wait_for_function("document.getElementById('counts').textContent === '0 waiting · 2 in work'")
+    ann.wait_for_function("() => document.getElementById('counts').textContent === '0 waiting · 2 in work'")
     ann.keyboard.press("s")
-    told(ann, "Needs no answer.")
+    told(ann, "needs no answer.")
     bob.keyboard.press("g")
     told(bob, "Given back.")
     bob.keyboard.press("Escape")
     ann.wait_for_selector("text=1 item waits.")
     ann.keyboard.press("u")
     told(ann, "Taken back.")
-    ann.wait_for_function("document.getElementById('counts').textContent === '1 waiting · 1 in work'")
+    ann.wait_for_function("() => document.getElementById('counts').textContent === '1 waiting · 1 in work'")
 
 
 def test_an_answer_that_is_no_json_and_an_item_that_is_gone(desk):
@@ -168,7 +171,7 @@ def test_an_answer_that_is_no_json_and_an_item_that_is_gone(desk):
     from pp_resources.store.work import QueueChange
 
     store.write(QueueChange(item="i1", state="dismissed", by=work(store, "i1").by))
-    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Give back").click()
     told(page, "is dismissed already.")
 
 

@@ -200,7 +200,7 @@ def test_an_older_store_is_raised_step_by_step_and_a_newer_one_is_refused(store:
     migrate(store._engine, VERSION + 2, steps)
     migrate(store._engine, VERSION + 2, steps)
     with store.reading() as db:
-        assert {"new2", "new3"} <= {column["name"] for column in inspect(db).get_columns("jobs")}
+        assert {f"new{VERSION + 1}", f"new{VERSION + 2}"} <= {column["name"] for column in inspect(db).get_columns("jobs")}
         assert db.execute(select(jobs.c.kind)).scalars().all() == ["old"]
     with pytest.raises(UserError, match=f"made by a newer version .tables {VERSION + 2}, this knows {VERSION}"):
         Store(store.url).write(inference(1))
