@@ -7,10 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
@@ -22,7 +21,7 @@ from pp_gateway.pages import page
 from pp_gateway.serve.exchange import event
 from pp_gateway.serve.function import Function
 from pp_gateway.serve.gateway import Gateway
-from pp_gateway.serve.requests import Id, Name, read
+from pp_gateway.serve.requests import AnswerRequest, NextRequest, Working, read
 from pp_gateway.serve.said import Failed, Refused
 from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
@@ -35,27 +34,6 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 TICK, BREATH = 1.0, 10.0  # seconds between looks at the store, and between signs of life on a line where nothing happens
 LONGEST = 20.0  # seconds of one line; whoever follows opens another: a server that ends waits for lines to end
 PREVIEW = 160
-
-
-class Working(BaseModel):
-    """`by` is who works: people of one key give different names. Without keys it must be there."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    by: Annotated[str, Field(max_length=100)] = ""
-
-
-class NextRequest(Working):
-    """`passed` are ids that this person does not want now."""
-
-    task: Name | None = None
-    passed: list[Id] = Field(default=[], max_length=200)
-
-
-class AnswerRequest(Working):
-    """`id` is the sender's name for this answer: sent again, it is the same answer."""
-
-    output: Any
-    id: Id | None = None
 
 
 def _json(value: Any, status: int = 200) -> Response:
