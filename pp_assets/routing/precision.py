@@ -1,8 +1,9 @@
 """From which confidence on answers may go out without a person: a threshold that is proven to keep the precision that is wanted.
 
 Proven as in `cascade` (Learn then Test: Angelopoulos, Bates, Candès, Jordan, Lei 2021): on rows with known answers, thresholds are tested
-from the highest down, in several sequences that start at different places and share the rate of error, each up to its first failure. Here
-one start is not enough: above a high threshold there are too few rows to prove anything, and one wrong answer among them ends a sequence.
+from the highest down, each at the full error rate, up to the first that is not proven. The sequence begins where enough answers are kept
+to prove anything, which the confidences alone tell. Several starts that share the error rate keep less: with 4 of them .58, .42 and .15 of
+the answers where one keeps .62, .49 and .27 (400 rows of an easy, 1,000 and 400 of a hard simulated task, 150 fits each).
 """
 
 import math
@@ -17,8 +18,6 @@ from pp_assets.evaluation.rounding import rounded
 from pp_assets.routing.cascade import THRESHOLDS, Measured, share_of
 from pp_resources.errors import UserError
 from pp_resources.models.ensemble.predictor import thresholds
-
-STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -62,20 +61,17 @@ def fit_precision(
     chosen = list(every) if groups is None else sorted({groups[i]: i for i in reversed(every)}.values())
     sure = np.array([-1.0 if confidences[i] is None else confidences[i] for i in chosen], dtype=float)
     good = np.asarray(right, dtype=bool)[chosen]
-    needed = math.ceil(math.log(delta / STARTS) / math.log(target))
+    needed = math.ceil(math.log(delta) / math.log(target))
     if (sure >= 0).sum() < needed:
         what = f"{(sure >= 0).sum()} independent rows with a confidence cannot prove a precision of {target:g} (error rate {delta:g})"
         raise UserError(what, where="hand-off", how=f"give {needed} or more, or aim lower")
     ladder = [(at, sure >= at) for at in thresholds(sure[sure >= 0], THRESHOLDS)[::-1]]
     ladder = [(at, kept) for at, kept in ladder if kept.sum() >= needed]
     tried = [(float(at), float(kept.mean()), float(good[kept].mean()), _p(good[kept], target)) for at, kept in ladder]
-    starts = sorted(set(np.linspace(0, len(ladder) - 1, STARTS).astype(int).tolist()))
-    lowest = None
-    for start in starts:
-        for place in range(start, len(ladder)):
-            if tried[place][3] > delta / len(starts):
-                break
-            lowest = place if lowest is None else max(lowest, place)
+    proven = 0
+    while proven < len(ladder) and tried[proven][3] <= delta:
+        proven += 1
+    lowest = proven - 1 if proven else None
     level = 1 - 0.05 / len(ladder)
     out = np.zeros(len(sure), bool) if lowest is None else ladder[lowest][1]
     kept, precision = share_of(out, level), None if lowest is None else share_of(good[out], level)

@@ -90,9 +90,9 @@ def test_what_proves_nothing_says_so() -> None:
         and blind.kept.value == 0
         and "no threshold is proven on 600 rows" in blind.reason
     )
-    with pytest.raises(UserError, match="give 86 or more, or aim lower"):
-        fit_precision([0.9] * 85 + [None] * 50, [True] * 135, target=0.95)
-    assert fit_precision([0.9] * 86 + [None] * 50, [True] * 136, target=0.95).threshold == 0.0
+    with pytest.raises(UserError, match="give 59 or more, or aim lower"):
+        fit_precision([0.9] * 58 + [None] * 50, [True] * 108, target=0.95)
+    assert fit_precision([0.9] * 59 + [None] * 50, [True] * 109, target=0.95).threshold == 0.0
     with pytest.raises(UserError, match="10 independent rows"):
         fit_precision([0.9] * 500, [True] * 500, target=0.95, groups=[f"g{n % 10}" for n in range(500)])
 
