@@ -21,28 +21,31 @@ export async function ask(path, body) {
 }
 
 /**
- * Server-sent events of a path, for ever: `hear(data, id)` gets each, `tell(true | false)` whether the line is open. After a break it is
- * opened again, later and later up to half a minute. `path` may be a function of the last id. Returns what ends it.
+ * Server-sent events of a path, for ever: `hear(data, id)` gets each, `tell(true | false)` whether the line is open. A line that the gateway
+ * ends is opened again at once, one that breaks later and later, up to half a minute. `path` may be a function of the last id. Returns
+ * what ends it.
  */
 export function follow(path, hear, tell = () => {}) {
   const end = new AbortController();
   (async () => {
     let last = null;
-    for (let pause = 1000; !end.signal.aborted; pause = Math.min(2 * pause, 30000)) {
+    for (let pause = 500; !end.signal.aborted; ) {
+      let ended = false;
       try {
         const answer = await reach(typeof path === "function" ? path(last) : path, { signal: end.signal });
         if (!answer.ok) throw new Refused(answer.status, await answer.json().catch(() => null));
         tell(true);
         await read(answer.body.getReader(), (data, id) => {
-          pause = 500;
           last = id ?? last;
           hear(data, id);
         });
+        ended = true;
       } catch (error) {
         if (!(error instanceof Refused || error instanceof TypeError) && !end.signal.aborted) throw error;
       }
       if (end.signal.aborted) return;
-      tell(false);
+      if (!ended) tell(false);
+      pause = ended ? 500 : Math.min(2 * pause, 30000);
       await new Promise((done) => setTimeout(done, pause));
     }
   })();

@@ -23,7 +23,13 @@ def _indexes_for_dashboards(db: Connection) -> None:
         next(index for index in table.indexes if index.name == name).create(db, checkfirst=True)
 
 
-UPGRADES: Mapping[int, Upgrade] = {2: _indexes_for_dashboards}  # the step to this version from the one before
+def _people_work_the_queue(db: Connection) -> None:
+    for column in ("detail TEXT", "subject TEXT", "until BIGINT", "agrees SMALLINT"):
+        db.exec_driver_sql(f"ALTER TABLE queue ADD COLUMN {column}")
+    next(index for index in queue.indexes if index.name == "queue_changed").create(db)
+
+
+UPGRADES: Mapping[int, Upgrade] = {2: _people_work_the_queue, 3: _indexes_for_dashboards}  # the step to this version from the one before
 
 
 def migrate(engine: Engine, version: int = VERSION, upgrades: Mapping[int, Upgrade] = UPGRADES) -> None:

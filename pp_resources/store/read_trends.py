@@ -8,11 +8,11 @@ from sqlalchemy import func, select
 from pp_resources.store.ids import MICRO
 from pp_resources.store.opened import Store
 from pp_resources.store.prepared import rows_where
+from pp_resources.store.read_queue import AUDIT
 from pp_resources.store.read_work import decoded
 from pp_resources.store.schema import decisions, episodes, queue, served
 from pp_resources.store.work import QueueState
 
-AUDIT = "audit"  # the reason of items that chance chose
 PAGE = 2000
 MOST_LOOKED_AT = 20_000  # decisions of one kind; a chart of more begins later
 

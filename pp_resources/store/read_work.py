@@ -114,4 +114,4 @@ def _rows(store: Store, table: Table, where: Any = None, *, order: Any = None, l
 
 def decoded(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row with its nested values."""
-    return {**row, **{name: orjson.loads(row[name]) for name in ("payload", "data") if name in row}}
+    return {**row, **{name: orjson.loads(row[name] or "{}") for name in ("payload", "data", "detail") if name in row}}

@@ -79,18 +79,24 @@ class JobEvent(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class QueueItem(Row):
-    """An inference that a person should look at, and why."""
+    """An inference that a person should look at: `reason` is a word, `detail` the numbers behind it, `subject` that of the inference."""
 
     kind_name: ClassVar[str] = "queue_item"
 
     inference: str
     task: str
     reason: str
+    detail: dict[str, Any] = field(default_factory=dict)
+    subject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueChange(Row):
-    """Somebody takes an item (`claimed`), gives it back (`open`), answers it or says that it needs none. The first end stands."""
+    """Somebody takes an item (`claimed`), gives it back (`open`), answers it or says that it needs none. The first end stands.
+
+    A claim holds for whoever made it `until` a time (microseconds; None: until it is given back). `agrees` is whether an answer is the
+    model's. Whoever ended an item may take that back by a claim that `undoes` that change, by its id.
+    """
 
     kind_name: ClassVar[str] = "queue_change"
 
@@ -98,6 +104,9 @@ class QueueChange(Row):
     state: QueueState
     by: str
     answer: str | None = None
+    until: int | None = None
+    agrees: bool | None = None
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

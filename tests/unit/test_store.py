@@ -206,12 +206,12 @@ def test_an_older_store_is_raised_step_by_step_and_a_newer_one_is_refused(store:
         Store(store.url).write(inference(1))
 
 
-def test_a_store_of_the_first_version_gets_the_indexes_that_it_lacks(store: Store) -> None:
+def test_a_store_of_the_second_version_gets_the_indexes_that_it_lacks(store: Store) -> None:
     store.write(Job(kind="old"))
     with store.writing() as db:
         for name in ("queue_task", "decisions_kind"):
             db.execute(text(f"DROP INDEX {name}"))
-        db.execute(text("UPDATE meta SET value = '1' WHERE name = 'version'"))
+        db.execute(text("UPDATE meta SET value = '2' WHERE name = 'version'"))
     assert Store(store.url).write(Job(kind="new")).created
     with store.reading() as db:
         found = {index["name"] for table in ("queue", "decisions") for index in inspect(db).get_indexes(table)}
