@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command_line import command_line
@@ -69,7 +70,7 @@ def test_one_key_an_item_in_a_terminal(pp, store, monkeypatch: pytest.MonkeyPatc
     # The second answer is no JSON: it cannot be right, and is edited. The third is skipped, that is undone, and skipped again.
     keys = iter("aaesusgq")
     monkeypatch.setattr("typer.getchar", lambda: next(keys))
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("pp_gateway.cli.queue.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     told = pp("queue", "next", "toy", "--by", "ann")
     assert told.code == 0, told.err
     assert "what the model said is no JSON" in told.out
