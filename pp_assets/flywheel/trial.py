@@ -37,13 +37,17 @@ def read_trial(home: Path, task: str) -> Trial | None:
         return Trial.model_validate_json(text)
     except ValidationError as error:
         raise UserError(
-            "is no record of a package on trial", where=str(trial_file(home, task)), how="remove it; the next turn knows"
+            "is no record of a package on trial", where=str(trial_file(home, task)), how="'pp flywheel --advance' writes it anew"
         ) from error
 
 
 def write_trial(home: Path, task: str, trial: Trial) -> None:
     """A file that says so already is left as it is: the gateway would load everything again."""
-    if read_trial(home, task) != trial:
+    try:
+        there = read_trial(home, task)
+    except UserError:
+        there = None
+    if there != trial:
         write_atomic(trial_file(home, task), json.dumps(trial.model_dump(), indent=1) + "\n")
 
 
