@@ -14,16 +14,16 @@ from pp_assets.packaging import assets as packaging
 from pp_assets.prompts import assets as prompts
 from pp_assets.training import assets as training
 from pp_resources.dagster_resources import Installation
-from pp_sensors import alerts, automation, drift, examples, feedback, flywheel, regression, schedules, task_folders
+from pp_sensors import alerts, automation, drift, examples, feedback, flywheel, regression, schedules, task_folders, weights
 
-IN_USE = [*in_use.ASSETS, *prompts.ASSETS, *renewal.ASSETS]
-ASSETS = [*data.ASSETS, *training.ASSETS, *evaluation.ASSETS, *packaging.ASSETS, *IN_USE]
+ROOMS = (data, training, evaluation, packaging, in_use, prompts, renewal)
+ASSETS = [asset for room in ROOMS for asset in room.ASSETS]
 
 
 def build_defs(*, installation: Installation | None = None, sensors: bool = True) -> dg.Definitions:
     """All definitions; `installation` says where state lives (default: the environment, read when a run starts)."""
     place = installation or Installation()
-    rooms = (task_folders, feedback, regression, drift, examples, flywheel, alerts, automation)
+    rooms = (task_folders, feedback, regression, flywheel, drift, weights, examples, alerts, automation)
     watchers = [sensor for room in rooms for sensor in room.SENSORS]
     return dg.Definitions(
         assets=ASSETS,

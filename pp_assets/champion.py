@@ -28,6 +28,8 @@ from pp_resources.fingerprint import digest
 if TYPE_CHECKING:
     from pp_assets.evaluation.predictions import PredictionRow
     from pp_assets.pipeline import Pipeline
+    from pp_assets.serving.spec import Variant
+    from pp_assets.task.spec import Task
 
 TREND = "trend.png"
 MOST_PREVIOUS, MOST_REFUSED = 5, 20  # that a record remembers
@@ -57,6 +59,22 @@ def champion_file(home: Path, task: str) -> Path:
 def read_champion(home: Path, task: str) -> Champion | None:
     file = champion_file(home, task)
     return Champion(**read_json(file)) if file.exists() else None
+
+
+def standing(home: Path, task: "Task", variants: Mapping[str, "Variant"]) -> str:
+    """The variant that answers where nothing else is said: the declared champion, that of the records, else the first one. Raises UserError
+    where there is none."""
+    from pp_assets.serving.spec import Package
+
+    if task.spec.serving and task.spec.serving.routing:
+        return task.spec.serving.routing.champion
+    stands = read_champion(home, task.name)
+    for name, variant in variants.items():
+        if stands and isinstance(variant, Package) and (variant.stage == "champion" or variant.recipe == stands.variant):
+            return name
+    if not variants and stands is None:
+        raise UserError("no variant answers yet", where=f"task {task.name}", how=f"run 'pp run {task.name}'")
+    return next(iter(variants), stands.variant if stands else "")
 
 
 def regression(p: "Pipeline", name: str, variant: str) -> Artifact:
@@ -126,7 +144,7 @@ def roll_back(p: "Pipeline", name: str, taken_back: str | None = None) -> Champi
             before = Champion(**dict(champion.previous or {}))
             refused = [*(one for one in champion.refused if one != before.package_digest), champion.package_digest][-MOST_REFUSED:]
             new = replace(before, since=_now(), refused=refused)
-        _enthrone(p, new, _stored(Path(new.package), name), _stored(Path(new.evaluation), name))
+        _enthrone(p, new, stored(Path(new.package), name), stored(Path(new.evaluation), name))
     return new
 
 
@@ -158,7 +176,8 @@ def _locked(home: Path, task: str) -> FileLock:
     return FileLock(f"{file}.lock")
 
 
-def _stored(folder: Path, task: str) -> Artifact:
+def stored(folder: Path, task: str) -> Artifact:
+    """A package or report that a record names. Raises UserError where it is gone."""
     try:
         return read_artifact(folder)
     except FileNotFoundError:

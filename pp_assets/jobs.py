@@ -39,9 +39,16 @@ leaderboard_job = dg.define_asset_job(
 
 monitor = dg.define_asset_job(
     names.JOB_MONITOR,
-    selection=["drift", "feedback_clusters"],
+    selection=["drift", "feedback_clusters", "next_step"],
     executor_def=_IN_PROCESS,
-    description="Test what a task meets in use for drift, and group what people say about its answers.",
+    description="Test what a task meets in use for drift, group what people say about its answers, and decide what it needs next.",
+)
+
+grow_examples = dg.define_asset_job(
+    names.JOB_EXAMPLES,
+    selection=["worked_examples"],
+    executor_def=_IN_PROCESS,
+    description="Let a task's worked examples grow from what people said.",
 )
 
 flywheel_turn = dg.define_asset_job(
@@ -49,12 +56,6 @@ flywheel_turn = dg.define_asset_job(
     selection=["flywheel"],
     executor_def=_IN_PROCESS,
     description="Take the steps of a task's flywheel that are due: start a training, try a candidate, promote it, roll back.",
-)
-grow_examples = dg.define_asset_job(
-    names.JOB_EXAMPLES,
-    selection=["worked_examples"],
-    executor_def=_IN_PROCESS,
-    description="Let a task's worked examples grow from what people said.",
 )
 
 
@@ -118,6 +119,13 @@ def tune() -> None:
 
 
 JOBS: list[Any] = [
-    *(task_data, train_variant, evaluate_variant, leaderboard_job),
-    *(monitor, grow_examples, flywheel_turn, regression_test, tune),
+    task_data,
+    train_variant,
+    evaluate_variant,
+    leaderboard_job,
+    monitor,
+    grow_examples,
+    flywheel_turn,
+    regression_test,
+    tune,
 ]

@@ -31,6 +31,7 @@ from pp_gateway.cli import (
     task,
     tune,
     ui,
+    weights,
 )
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
@@ -71,6 +72,8 @@ app.command("champion")(flywheel.champion)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
 app.add_typer(dicl.app, name="dicl")
+app.command("weights")(weights.weights)
+app.command("next")(weights.next_)
 app.command("ui")(ui.ui)
 
 

@@ -1,6 +1,7 @@
 """Makes what is served from configuration, tasks and packages: all of it beside what is served now, or none of it."""
 
 import asyncio
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,6 +82,11 @@ class Builder:
         if name not in self._upstreams:
             self._upstreams[name] = Upstream(remote, key)
         return self._upstreams[name]
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Let go of all models but these."""
+        self.local.keep(keys)
+        self.examples.keep(keys)
 
     def upstreams(self) -> dict[str, Upstream]:
         """All connection pools, by address and model."""

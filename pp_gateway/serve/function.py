@@ -59,7 +59,8 @@ class OnTrial:
 
 
 class Function:
-    """One task in one configuration. `digest` names the configuration in every row; `packages` are digests by variant."""
+    """One task in one configuration. `digest` names the configuration in every row, `versions` the model behind each variant's name,
+    `packages` are digests by variant."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Function:
         champion: str,
         *,
         digest: str,
+        versions: Mapping[str, str],
         redactor: Redactor,
         decisions: Decisions | None,
         key: str,
@@ -76,7 +78,7 @@ class Function:
         on_trial: OnTrial | None = None,
     ) -> None:
         self.name, self.spec, self.serving, self.variants, self.champion = spec.name, spec, serving, variants, champion
-        self.digest, self.redactor = digest, redactor
+        self.digest, self.versions, self.redactor = digest, versions, redactor
         self.on_trial, self.packages = on_trial, dict(packages or {})
         self._asked = dict(variants)
         if on_trial is not None:
@@ -186,7 +188,8 @@ class Function:
         """How the variant was chosen, and the package that answered or should have; of one made of others, that which was heard."""
         names = [call.variant, *(call.said.parts if call.said else ())]
         package = next((self.packages[name] for name in names if name in self.packages), None)
-        return {**call.told, "package": package} if package else dict(call.told)
+        told = {**call.told, "version": self.versions.get(call.variant)}
+        return {**told, "package": package} if package else told
 
     def _begin(self, call: Call) -> Sequence[str]:
         if call.pinned is not None:
