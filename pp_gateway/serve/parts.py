@@ -109,14 +109,14 @@ class Parts:
     def _try(self, task: Task) -> None:
         """Load the package that is on trial, where it is compared with the champion of now. One that cannot be loaded stops nothing."""
         home = self.builder.settings.home
-        trial, stands = read_trial(home, task.name) if renewed(task) else None, read_champion(home, task.name)
-        if trial is None or stands is None or trial.of != stands.package_digest:
-            return
         try:
+            trial, stands = read_trial(home, task.name) if renewed(task) else None, read_champion(home, task.name)
+            if trial is None or stands is None or trial.of != stands.package_digest:
+                return
             self.predictors[task.name, trial.role] = self.builder.local.package(Path(trial.pack.package))
             self.trials[task.name] = trial
         except UserError as error:
-            self.skipped.append(f"task {task.name}: {trial.role}: {error}")
+            self.skipped.append(f"task {task.name}: on trial: {error}")
 
     def _load(self, task: Task, name: str, variant: Variant) -> None:
         local, place = self.builder.local, (task.name, name)
