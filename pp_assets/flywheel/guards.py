@@ -9,7 +9,7 @@ import math
 from typing import Literal
 
 from pp_assets.evaluation.stats.intervals import clopper_pearson
-from pp_assets.flywheel.policy import Guards
+from pp_assets.flywheel.policy import GuardName, Guards
 from pp_assets.flywheel.state import Evidence, Pairs, Plain
 
 GUARDS = 3  # that share the allowed error
@@ -19,7 +19,7 @@ LARGEST = 1e12
 class Guard(Plain):
     """One guard: whether it holds (`pass`), is broken (`fail`) or cannot be told yet (`wait`); `bad` of `n`, and what was needed."""
 
-    name: str
+    name: GuardName
     outcome: Literal["pass", "fail", "wait"]
     bad: int
     n: int
@@ -72,7 +72,7 @@ def of_champion(seen: Evidence, guards: Guards) -> list[Guard]:
     return [bad, slow, wrong]
 
 
-def _risen(name: str, now: tuple[int, int], before: tuple[int, int], guards: Guards, tolerance: float, what: str) -> Guard:
+def _risen(name: GuardName, now: tuple[int, int], before: tuple[int, int], guards: Guards, tolerance: float, what: str) -> Guard:
     """Half of the error goes to the bound of the earlier rate, half to the bet against "no more than that"."""
     level = guards.alpha / GUARDS / 2
     bound = min(1.0, _upper(*before, level) + tolerance)

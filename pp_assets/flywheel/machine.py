@@ -147,7 +147,7 @@ def _watch(state: State, facts: Facts, policy: Flywheel) -> Step:
     assert candidate is not None and previous is not None
     found, hours = of_champion(facts.evidence, policy.guards), (facts.now - state.since) / HOUR
     numbers = {"evidence": facts.evidence.model_dump(), "guards": [guard.model_dump() for guard in found], "hours": round(hours, 3)}
-    if broken := [guard for guard in found if guard.outcome == "fail"]:
+    if broken := [guard for guard in found if guard.outcome == "fail" and guard.name in policy.roll_back]:
         changes = {"champion": previous.package_digest}
         after = _cooling(state, facts, policy, refuse=candidate).model_copy(update=changes)
         actions = (Action(kind="restore", pack=previous), Action(kind="end"))

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Hours = Annotated[float, Field(ge=0, le=24 * 365)]
+GuardName = Literal["validity", "latency", "agreement"]
 Cause = Literal["feedback", "drift", "regression"]
 CANDIDATE: Literal["candidate"] = "candidate"
 PREVIOUS: Literal["previous"] = "previous"
@@ -40,5 +41,8 @@ class Flywheel(_Strict):
     patience_hours: Hours = Field(default=168.0, description="after which a candidate that is not shown to be good is dropped")
     guards: Guards = Guards()
     watch_hours: Hours = Field(default=24.0, description="that a new champion is watched, with the previous one at hand")
+    roll_back: list[GuardName] = Field(
+        default=["validity", "latency", "agreement"], description="guards that take a new champion back; others are only told of"
+    )
     watch_answers: int = Field(default=300, ge=0, description="answers that a watch takes at least")
     cool_down_hours: Hours = Field(default=12.0, description="without a new training or candidate after one that failed")

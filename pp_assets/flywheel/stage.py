@@ -12,7 +12,7 @@ from filelock import FileLock
 from pp_assets.champion import Champion, promote, read_champion, roll_back
 from pp_assets.flywheel.facts import gather
 from pp_assets.flywheel.machine import advance
-from pp_assets.flywheel.policy import CANDIDATE, Flywheel
+from pp_assets.flywheel.policy import CANDIDATE, PREVIOUS, Flywheel
 from pp_assets.flywheel.state import Action, Plain, State, Step
 from pp_assets.flywheel.trial import Trial, end_trial, trial_file, write_trial
 from pp_assets.task.spec import Task
@@ -131,7 +131,17 @@ def _finished(p: "Pipeline", task: Task, policy: Flywheel, store: Store) -> Stat
     if before.pending:
         _carry_out(p, task, policy, before.state, before.pending)
         _write(store, task.name, Step(state=before.state, reason=before.reason, numbers=before.numbers), ())
+    _keep_copies(p, task, policy, before.state)
     return before.state
+
+
+def _keep_copies(p: "Pipeline", task: Task, policy: Flywheel, state: State) -> None:
+    """The record of what is on trial, where somebody removed it or the share has changed."""
+    champion = read_champion(p.settings.home, task.name)
+    pack = {"shadow": state.candidate, "watch": state.previous}.get(state.stage)
+    if pack is not None and champion and champion.package_digest == state.champion:
+        role = CANDIDATE if state.stage == "shadow" else PREVIOUS
+        _carry_out(p, task, policy, state, (Action(kind="shadow", pack=pack, role=role),))
 
 
 def _write(store: Store, name: str, step: Step, pending: tuple[Action, ...]) -> None:

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from pp_assets.flywheel.state import Pack, Plain
 from pp_resources.artifacts import write_atomic
+from pp_resources.errors import UserError
 
 SUFFIX = ".candidate.json"
 
@@ -25,16 +28,26 @@ def trial_file(home: Path, task: str) -> Path:
 
 
 def read_trial(home: Path, task: str) -> Trial | None:
+    """None where nothing is on trial. Raises UserError for a file that says something else."""
     try:
         text = trial_file(home, task).read_text("utf-8")
     except FileNotFoundError:
         return None
-    return Trial.model_validate_json(text)
+    try:
+        return Trial.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(
+            "is no record of a package on trial", where=str(trial_file(home, task)), how="'pp flywheel --advance' writes it anew"
+        ) from error
 
 
 def write_trial(home: Path, task: str, trial: Trial) -> None:
     """A file that says so already is left as it is: the gateway would load everything again."""
-    if read_trial(home, task) != trial:
+    try:
+        there = read_trial(home, task)
+    except UserError:
+        there = None
+    if there != trial:
         write_atomic(trial_file(home, task), json.dumps(trial.model_dump(), indent=1) + "\n")
 
 

@@ -191,6 +191,19 @@ class Redact(Strict):
         return self
 
 
+class Handoff(Strict):
+    """Which answers go to a person as well, and how people work. Without a contract score or gates no answer is scored for this."""
+
+    confidence: float | None = Field(default=None, ge=0, le=1, description="answers less sure than this, and those without a confidence")
+    invalid: bool = Field(default=True, description="answers that break the schema")
+    contract_gates: bool = Field(default=False, description="answers that a hard gate of the task's contract refuses, or cannot judge")
+    contract_score: float | None = Field(default=None, ge=0, le=1, description="answers that score less by the contract, or not at all")
+    audit: float = Field(default=0.0, ge=0, le=1, description="share of all other answers, by chance: how good is what nobody doubts?")
+    most_open: int = Field(default=1000, ge=1, description="items that may wait, roughly: more are marked, but not queued")
+    claim_minutes: float = Field(default=10.0, gt=0, le=1440, description="how long an item is kept for whoever took it")
+    undo_minutes: float = Field(default=10.0, ge=0, le=1440, description="how long an answer may be taken back")
+
+
 class Serving(Strict):
     """How a task is served. Without variants every packaged one is there; without routing the champion answers."""
 
@@ -200,6 +213,7 @@ class Serving(Strict):
     fallbacks: list[Slug] = Field(default=[], description="asked in turn when the chosen variant cannot answer")
     timeout: Seconds = Field(default=30.0, description="for an answer, all variants together")
     redact: Redact = Redact()
+    handoff: Handoff | None = None
 
     @model_validator(mode="after")
     def _names(self) -> Self:

@@ -23,6 +23,7 @@ from pp_gateway.cli import (
     history,
     package,
     power,
+    queue,
     review,
     run,
     serve,
@@ -71,6 +72,7 @@ app.command("flywheel")(flywheel.flywheel)
 app.command("champion")(flywheel.champion)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
+app.add_typer(queue.app, name="queue")
 app.add_typer(dicl.app, name="dicl")
 app.command("weights")(weights.weights)
 app.command("next")(weights.next_)

@@ -8,9 +8,11 @@ from typing import Any
 from jsonschema.protocols import Validator
 
 from pp_assets.routing.sticky import choose, shadows
+from pp_assets.serving.doubt import Doubt
 from pp_assets.serving.spec import Serving
 from pp_assets.task.spec import TaskSpec
 from pp_gateway.serve.forms import fits
+from pp_gateway.serve.handoff import Doubter
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer, Asked, Failed, Refused, Said
 from pp_gateway.serve.variants import parse
@@ -19,11 +21,13 @@ from pp_resources.errors import nearest
 from pp_resources.json_schema import output_validator
 from pp_resources.store.ids import now, uuid7
 from pp_resources.store.rows import Inference
+from pp_resources.store.work import QueueItem
 
 
 @dataclass(slots=True)
 class Call:
-    """A request to a function, and what became of it. `chain` are the variants that could not answer, each with the reason."""
+    """A request to a function, and what became of it. `chain` are the variants that could not answer, each with the reason; `doubt` is why
+    the answer goes to a person, `item` under which id it is queued."""
 
     asked: Asked
     episode: str
@@ -41,6 +45,8 @@ class Call:
     valid: bool | None = None
     error: str | None = None
     shadow: bool = False
+    doubt: Doubt | None = None
+    item: str | None = None
 
     @property
     def latency_ms(self) -> float:
@@ -76,6 +82,7 @@ class Function:
         key: str,
         packages: Mapping[str, str] | None = None,
         on_trial: OnTrial | None = None,
+        doubter: Doubter | None = None,
     ) -> None:
         self.name, self.spec, self.serving, self.variants, self.champion = spec.name, spec, serving, variants, champion
         self.digest, self.versions, self.redactor = digest, versions, redactor
@@ -84,7 +91,7 @@ class Function:
         if on_trial is not None:
             self._asked[on_trial.name] = on_trial.answerer
             self.packages[on_trial.name] = on_trial.package
-        self.decisions, self._key = decisions, key
+        self.decisions, self._key, self._doubter = decisions, key, doubter
         self._static = static(serving.routing, champion)
         self._decided: tuple[Any, Shares | None] = (None, None)
         self._inputs = output_validator(spec.io_schema.input) if spec.io_schema.input != {"type": "string"} else None
@@ -149,6 +156,21 @@ class Function:
                     yield piece
             except Failed as error:
                 self._failed(call, error, last=begun or place == len(order) - 1)
+
+    async def look_over(self, call: Call) -> None:
+        """Say why an answer goes to a person, where it does."""
+        if self._doubter is not None and call.said is not None and not call.shadow:
+            said = call.said
+            call.doubt = await self._doubter.doubt(call.id, call.asked.text, said.text, said.confidence, call.valid)
+
+    def item(self, call: Call) -> QueueItem | None:
+        """What is queued of a call. It bears the id of the inference, so that an answer is queued once."""
+        if call.doubt is None or call.said is None:
+            return None
+        detail = {**call.doubt.detail, "fields": dict(call.said.fields)}
+        return QueueItem(
+            id=call.id, at=call.at, inference=call.id, task=self.name, reason=call.doubt.reason, detail=detail, subject=call.subject
+        )
 
     def copies(self, call: Call) -> list[str]:
         """The variants that get a copy of an answered call."""

@@ -14,6 +14,7 @@ from pp_gateway.serve.said import Failed, Refused
 from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.rows import Ack, Feedback, Inference, Row
+from pp_resources.store.work import QueueItem
 
 Kept = TypeVar("Kept", Inference, Feedback)
 Mode = Literal["durable", "async", "off"]
@@ -37,17 +38,27 @@ class Logbook:
         self._woken = False
         self.counts: Counter[str] = Counter()
 
-    async def note(self, row: Inference) -> None:
-        """Keep an answer, in the way that is configured. Raises Failed when it must be on disk and cannot be."""
-        if self.mode == "off" or self._writer is None:
+    @property
+    def keeps(self) -> bool:
+        """Whether answers are kept at all."""
+        return self.mode != "off" and self._writer is not None
+
+    async def note(self, row: Inference, item: QueueItem | None = None) -> None:
+        """Keep an answer, and that a person should look at it, in the way that is configured. Raises Failed when it must be on disk and
+        cannot be."""
+        if not self.keeps:
             return
         if self.mode == "durable":
-            await self.write(row)
+            # Both are handed in before either is awaited: mostly they share a transaction.
+            await (self.write(row) if item is None else asyncio.gather(self.write(row), self.write(item)))
             return
-        try:
-            self._writer.submit(row, 0.0).add_done_callback(self._count)
-        except StoreUnavailable:
-            self.counts["lost"] += 1
+        assert self._writer is not None
+        for one in (row, item):
+            if one is not None:
+                try:
+                    self._writer.submit(one, 0.0).add_done_callback(self._count)
+                except StoreUnavailable:
+                    self.counts["lost"] += 1
 
     async def write(self, row: Row) -> Ack:
         """The row's Ack, once it is on disk. Raises Refused where the store says no, Failed where nothing can be written."""

@@ -27,6 +27,7 @@ from pp_assets.serving.spec import (
     parts_of,
 )
 from pp_assets.serving.versions import dataset_of, model_of, package_of, renewed, versions
+from pp_assets.task.contract.files import load_contract
 from pp_assets.task.examples import read_split
 from pp_assets.task.spec import Task
 from pp_assets.task.spec_file import FieldProblem
@@ -34,6 +35,7 @@ from pp_gateway.serve.config import GatewayConfig
 from pp_gateway.serve.engine import Batcher
 from pp_gateway.serve.function import Function, OnTrial
 from pp_gateway.serve.generation import Generation
+from pp_gateway.serve.handoff import Doubter
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer
 from pp_gateway.serve.variants import BestOf, Local, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
@@ -63,6 +65,7 @@ class Parts:
         self.versions: dict[str, dict[str, str]] = {}
         self.remotes: dict[str, tuple[Remote, str | None]] = {}
         self.trials: dict[str, Trial] = {}
+        self.doubters: dict[str, Doubter] = {}
         self.skipped: list[str] = []
 
     def add(self, task: Task) -> None:
@@ -86,6 +89,11 @@ class Parts:
                 if serving.variants:
                     raise UserError(error.what, where=f"task {task.name}: serving.variants.{name}: {error.where}", how=error.how) from error
                 self.skipped.append(f"task {task.name}: {name}: {error}")
+        if kept and serving.handoff:
+            rules = serving.handoff
+            # A contract that is asked for and cannot be read must not be passed over.
+            contract = load_contract(task) if rules.contract_gates or rules.contract_score is not None else None
+            self.doubters[task.name] = Doubter(task.name, rules, self.builder.key, contract)
         if kept:
             models = {name: model_of(self.packages[task.name, name]) for name in kept if (task.name, name) in self.packages}
             self.versions[task.name] = versions(task, kept, models, dataset_of(self.builder.artifacts, task.name))
@@ -101,14 +109,14 @@ class Parts:
     def _try(self, task: Task) -> None:
         """Load the package that is on trial, where it is compared with the champion of now. One that cannot be loaded stops nothing."""
         home = self.builder.settings.home
-        trial, stands = read_trial(home, task.name) if renewed(task) else None, read_champion(home, task.name)
-        if trial is None or stands is None or trial.of != stands.package_digest:
-            return
         try:
+            trial, stands = read_trial(home, task.name) if renewed(task) else None, read_champion(home, task.name)
+            if trial is None or stands is None or trial.of != stands.package_digest:
+                return
             self.predictors[task.name, trial.role] = self.builder.local.package(Path(trial.pack.package))
             self.trials[task.name] = trial
         except UserError as error:
-            self.skipped.append(f"task {task.name}: {trial.role}: {error}")
+            self.skipped.append(f"task {task.name}: on trial: {error}")
 
     def _load(self, task: Task, name: str, variant: Variant) -> None:
         local, place = self.builder.local, (task.name, name)
@@ -164,6 +172,7 @@ class Parts:
                 key=self.builder.key,
                 packages=packages,
                 on_trial=self._on_trial(task, trial, batchers) if trial else None,
+                doubter=self.doubters.get(task.name),
             )
         models = {name: self.builder.upstream(remote, key) for name, (remote, key) in self.remotes.items()}
         whole = digest([self.config.model_dump(mode="json"), {name: one.digest for name, one in functions.items()}])[:16]

@@ -13,7 +13,7 @@ from pp_resources.store.ids import now, uuid7
 FeedbackKind = Literal["boolean", "float", "comment", "demonstration"]
 VALUES = ("boolean", "float")
 LARGEST = 1e6
-JSON_FIELDS = {"tags", "decision", "chain", "payload", "data", "parents"}
+JSON_FIELDS = {"tags", "decision", "chain", "payload", "data", "parents", "detail"}
 
 
 class Ack(NamedTuple):

@@ -145,6 +145,8 @@ def test_a_champion_that_got_worse_is_rolled_back_and_does_not_come_again(seen, 
     assert [a.kind for a in step.actions] == ["restore", "end"] and f"a is back: {guard}" in step.reason.replace("v a", "a")
     again = after(facts(now=100 * HOUR, challengers=(challenger("b"),)), state=step.state)
     assert again.state.stage == "idle" and not again.actions
+    others = POLICY.model_copy(update={"roll_back": [one for one in POLICY.roll_back if one != guard]})
+    assert not after(facts(champion=pack("b"), evidence=seen), state=watched, policy=others).actions, "told of, and no more"
 
 
 def test_drift_and_regression_ask_for_less_feedback_and_never_for_none():

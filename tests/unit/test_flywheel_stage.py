@@ -9,6 +9,7 @@ from flywheel_place import FLYWHEEL, Wheel
 
 from pp_assets.flywheel import stage
 from pp_assets.flywheel.stage import history, last, take_back, turn
+from pp_assets.flywheel.trial import trial_file
 from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
 
@@ -65,6 +66,10 @@ def test_a_challenger_that_passes_is_a_candidate_and_not_the_champion(tmp_path):
     assert told["outcome"] == "PASS" and told["candidate"] and not told["promoted"]
     wheel.served(39, champion, ("candidate", candidate))
     assert "39 of 40 copies" in turn(wheel.pipeline, "toy").reason and wheel.stands == (champion, candidate)
+    for harm in (lambda file: file.unlink(), lambda file: file.write_text("{")):
+        harm(trial_file(wheel.settings.home, "toy"))
+        turn(wheel.pipeline, "toy")
+        assert wheel.stands == (champion, candidate), "copies go on"
 
 
 def test_candidate_promoted_watched_and_kept(tmp_path):
@@ -138,7 +143,7 @@ def test_a_turn_that_is_cut_off_anywhere_is_finished_by_the_next_one(tmp_path, w
     with dying(99) as whole:
         turn(wheel.pipeline, "toy")
     wanted = world(wheel)
-    assert len(whole) == 4 and wanted[0] == ((candidate, champion) if way == "promoted" else (champion, None))
+    assert len(whole) == 5 and wanted[0] == ((candidate, champion) if way == "promoted" else (champion, None))
     for at in range(len(whole)):
         as_before()
         with dying(at), pytest.raises(Crash):
@@ -151,9 +156,9 @@ def test_a_person_who_rolls_back_is_not_overruled_by_a_turn_that_was_cut_off(tmp
     wheel = Wheel(tmp_path)
     champion, candidate = in_shadow(wheel)
     wheel.served(40, champion, ("candidate", candidate), said="hidden")
-    with dying(1) as done, pytest.raises(Crash):
+    with dying(2) as done, pytest.raises(Crash):
         turn(wheel.pipeline, "toy")
-    assert done == ["_write", "promote"] and wheel.stands[0] == candidate
+    assert done == ["write_trial", "_write", "promote"] and wheel.stands[0] == candidate
     made, recorded = take_back(wheel.pipeline, "toy", "it is rude")
     assert made.package_digest == champion and recorded
     assert turn(wheel.pipeline, "toy").state.stage == "idle" and wheel.stands == (champion, None)
