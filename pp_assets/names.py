@@ -22,6 +22,7 @@ JOB_LEADERBOARD = "leaderboard_job"
 JOB_REGRESSION = "regression_test"
 JOB_TUNE = "tune"
 JOB_MONITOR = "monitor"
+JOB_ASKED = "asked_for"
 
 SENSOR_TASKS = "watch_tasks"
 SENSOR_FEEDBACK = "watch_feedback"
@@ -31,5 +32,7 @@ SENSOR_DRIFT_ALERTS = "tell_of_drift"
 SENSOR_ALERTS = "alert_on_failure"
 SENSOR_AUTOMATION = "follow_changes"
 SCHEDULE_EVALUATE = "evaluate_nightly"
+
+TAG_JOB = "pp/job"  # on every run of a job that was asked for over the network: the job's id
 
 POOL_TRAINING = "training"

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from pp_gateway.jobs import routes as jobs
 from pp_gateway.serve.exchange import refusal
 from pp_gateway.serve.said import Failed, Refused
 from pp_resources.settings import Settings
@@ -18,9 +19,9 @@ FREE: tuple[str, ...] = ()
 """Paths that ask for no key, since they hold no data: pages, which ask for it themselves. One that ends in "/" holds all below it."""
 
 
-def site(_settings: Settings) -> Starlette:
+def site(settings: Settings) -> Starlette:
     """All of it, for one installation."""
-    routes: list[BaseRoute] = []
+    routes: list[BaseRoute] = [*jobs.routes(settings)]
     return Starlette(routes=routes, exception_handlers={HTTPException: _unknown, Failed: _refused})
 
 

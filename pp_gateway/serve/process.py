@@ -55,6 +55,14 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
             ready()
 
     server.startup = startup  # type: ignore[method-assign]
+    told = server.handle_exit
+
+    def handle_exit(sig: int, frame: Any) -> None:
+        if app.gateway is not None:
+            app.gateway.ending = True
+        told(sig, frame)
+
+    server.handle_exit = handle_exit  # type: ignore[method-assign]
     # Ctrl-C is how a server ends.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[made])
