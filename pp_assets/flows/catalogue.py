@@ -9,7 +9,8 @@ from pp_assets.flows import requests as asked
 from pp_assets.flows.work import Flow, Work
 
 
-def _never(_work: Work, _request: Any) -> bool:
+def never(_work: Work, _request: Any) -> bool:
+    """It always is a job."""
     return False
 
 
@@ -21,7 +22,7 @@ class Kind:
     model: type[asked.Strict]
     run: Flow
     summary: str
-    quick: Callable[[Work, Any], bool] = _never
+    quick: Callable[[Work, Any], bool] = never
 
 
 def _unasked(_work: Work, request: asked.GenerateDimensions) -> bool:

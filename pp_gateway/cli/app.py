@@ -20,6 +20,7 @@ from pp_gateway.cli import (
     feedback,
     generate,
     history,
+    jobs,
     package,
     power,
     review,
@@ -65,6 +66,7 @@ app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
+app.add_typer(jobs.app, name="jobs")
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
 app.add_typer(dicl.app, name="dicl")

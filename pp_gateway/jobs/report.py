@@ -35,12 +35,13 @@ class Events:
         self._estimate = Estimate(earlier)
         self._began = self._told = self._flushed = time.monotonic()
         self._rows: list[JobEvent] = []
-        self._progress: dict[str, Any] = {}
+        self._progress: dict[str, Any] = Estimate().told()  # nothing is known, which nobody is told
         self._spent = 0
         self._lock = threading.Lock()
 
     def message(self, text: str) -> None:
         self.write(MESSAGE, {"text": self._clean(text)})
+        self.tell()
 
     def row(self, value: Mapping[str, Any]) -> None:
         """Rows come in parts, each within half a second of the next one."""
