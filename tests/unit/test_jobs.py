@@ -45,12 +45,12 @@ def test_what_is_quick_is_answered_at_once(server):
 
 
 def test_a_contract_that_is_sent_is_scored_in_a_process_of_its_own_and_calls_no_function_here(server):
-    node = {"label": "long", "kind": "length", "minimum": 3}
+    node = {"label": "long", "kind": "length", "field": "topic", "minimum": 3}
     contract = {"version": 1, "dimensions": [{"label": "form", "sub_dimensions": [node]}]}
     asked = {"contract": contract, "outputs": [ROW]}
     assert ask(server.url, "/contracts/score", asked).status == 202
     node |= {"kind": "python", "scorer": "os:system"}
-    del node["minimum"]
+    del node["minimum"], node["field"]
     refused = ask(server.url, "/contracts/score", asked)
     assert refused.status == 400 and "calls a function" in refused.json["error"]["what"]
 
