@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import urllib.request
 
@@ -30,12 +31,14 @@ def where(tmp_path_factory):
     """An installation whose task has a function that takes its time."""
     root = tmp_path_factory.mktemp("run")
     made = job_place(root, jobs={"running": 1})
+    tasks = made.settings.tasks
+    shutil.copytree(tasks / "toy", tasks / "endless")
+    spec = json.loads((tasks / "endless" / "task.json").read_text())
+    (tasks / "endless" / "task.json").write_text(json.dumps(spec | {"name": "endless"}))
     for name, seconds in (("toy", SLOW), ("endless", ENDLESS)):
-        if name != "toy":
-            made.write(task=name, name=name)
         node = {"label": "slow", "kind": "python", "scorer": "slow_scorer:score", "kwargs": {"seconds": seconds}}
         contract = {"version": 1, "dimensions": [{"label": "form", "sub_dimensions": [node]}]}
-        (made.settings.tasks / name / "contract.yaml").write_text(json.dumps(contract))
+        (tasks / name / "contract.yaml").write_text(json.dumps(contract))
     (root / "slow_scorer.py").write_text(SCORER)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
     return made
