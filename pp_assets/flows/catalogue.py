@@ -25,6 +25,11 @@ class Kind:
     quick: Callable[[Work, Any], bool] = never
 
 
+def _one_text(_work: Work, request: asked.RunInference) -> bool:
+    """The gateway itself answers it, from what it serves."""
+    return request.input is not None
+
+
 def _unasked(_work: Work, request: asked.GenerateDimensions) -> bool:
     return not request.judge
 
@@ -41,7 +46,7 @@ KINDS = {
     "evaluate_inputs": Kind("/data/input/evaluate", asked.EvaluateInputs, data.evaluate_inputs, "Which rows are worth learning from"),
     "cluster_feedback": Kind("/feedback/cluster", asked.ClusterFeedback, use.cluster_feedback, "What people say of answers"),
     "tune": Kind("/tune", asked.Tune, use.tune, "Search a variant's hyper-parameters"),
-    "run_inference": Kind("/inference/run", asked.RunInference, use.run_inference, "Answers to many texts"),
+    "run_inference": Kind("/inference/run", asked.RunInference, use.run_inference, "The answer to a text, or to many", _one_text),
 }
 ABSENT = {"tune_prompt": ("/tune/prompt", "prompt search")}
 """Kinds of the founding API that this version does not do: their path, and the name of what is missing."""

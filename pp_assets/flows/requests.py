@@ -156,7 +156,19 @@ class Tune(OfTask):
 
 
 class RunInference(OfTask):
-    """Answers to many texts by a packaged variant, default the champion. Nothing of it is kept as an inference."""
+    """The answer to one `input` by what is served, at once and kept like any; or to many `inputs` by a packaged variant, default the
+    champion, as a job of which nothing is kept as an inference."""
 
-    inputs: list[Text] = Field(min_length=1, max_length=MOST)
+    input: Text | None = Field(default=None, validation_alias=AliasChoices("input", "llm_input"))
+    inputs: list[Text] | None = Field(default=None, min_length=1, max_length=MOST)
     variant: Slug | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "RunInference":
+        if (self.input is None) == (self.inputs is None):
+            raise ValueError("give input or inputs")
+        return self
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.input] if self.input is not None else self.inputs or []

@@ -57,14 +57,14 @@ def run_inference(work: Work, request: RunInference) -> Mapping[str, Any]:
 
     made = package_of(work, request)
     package = open_package(made.path, threads=work.settings.threads)
-    valid = 0
-    with steps("batches", -(-len(request.inputs) // BATCH)) as advance:
-        for start in range(0, len(request.inputs), BATCH):
-            for place, record in enumerate(package.answer(request.inputs[start : start + BATCH]), start):
+    texts, valid = request.texts, 0
+    with steps("batches", -(-len(texts) // BATCH)) as advance:
+        for start in range(0, len(texts), BATCH):
+            for place, record in enumerate(package.answer(texts[start : start + BATCH]), start):
                 valid += record["valid"]
                 work.report.row({"index": place} | {name: value for name, value in record.items() if name != "input_text"})
-            advance(f"{min(start + BATCH, len(request.inputs))} texts")
-    return {"package": made.key, "digest": made.digest, "rows": len(request.inputs), "valid": valid}
+            advance(f"{min(start + BATCH, len(texts))} texts")
+    return {"package": made.key, "digest": made.digest, "rows": len(texts), "valid": valid}
 
 
 def package_of(work: Work, request: RunInference) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from pp_gateway.jobs.records import ERROR, OPEN, end, failure, is_worked_on, lock_of, log_of
+from pp_gateway.jobs.records import ERROR, OPEN, begun_elsewhere, end, failure, is_worked_on, lock_of, log_of
 from pp_resources.instance import dagster_environment
 from pp_resources.settings import PROJECT_ROOT, Settings
 from pp_resources.store.engine import StoreUnavailable
@@ -71,9 +71,10 @@ class Launcher:
         jobs = list_jobs(self._store, MANY, states=OPEN, newest_first=False)
         worked_on = {row["id"] for row in jobs if row["id"] in self._processes or is_worked_on(self._settings.home, row["id"])}
         lost = [row["id"] for row in jobs if row["id"] not in worked_on and row["state"] != "queued"]
+        elsewhere = begun_elsewhere(self._store, self._settings.home, lost)
         waiting = [row["id"] for row in jobs if row["id"] not in worked_on and row["state"] == "queued"]
         # What was lost takes no place: its process says so and ends.
-        for id in lost + waiting[: max(0, limits.running - len(worked_on))]:
+        for id in [id for id in lost if id not in elsewhere] + waiting[: max(0, limits.running - len(worked_on))]:
             self._start(id, limits)
         self._tries = {id: count for id, count in self._tries.items() if id in {row["id"] for row in jobs}}
 

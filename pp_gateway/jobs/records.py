@@ -4,16 +4,17 @@ State goes queued → running → done, failed or cancelled; `cancelling` lies b
 works on it; a running job whose lock is free has lost its process.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pp_resources.artifacts import write_atomic
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
-from pp_resources.store.ids import MICRO, iso, now
+from pp_resources.store.ids import MICRO, iso, now, uuid7
 from pp_resources.store.opened import Store
 from pp_resources.store.read_work import job as read_job
 from pp_resources.store.read_work import job_events_after, list_jobs, newest_job_events
@@ -59,6 +60,23 @@ def is_worked_on(home: Path, id: str) -> bool:
         return True
     lock.release()
     return False
+
+
+def place_of(home: Path) -> str:
+    """A name of this home folder, for stores that several of them share: locks are seen from here alone."""
+    file = home / "jobs" / "place"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                write_atomic(file, uuid7() + "\n")
+    return file.read_text("utf-8").strip()
+
+
+def begun_elsewhere(store: Store, home: Path, ids: Collection[str]) -> set[str]:
+    """Those of the jobs whose process is one of another home folder."""
+    begun = newest_job_events(store, ids, [STATE])
+    return {id for id, found in begun.items() if found[STATE]["data"].get("place") != place_of(home)}
 
 
 def ask_to_cancel(store: Store, home: Path, id: str, who: str) -> str:

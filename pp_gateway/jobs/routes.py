@@ -15,10 +15,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pp_assets.flows.catalogue import ABSENT, KINDS, Kind
+from pp_assets.flows.requests import RunInference
 from pp_assets.flows.work import Kept, Work
 from pp_assets.task.spec import list_tasks
 from pp_gateway.jobs import ask, stream
 from pp_gateway.jobs.records import DATA, MESSAGES, OPEN, ask_to_cancel, describe, new_job, owner_of
+from pp_gateway.serve import native
+from pp_gateway.serve.exchange import Http
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.keys import ANYBODY
 from pp_gateway.serve.requests import read
@@ -67,6 +70,8 @@ class _Routes:
         async def endpoint(request: Request) -> Response:
             body, key = ask.split(await ask.body_of(request))
             wanted = read(kind.model, body)
+            if isinstance(wanted, RunInference) and wanted.input is not None:
+                return await _infer(request, wanted)
             await asyncio.to_thread(self._check, wanted)
             found = await asyncio.to_thread(self._at_once, kind, wanted)
             if found is not None:
@@ -89,7 +94,8 @@ class _Routes:
         limit = ask.number(request, "limit", ask.PAGE, 1000)
         caller = request.state.caller
         more: dict[str, Any] = {"states": ask.states_of(request), "kind": ask.choice(request, "kind", tuple(KINDS))}
-        more |= {"before": request.query_params.get("before"), "owner": None if caller == ANYBODY else f"{caller}:"}
+        before = request.query_params.get("before", "").replace("\0", "") or None  # what no store can hold is no job's id
+        more |= {"before": before, "owner": None if caller == ANYBODY else f"{caller}:"}
         store = _store(request)
 
         def found() -> list[dict[str, Any]]:
@@ -186,6 +192,14 @@ class _Routes:
             raise ask.refused(error, self._settings) from None
 
 
+async def _infer(request: Request, wanted: RunInference) -> Response:
+    """One answer: what POST /inference gives."""
+    asked = {"function_name": wanted.task, "input": wanted.input, "variant_name": wanted.variant}
+    http = Http("POST", "/inference", {}, orjson.dumps(asked), request.state.caller)
+    answer = await native.inference(_gateway(request), http)
+    return _json({"result": orjson.loads(answer.body), "rows": [], "job": None})
+
+
 def _check_task(work: Work, wanted: Any) -> None:
     if getattr(wanted, "task", None) is not None:
         work.pipeline.task(wanted.task)
@@ -199,7 +213,7 @@ def _check_contract(work: Work, wanted: Any) -> None:
 
 
 def _check_variant(work: Work, wanted: Any) -> None:
-    from pp_assets.flows.requests import RunInference, Tune
+    from pp_assets.flows.requests import Tune
     from pp_assets.flows.use import package_of
     from pp_assets.training.recipes import get_recipe
 

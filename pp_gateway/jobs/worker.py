@@ -24,10 +24,12 @@ from pp_gateway.jobs.records import (
     OPEN,
     RESULT,
     STATE,
+    begun_elsewhere,
     earlier_seconds,
     end,
     failure,
     lock_of,
+    place_of,
     without_paths,
 )
 from pp_resources.errors import UserError
@@ -61,6 +63,8 @@ def main(id: str, prices: tuple[float | None, float | None] = (None, None)) -> i
         if row is None or row["state"] not in OPEN:
             return 0
         begun = bool(job_events_after(store, id, kinds=[STATE]))
+        if begun_elsewhere(store, settings.home, [id]):
+            return 0
         if begun:
             bury(store, settings, id)
         elif row["state"] == "cancelling":
@@ -104,7 +108,7 @@ class _Doing:
                 prices=self.prices,
                 clean=lambda text: without_paths(text, self.settings),
             )
-            events.write(STATE, {"run": id}, "running")
+            events.write(STATE, {"run": id, "place": place_of(self.settings.home)}, "running")
             events.tell()
             state, error = self._done(events)
             events.flush()

@@ -6,7 +6,7 @@ import pytest
 from gateway_place import ask, running
 from job_place import ROW, job_place, sent, started, store_of, wait_for
 
-from pp_gateway.jobs.records import end, lock_of
+from pp_gateway.jobs.records import end, lock_of, place_of
 from pp_gateway.jobs.worker import main as work
 from pp_resources.store.read_work import job, job_events_after
 from pp_resources.store.work import JobEvent
@@ -192,9 +192,11 @@ def test_a_job_whose_process_was_lost_has_failed_in_both_places(tmp_path, monkey
 
     with running(where) as made:
         ids = [started(made.url, "generate_seeds", {"task": "toy"})["id"] for _ in range(2)]
+        elsewhere = started(made.url, "generate_seeds", {"task": "toy"})["id"]
+        store.write(JobEvent(job=elsewhere, kind="state", data={"place": "another"}, state="running"))
         instance = open_instance(settings)
         for id in ids:
-            store.write(JobEvent(job=id, kind="state", state="running"))
+            store.write(JobEvent(job=id, kind="state", data={"place": place_of(settings.home)}, state="running"))
             instance.create_run_for_job(lost, run_id=id, status=DagsterRunStatus.STARTED, tags={TAG_JOB: id})
         assert ask(made.url, f"/jobs/{ids[1]}/cancel", {}).json["state"] == "cancelling", "its run is to end, too"
         for id in ids:
@@ -204,4 +206,5 @@ def test_a_job_whose_process_was_lost_has_failed_in_both_places(tmp_path, monkey
         runs = [instance.get_run_by_id(id).status for id in ids]
         assert runs == [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
         assert job(store, ids[0])["state"] == "failed" and work(ids[0]) == 0
+        assert work(elsewhere) == 0 and job(store, elsewhere)["state"] == "running", "its lock is not seen from here"
         instance.dispose()
