@@ -23,16 +23,19 @@ JOB_REGRESSION = "regression_test"
 JOB_TUNE = "tune"
 JOB_MONITOR = "monitor"
 JOB_ASKED = "asked_for"
+JOB_EXAMPLES = "grow_examples"
 
 SENSOR_TASKS = "watch_tasks"
 SENSOR_FEEDBACK = "watch_feedback"
 SENSOR_REGRESSION = "test_new_adapters"
 SENSOR_DRIFT = "watch_inputs"
+SENSOR_EXAMPLES = "watch_examples"
 SENSOR_DRIFT_ALERTS = "tell_of_drift"
 SENSOR_ALERTS = "alert_on_failure"
 SENSOR_AUTOMATION = "follow_changes"
 SCHEDULE_EVALUATE = "evaluate_nightly"
 
+NO_RETRY = {"dagster/max_retries": "0"}  # whoever asked is told of a failure, and asks again
 TAG_JOB = "pp/job"  # on every run of a job that was asked for over the network: the job's id
 
 POOL_TRAINING = "training"

@@ -120,7 +120,7 @@ class _Doing:
         """How it ended, and why it failed."""
         from pp_assets.execute import Runner, end_runs
         from pp_assets.flows.work import doing
-        from pp_assets.names import TAG_JOB
+        from pp_assets.names import NO_RETRY, TAG_JOB
         from pp_gateway.cli.stages import StageLog
         from pp_resources.progress import watched_by
 
@@ -128,7 +128,7 @@ class _Doing:
         try:
             log = StageLog(_Lines(events))
             with (
-                Runner(self.settings, on_event=log.hear, tags={TAG_JOB: id}) as runner,
+                Runner(self.settings, on_event=log.hear, tags={TAG_JOB: id, **NO_RETRY}) as runner,
                 watch.until_done(runner),
                 watched_by(events.hear),
                 doing(lambda _job: self._flow(runner, events)),
