@@ -10,14 +10,12 @@ from pp_gateway.jobs.launcher import TRIES, Launcher
 from pp_gateway.jobs.records import describe, earlier_seconds, end, lock_of, new_job
 from pp_gateway.jobs.report import Events
 from pp_gateway.serve.config import Jobs
-from pp_resources.errors import UserError
 from pp_resources.progress import steps, watched_by
 from pp_resources.settings import Settings
 from pp_resources.spending import Meter, meter, metered
 from pp_resources.store.opened import open_store
-from pp_resources.store.read_work import job, job_events_after, list_jobs, newest_job_events
-from pp_resources.store.retention import retain
-from pp_resources.store.work import Job, JobEvent
+from pp_resources.store.read_work import job, job_events_after
+from pp_resources.store.work import JobEvent
 
 
 class Clock:
@@ -139,23 +137,6 @@ def test_progress_is_shown_while_a_job_is_open(store):
     other = written(store, task="t")
     assert earlier_seconds(store, job(store, other)) == [7.5]
     assert earlier_seconds(store, job(store, written(store, task="u"))) == []
-
-
-def test_the_first_end_stands_and_the_newest_of_each_kind_is_found(store):
-    row = Job(kind="tune", payload={}, key="app:k_%")
-    store.write(row)
-    last = JobEvent(job=row.id, kind="state", state="done")
-    store.write_many([JobEvent(job=row.id, kind="log", data={"n": n}) for n in range(3)] + [last])
-    results = store.write_many([JobEvent(job=row.id, kind="state", state="running"), JobEvent(job=row.id, kind="log"), last])
-    assert isinstance(results[0], UserError) and "is done already" in str(results[0])
-    assert [result.seq for result in results[1:]] == [5, 4] and job(store, row.id)["state"] == "done"
-    newest = newest_job_events(store, [row.id], ["log", "state"])
-    assert {kind: one["n"] for kind, one in newest[row.id].items()} == {"log": 5, "state": 4}
-    other = Job(kind="tune", payload={}, key="apple:k")
-    store.write(other)
-    assert [one["id"] for one in list_jobs(store, owner="app:")] == [row.id] and list_jobs(store, owner="a%p:") == []
-    assert retain(store, before=other.at + 10**12)["jobs"] == 1 and [one["id"] for one in list_jobs(store)] == [other.id]
-    assert job_events_after(store, row.id) == []
 
 
 def test_a_job_whose_processes_end_before_they_begin_fails(store, tmp_path, monkeypatch):
