@@ -40,7 +40,7 @@ def list_(
             if one not in known:
                 raise UserError(f"unknown {one!r}", where=option, how=nearest(one, known))
     out, store = Output(as_json), _store()
-    rows = list_jobs(store, limit, states=state or None, kind=kind) if store.exists else []
+    rows = list_jobs(store, limit, states=state or None, kind=kind, payload=False) if store.exists else []
     found = describe(store, rows) if rows else []
     if out.result(found):
         return
@@ -143,7 +143,7 @@ def _find(store: "Store", id: str) -> dict[str, Any]:
     from pp_gateway.jobs.records import describe
     from pp_resources.store.read_work import list_jobs
 
-    known = list_jobs(store, 1000) if store.exists else []
+    known = list_jobs(store, 1000, payload=False) if store.exists else []
     found = [row for row in known if row["id"] == id] or [row for row in known if row["id"].startswith(id) or row["id"].endswith(id)]
     if len(found) != 1:
         what = f"{len(found)} jobs" if found else "no job"

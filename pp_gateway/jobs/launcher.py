@@ -68,7 +68,7 @@ class Launcher:
         limits = self._limits()
         if not limits.running or not self._store.exists or not self._is_mine():
             return
-        jobs = list_jobs(self._store, MANY, states=OPEN, newest_first=False)
+        jobs = list_jobs(self._store, MANY, states=OPEN, newest_first=False, payload=False)
         worked_on = {row["id"] for row in jobs if row["id"] in self._processes or is_worked_on(self._settings.home, row["id"])}
         lost = [row["id"] for row in jobs if row["id"] not in worked_on and row["state"] != "queued"]
         elsewhere = begun_elsewhere(self._store, self._settings.home, lost)

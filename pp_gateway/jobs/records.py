@@ -18,13 +18,15 @@ from pp_resources.store.ids import MICRO, iso, now, uuid7
 from pp_resources.store.opened import Store
 from pp_resources.store.read_work import job as read_job
 from pp_resources.store.read_work import job_events_after, list_jobs, newest_job_events
+from pp_resources.store.rows import Ack
 from pp_resources.store.work import JOB_ENDS, Job, JobEvent
 
 OPEN = ("queued", "running", "cancelling")
 STATES = (*OPEN, *JOB_ENDS)
-DATA, STATE, MESSAGE, PROGRESS, SPEND, RESULT, ERROR, CANCEL = "data", "state", "message", "progress", "spend", "result", "error", "cancel"
-MESSAGES = (STATE, MESSAGE, PROGRESS, SPEND, RESULT, ERROR, CANCEL)
-SHOWN = ("trials", "minutes", "variant", "topic", "kind", "seed", "judge", "write", "num_inputs", "exploration_mode", "per_seed")
+ASKED, DATA, STATE, MESSAGE, PROGRESS = "asked", "data", "state", "message", "progress"
+SPEND, RESULT, ERROR, CANCEL = "spend", "result", "error", "cancel"
+MESSAGES = (ASKED, STATE, MESSAGE, PROGRESS, SPEND, RESULT, ERROR, CANCEL)
+SHOWN = ("task", "trials", "minutes", "variant", "topic", "kind", "seed", "judge", "write", "num_inputs", "exploration_mode", "per_seed")
 NO_SPEND = {"requests": 0, "tokens_in": 0, "tokens_out": 0, "cost": None}
 
 
@@ -33,10 +35,21 @@ def owner_of(row: Mapping[str, Any]) -> str:
     return str(row["key"] or "").partition(":")[0]
 
 
-def new_job(kind: str, request: Mapping[str, Any], caller: str, key: str | None) -> Job:
-    """A row. Keys of two callers are two; without one the job has a key of its own, so that its owner is known."""
-    made = Job(kind=kind, payload=dict(request))
-    return Job(id=made.id, at=made.at, kind=kind, payload=dict(request), key=f"{caller}:{key or made.id}")
+def new_job(kind: str, request: Mapping[str, Any], caller: str, key: str | None) -> tuple[Job, JobEvent]:
+    """A row, and its first event: the single settings of what was asked, for all who do not want all of it. Keys of two callers are two;
+    without one the job has a key of its own, so that its owner is known."""
+    id = uuid7()
+    asked = {name: request[name] for name in SHOWN if name in request}
+    row = Job(id=id, kind=kind, payload=dict(request), key=f"{caller}:{key or id}")
+    return row, JobEvent(job=id, kind=ASKED, data=asked)
+
+
+def add_job(store: Store, row: Job, first: JobEvent) -> Ack:
+    """Write a new job. One whose key is known stays as it is, without another event. Raises UserError where the key is that of another."""
+    added, _ = store.write_many([row, first])
+    if isinstance(added, Exception):
+        raise added
+    return added
 
 
 def lock_of(home: Path, id: str) -> FileLock:
@@ -122,21 +135,22 @@ def describe(store: Store, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, 
 def earlier_seconds(store: Store, row: Mapping[str, Any], most: int = 5) -> list[float]:
     """How long the last jobs of this kind for this task took that were done."""
     task = row["payload"].get("task")
-    done = [one for one in list_jobs(store, 50, states=["done"], kind=row["kind"]) if one["payload"].get("task") == task][:most]
-    ends = newest_job_events(store, [one["id"] for one in done], [STATE])
-    return [float(found[STATE]["data"]["seconds"]) for found in ends.values() if STATE in found]
+    done = list_jobs(store, 50, states=["done"], kind=row["kind"], payload=False)
+    last = newest_job_events(store, [one["id"] for one in done], [ASKED, STATE])
+    same = [last[one["id"]] for one in done if last[one["id"]][ASKED]["data"].get("task") == task]
+    return [float(found[STATE]["data"]["seconds"]) for found in same[:most]]
 
 
 def _described(row: Mapping[str, Any], last: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    state, payload = row["state"], row["payload"]
-    progress = last.get(PROGRESS)
+    state, progress = row["state"], last.get(PROGRESS)
+    asked = last[ASKED]["data"] if ASKED in last else {}
     told: dict[str, Any] = {
         "id": row["id"],
         "kind": row["kind"],
         "state": state,
-        "task": payload.get("task"),
+        "task": asked.get("task"),
         "caller": owner_of(row),
-        "request": {name: payload[name] for name in SHOWN if name in payload},
+        "request": {name: value for name, value in asked.items() if name != "task"},
         "created": iso(row["at"]),
         "changed": iso(row["changed"]),
         "last_event": max((event["n"] for event in last.values()), default=0),

@@ -19,7 +19,7 @@ from pp_assets.flows.requests import RunInference
 from pp_assets.flows.work import Kept, Work
 from pp_assets.task.spec import list_tasks
 from pp_gateway.jobs import ask, stream
-from pp_gateway.jobs.records import DATA, MESSAGES, OPEN, ask_to_cancel, describe, new_job, owner_of
+from pp_gateway.jobs.records import DATA, MESSAGES, OPEN, add_job, ask_to_cancel, describe, new_job, owner_of
 from pp_gateway.serve import native
 from pp_gateway.serve.exchange import Http
 from pp_gateway.serve.gateway import Gateway
@@ -99,7 +99,7 @@ class _Routes:
         store = _store(request)
 
         def found() -> list[dict[str, Any]]:
-            return describe(store, list_jobs(store, limit, **more)) if store.exists else []
+            return describe(store, list_jobs(store, limit, payload=False, **more)) if store.exists else []
 
         page = await asyncio.to_thread(ask.asked_of_store, found)
         return _json({"jobs": page, "next": page[-1]["id"] if limit and len(page) == limit else None})
@@ -145,14 +145,14 @@ class _Routes:
 
     async def _queue(self, request: Request, name: str, wanted: BaseModel, key: str | None) -> Response:
         gateway, store, caller = _gateway(request), _store(request), request.state.caller
-        row = new_job(name, wanted.model_dump(mode="json", exclude_unset=True), caller, key)
+        row, first = new_job(name, wanted.model_dump(mode="json", exclude_unset=True), caller, key)
         waiting = gateway.now.config.jobs.waiting
 
         def write() -> tuple[str, bool] | None:
             known = key is not None and store.exists and _known(store, row.key)
-            if not known and store.exists and len(list_jobs(store, waiting, states=OPEN, owner=f"{caller}:")) >= waiting:
+            if not known and store.exists and len(list_jobs(store, waiting, states=OPEN, owner=f"{caller}:", payload=False)) >= waiting:
                 return None
-            ack = store.write(row)
+            ack = add_job(store, row, first)
             return ack.id, ack.created
 
         try:

@@ -86,15 +86,16 @@ def list_jobs(
     owner: str | None = None,
     before: str | None = None,
     newest_first: bool = True,
+    payload: bool = True,
 ) -> list[dict[str, Any]]:
     """The newest jobs first (or last): of some states, of a kind, those whose key begins with `owner`, those made before another one (its
-    id: ids sort by time)."""
+    id: ids sort by time). Without `payload` what was asked for, which may be much, stays where it is."""
     where: list[Any] = [] if states is None else [jobs.c.state.in_(states)]
     where += [] if kind is None else [jobs.c.kind == kind]
     where += [] if owner is None else [jobs.c.key.startswith(owner, autoescape=True)]
     where += [] if before is None else [jobs.c.id < before]
     order = jobs.c.id.desc() if newest_first else jobs.c.id
-    return _rows(store, jobs, and_(true(), *where), order=order, limit=limit)
+    return _rows(store, jobs, and_(true(), *where), order=order, limit=limit, without=() if payload else ("payload",))
 
 
 def job_events_after(
@@ -135,8 +136,10 @@ def decisions_on(store: Store, task: str, *, after: int = 0, kind: str | None = 
     return _rows(store, decisions, where if kind is None else where & (decisions.c.kind == kind), order=decisions.c.seq.desc(), limit=limit)
 
 
-def _rows(store: Store, table: Table, where: Any = None, *, order: Any = None, limit: int | None = None) -> list[dict[str, Any]]:
-    query = select(*(column for column in table.c if column.name != "content")).order_by(order).limit(limit)
+def _rows(
+    store: Store, table: Table, where: Any = None, *, order: Any = None, limit: int | None = None, without: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    query = select(*(column for column in table.c if column.name not in ("content", *without))).order_by(order).limit(limit)
     with store.reading() as db:
         rows = [dict(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
     for row in rows:

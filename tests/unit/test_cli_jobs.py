@@ -4,7 +4,7 @@ import pytest
 from command_line import command_line
 from job_place import job_place, store_of
 
-from pp_gateway.jobs.records import end, lock_of, new_job
+from pp_gateway.jobs.records import add_job, end, lock_of, new_job
 from pp_resources.store.work import JobEvent
 
 
@@ -19,9 +19,8 @@ def pp(tmp_path, capfd, monkeypatch):
 
 def test_jobs_are_listed_shown_followed_and_ended(pp):
     assert pp("jobs", "list").out == "no jobs\n" and pp("jobs", "list", "--json").json == []
-    rows = [new_job("tune", {"task": "toy", "variant": "encoder-lora", "trials": n}, "", None) for n in (3, 4)]
-    pp.store.write_many(rows)
-    done, other = (row.id for row in rows)
+    asked = [{"task": "toy", "variant": "encoder-lora", "trials": n} for n in (3, 4)]
+    done, other = (add_job(pp.store, *new_job("tune", request, "", None)).id for request in asked)
     progress = {
         "parts": [{"title": "trials", "done": 1, "total": 4, "detail": ""}],
         "share": 0.25,
@@ -39,7 +38,7 @@ def test_jobs_are_listed_shown_followed_and_ended(pp):
         end(pp.store, pp.home, done, "failed", {"seconds": 1.0})
     followed = pp("jobs", "follow", done)
     assert followed.code == 1 and "trials 1 of 4, 5 min left" in followed.out and "went wrong" in followed.out
-    assert [one["seq"] for one in pp("jobs", "follow", done, "--after", "2", "--json").lines] == [5, 6]
+    assert [one["seq"] for one in pp("jobs", "follow", done, "--after", "3", "--json").lines] == [6, 7]
     assert [one["number"] for one in pp("jobs", "follow", done, "--data").lines] == [0, 1]
     assert pp("jobs", "cancel", other[-12:], "--json").json == {"id": other, "state": "cancelled"}
     assert pp("jobs", "cancel", done).out.endswith(": failed\n"), "it had ended"

@@ -141,22 +141,24 @@ def test_events_are_followed_from_any_number_on_across_gateways(tmp_path):
     store = store_of(where)
     with running(where) as made:
         id = started(made.url, "generate_seeds", {"task": "toy"})["id"]
-        assert ask(made.url, f"/jobs/{id}/messages?follow=false").status == 204
+        first = sent(ask(made.url, f"/jobs/{id}/messages?follow=false").body)
+        assert [(n, kind, one["data"]) for n, kind, one in first] == [(1, "asked", {"task": "toy"})]
+        assert ask(made.url, f"/jobs/{id}/messages?follow=false&after=1").status == 204
         for n in range(6):
             store.write(JobEvent(job=id, kind="data" if n % 2 else "message", data={"n": n}))
-        said = sent(ask(made.url, f"/jobs/{id}/messages?follow=false").body)
-        assert [(n, kind, one["data"]) for n, kind, one in said] == [(n + 1, "message", {"n": n}) for n in (0, 2, 4)]
-        assert [n for n, _, _ in sent(ask(made.url, f"/jobs/{id}/messages?follow=false&after=1").body)] == [3, 5]
+        said = sent(ask(made.url, f"/jobs/{id}/messages?follow=false&after=1").body)
+        assert [(n, kind, one["data"]) for n, kind, one in said] == [(n + 2, "message", {"n": n}) for n in (0, 2, 4)]
+        assert [n for n, _, _ in sent(ask(made.url, f"/jobs/{id}/messages?follow=false&after=2").body)] == [4, 6]
     with running(where) as made:
-        again = ask(made.url, f"/jobs/{id}/data?follow=false", Last_Event_ID="2")
-        assert [(n, one["row"]) for n, _, one in sent(again.body)] == [(4, {"n": 3}), (6, {"n": 5})]
+        again = ask(made.url, f"/jobs/{id}/data?follow=false", Last_Event_ID="3")
+        assert [(n, one["row"]) for n, _, one in sent(again.body)] == [(5, {"n": 3}), (7, {"n": 5})]
         assert again.headers["content-type"].startswith("text/event-stream") and again.headers["cache-control"] == "no-cache"
         with lock_of(where.settings.home, id):
             end(store, where.settings.home, id, "done", {"seconds": 1.0})
-        last = sent(ask(made.url, f"/jobs/{id}/messages?after=5").body)
-        assert [(n, one["state"]) for n, _, one in last] == [(7, "done")], "it ends by itself"
-        assert sent(ask(made.url, f"/jobs/{id}/data?after=4").body)[-1] == (None, "end", {"state": "done"})
-        assert ask(made.url, f"/jobs/{id}/messages?after=7").status == 204, "an EventSource stays away then"
+        last = sent(ask(made.url, f"/jobs/{id}/messages?after=6").body)
+        assert [(n, one["state"]) for n, _, one in last] == [(8, "done")], "it ends by itself"
+        assert sent(ask(made.url, f"/jobs/{id}/data?after=5").body)[-1] == (None, "end", {"state": "done"})
+        assert ask(made.url, f"/jobs/{id}/messages?after=8").status == 204, "an EventSource stays away then"
         assert ask(made.url, f"/jobs/{id}/messages?after=-1").status == 400
         assert ask(made.url, f"/jobs/{id}/messages?form=x").status == 400
 
@@ -168,7 +170,7 @@ def test_a_job_that_has_ended_stays_so(server):
         end(store, home, id, "done", {"seconds": 1.0})
         end(store, home, id, "failed", {"seconds": 2.0})
     assert ask(server.url, f"/jobs/{id}/cancel", {}).json["state"] == "done"
-    assert [one["state"] for one in job_events_after(store, id)] == ["done"]
+    assert [one["state"] for one in job_events_after(store, id)] == [None, "done"]
 
 
 def test_a_job_whose_process_was_lost_has_failed_in_both_places(tmp_path, monkeypatch):

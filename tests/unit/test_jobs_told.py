@@ -7,7 +7,7 @@ import pytest
 
 from pp_assets.flows.estimate import Estimate
 from pp_gateway.jobs.launcher import TRIES, Launcher
-from pp_gateway.jobs.records import describe, earlier_seconds, end, lock_of, new_job
+from pp_gateway.jobs.records import add_job, describe, earlier_seconds, end, lock_of, new_job
 from pp_gateway.jobs.report import Events
 from pp_gateway.serve.config import Jobs
 from pp_resources.progress import steps, watched_by
@@ -85,9 +85,7 @@ def store(tmp_path):
 
 
 def written(store, kind="tune", **payload):
-    row = new_job(kind, payload, "app", None)
-    store.write(row)
-    return row.id
+    return add_job(store, *new_job(kind, payload, "app", None)).id
 
 
 def test_events_keep_their_order_and_tell_what_was_spent(store):
@@ -104,7 +102,7 @@ def test_events_keep_their_order_and_tell_what_was_spent(store):
     events = job_events_after(store, id, limit=1000)
     assert [one["n"] for one in events] == list(range(1, len(events) + 1))
     kinds = [one["kind"] for one in events]
-    assert kinds[:2] == ["state", "data"] and kinds.index("result") > kinds.index("message") > 450
+    assert kinds[:3] == ["asked", "state", "data"] and kinds.index("result") > kinds.index("message") > 450
     assert [one["data"]["n"] for one in events if one["kind"] == "data"] == list(range(450))
     told = describe(store, [job(store, id)])[0]
     assert told["spend"] == {"requests": 1, "tokens_in": 1000, "tokens_out": 200, "cost": 0.0009} and told["result"] == {"rows": 450}
@@ -133,7 +131,7 @@ def test_progress_is_shown_while_a_job_is_open(store):
     with lock_of(store.file.parent, id):
         end(store, store.file.parent, id, "done", {"seconds": 7.5})
     ended = describe(store, [job(store, id)])[0]
-    assert ended["progress"] is None and ended["eta_s"] is None and ended["last_event"] == 2
+    assert ended["progress"] is None and ended["eta_s"] is None and ended["last_event"] == 3
     other = written(store, task="t")
     assert earlier_seconds(store, job(store, other)) == [7.5]
     assert earlier_seconds(store, job(store, written(store, task="u"))) == []
