@@ -27,6 +27,7 @@ from pp_assets.pipeline import (
     GENERATED,
     INPUTS,
     LEADERBOARDS,
+    NEXT_STEPS,
     PACKAGES,
     Pipeline,
 )
@@ -50,6 +51,7 @@ KINDS = {
     "leaderboard": LEADERBOARDS,
     "drift": DRIFTS,
     "feedback_clusters": COMPLAINTS,
+    "next_step": NEXT_STEPS,
 }
 _OPEN = tuple(DagsterRunStatus(name) for name in ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING"))
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -159,6 +161,10 @@ class Runner:
         config = {**QUIET, "ops": {"do": {"config": {"job": job, "kind": kind}}}}
         made = self.defs.resolve_job_def(names.JOB_ASKED)
         made.execute_in_process(run_config=config, instance=self.instance, run_id=job, tags=self.tags | {names.TAG_JOB: job})
+
+    def next_step(self, task: str) -> Artifact:
+        """Decide what the task needs next."""
+        return self._in_use(task, "next_step")
 
     def everything(self, task: str, variants: Sequence[str] = ()) -> list[Step]:
         """The whole pipeline of one task, for these variants or those of its spec."""

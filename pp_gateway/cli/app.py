@@ -18,6 +18,7 @@ from pp_gateway.cli import (
     drift,
     experiment,
     feedback,
+    flywheel,
     generate,
     history,
     jobs,
@@ -31,6 +32,7 @@ from pp_gateway.cli import (
     task,
     tune,
     ui,
+    weights,
 )
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
@@ -67,9 +69,13 @@ app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
+app.command("flywheel")(flywheel.flywheel)
+app.command("champion")(flywheel.champion)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
 app.add_typer(dicl.app, name="dicl")
+app.command("weights")(weights.weights)
+app.command("next")(weights.next_)
 app.command("ui")(ui.ui)
 
 

@@ -40,7 +40,7 @@ async def _events(gateway: Gateway, store: Store, id: str, kinds: tuple[str, ...
     gateway.followers += 1
     sent = time.monotonic()
     try:
-        while not gateway.ending:
+        while not gateway.ending.is_set():
             try:
                 rows, ended = await asyncio.to_thread(_read, store, id, after, kinds)
             except StoreUnavailable:

@@ -47,8 +47,20 @@ class Call:
         return round((time.perf_counter() - self.began) * 1000, 3)
 
 
+@dataclass(frozen=True)
+class OnTrial:
+    """A package that gets a copy of the share of what the package `of` answers; nobody sees what it says, and nobody can ask for it."""
+
+    name: str
+    answerer: Answerer
+    package: str
+    of: str
+    share: float
+
+
 class Function:
-    """One task in one configuration. `digest` names the configuration in every row."""
+    """One task in one configuration. `digest` names the configuration in every row, `versions` the model behind each variant's name,
+    `packages` are digests by variant."""
 
     def __init__(
         self,
@@ -58,12 +70,20 @@ class Function:
         champion: str,
         *,
         digest: str,
+        versions: Mapping[str, str],
         redactor: Redactor,
         decisions: Decisions | None,
         key: str,
+        packages: Mapping[str, str] | None = None,
+        on_trial: OnTrial | None = None,
     ) -> None:
         self.name, self.spec, self.serving, self.variants, self.champion = spec.name, spec, serving, variants, champion
-        self.digest, self.redactor = digest, redactor
+        self.digest, self.versions, self.redactor = digest, versions, redactor
+        self.on_trial, self.packages = on_trial, dict(packages or {})
+        self._asked = dict(variants)
+        if on_trial is not None:
+            self._asked[on_trial.name] = on_trial.answerer
+            self.packages[on_trial.name] = on_trial.package
         self.decisions, self._key = decisions, key
         self._static = static(serving.routing, champion)
         self._decided: tuple[Any, Shares | None] = (None, None)
@@ -106,7 +126,7 @@ class Function:
         for place, variant in enumerate(order):
             call.variant = variant
             try:
-                call.said = await self.variants[variant].ask(self._share(call.asked, len(order) - place))
+                call.said = await self._asked[variant].ask(self._share(call.asked, len(order) - place))
             except Failed as error:
                 self._failed(call, error, last=place == len(order) - 1)
                 continue
@@ -120,7 +140,7 @@ class Function:
             begun = False
             call.variant = variant
             try:
-                async for piece in self.variants[variant].stream(self._share(call.asked, len(order) - place)):
+                async for piece in self._asked[variant].stream(self._share(call.asked, len(order) - place)):
                     if isinstance(piece, Said):
                         call.said = piece
                         self._answered(call)
@@ -132,7 +152,9 @@ class Function:
 
     def copies(self, call: Call) -> list[str]:
         """The variants that get a copy of an answered call."""
-        shares = self.shares.shadow
+        shares, trial = self.shares.shadow, self.on_trial
+        if trial is not None and self.packages.get(call.variant) == trial.of:
+            shares = {**shares, trial.name: trial.share}
         return shadows(shares, self.name, call.episode, self._key) if shares else []
 
     def row(self, call: Call) -> Inference:
@@ -157,14 +179,21 @@ class Function:
             subject=call.subject,
             shadow=call.shadow,
             config=self.digest,
-            decision=dict(call.told),
+            decision=self._told(call),
             chain=call.chain,
         )
         return self.redactor.row(row)
 
+    def _told(self, call: Call) -> dict[str, Any]:
+        """How the variant was chosen, and the package that answered or should have; of one made of others, that which was heard."""
+        names = [call.variant, *(call.said.parts if call.said else ())]
+        package = next((self.packages[name] for name in names if name in self.packages), None)
+        told = {**call.told, "version": self.versions.get(call.variant)}
+        return {**told, "package": package} if package else told
+
     def _begin(self, call: Call) -> Sequence[str]:
         if call.pinned is not None:
-            call.variant = self.known(call.pinned)
+            call.variant = call.pinned if call.shadow else self.known(call.pinned)
             call.told = {"basis": "pinned"}
             return [call.variant]
         shares = self.shares
@@ -181,7 +210,8 @@ class Function:
         return Asked(asked.text, ends, asked.schema, asked.params, asked.low, asked.seed)
 
     def _failed(self, call: Call, error: Failed, *, last: bool) -> None:
-        call.chain.append({"variant": call.variant, "code": error.code, "error": error.what})
+        package = {"package": self.packages[call.variant]} if call.variant in self.packages else {}
+        call.chain.append({"variant": call.variant, "code": error.code, "error": error.what, **package})
         if last or not error.again:
             call.error = error.what
             raise error

@@ -39,7 +39,7 @@ class Gateway:
         self.embeddings = Embeddings(builder)
         self.launcher: Launcher | None = None
         self.in_flight = self.followers = 0
-        self.ending = False  # whoever sends for long ends by itself then
+        self.ending = asyncio.Event()  # what goes on for as long as somebody listens ends by itself
         self.last_reload: dict[str, Any] = {"ok": True, "at": now(), "error": None}
         self.retired: list[Generation] = []
         self._background: set[asyncio.Task[Any]] = set()
@@ -176,6 +176,7 @@ class Gateway:
 
     async def close(self) -> None:
         """End what goes on beside requests."""
+        self.ending.set()
         for task in list(self._background):
             task.cancel()
         if self.builder.decisions:
@@ -230,4 +231,4 @@ class Gateway:
         """Unload what nothing that is served was made of; never beside a build, whose models are in no generation yet."""
         async with self._reloading:
             if not self.retired:
-                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.local.keep, self.now.model_keys)
+                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.keep, self.now.model_keys)

@@ -1,6 +1,6 @@
 """Reading examples, jobs, the queue and decisions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -141,7 +141,9 @@ def _rows(
 ) -> list[dict[str, Any]]:
     query = select(*(column for column in table.c if column.name not in ("content", *without))).order_by(order).limit(limit)
     with store.reading() as db:
-        rows = [dict(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
-    for row in rows:
-        row |= {name: orjson.loads(row[name]) for name in ("payload", "data") if name in row}
-    return rows
+        return [decoded(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
+
+
+def decoded(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row with its nested values."""
+    return {**row, **{name: orjson.loads(row[name]) for name in ("payload", "data") if name in row}}

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 1
+VERSION = 2
 SLOTS = 42  # of the latency histogram: one more than its bounds
 # Conditions of indexes: only a query that says the same words, not through a parameter, is served by them.
 BAD, DEMONSTRATION = "(error IS NOT NULL OR valid = 0)", "kind = 'demonstration'"
@@ -197,6 +197,7 @@ queue = Table(
     _text("content"),
     Index("queue_state", "state", "at"),
     Index("queue_inference", "inference"),
+    Index("queue_task", "task", "state", "at", "reason"),
 )
 decisions = Table(
     "decisions",
@@ -209,6 +210,8 @@ decisions = Table(
     _at(),
     _text("content"),
     Index("decisions_task", "task", "seq"),
+    # The newest of a rare kind among many of another, and when each was made without reading what is in it.
+    Index("decisions_kind", "task", "kind", "seq", "at"),
 )
 
 

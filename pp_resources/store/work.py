@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 from pp_resources.errors import UserError
 from pp_resources.store.rows import Row
 
+QueueState = Literal["open", "claimed", "answered", "dismissed"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example(Row):
@@ -97,7 +99,7 @@ class QueueChange(Row):
     kind_name: ClassVar[str] = "queue_change"
 
     item: str
-    state: Literal["open", "claimed", "answered", "dismissed"]
+    state: QueueState
     by: str
     answer: str | None = None
 
