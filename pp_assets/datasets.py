@@ -24,7 +24,9 @@ from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 
 if TYPE_CHECKING:
+    from pp_assets.data.review import Decided
     from pp_assets.pipeline import Pipeline
+    from pp_assets.task.spec import Task
 
 _PROVIDER = ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_BUDGET")
 
@@ -59,14 +61,16 @@ def generated_data(p: "Pipeline", name: str) -> Artifact:
         "schema": digest(task.output_schema),
     }
 
-    def build(out: Path) -> Mapping[str, Any]:
-        from pp_assets.data.generation.stage import build_generated
-        from pp_resources.provider import provider_from_env
+    return p.store.produce(stages.GENERATED, name, inputs, lambda out: generate_into(p, task, dataset, kept, out, decided))
 
-        contract, embed = read_contract(kept.file("contract.json")), p.embedder(task.spec.encoder_model_id).embed
-        return build_generated(task, contract, dataset.path, out, embed=embed, decided=decided, provider=provider_from_env())
 
-    return p.store.produce(stages.GENERATED, name, inputs, build)
+def generate_into(p: "Pipeline", task: "Task", dataset: Artifact, kept: Artifact, out: Path, decided: "Decided") -> Mapping[str, Any]:
+    """What the stage makes of a data set by a contract that is `kept`, as `task.spec.generation` says, into a folder."""
+    from pp_assets.data.generation.stage import build_generated
+    from pp_resources.provider import provider_from_env
+
+    contract, embed = read_contract(kept.file("contract.json")), p.embedder(task.spec.encoder_model_id).embed
+    return build_generated(task, contract, dataset.path, out, embed=embed, decided=decided, provider=provider_from_env())
 
 
 def clusters(p: "Pipeline", name: str) -> Artifact:

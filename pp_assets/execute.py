@@ -3,12 +3,12 @@
 Belongs here: registration of partitions and execution of jobs. Does not belong here: what a job computes, or what a command prints.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from dagster import AssetKey
+from dagster import AssetKey, DagsterRunStatus, RunsFilter
 
 from pp_assets import names
 from pp_assets.build import build_defs
@@ -53,6 +53,7 @@ KINDS = {
     "feedback_clusters": COMPLAINTS,
     "next_step": NEXT_STEPS,
 }
+_OPEN = tuple(DagsterRunStatus(name) for name in ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING"))
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -66,10 +67,36 @@ class Step:
     artifact: Artifact
 
 
-class Runner:
-    """Runs jobs one after the other. `on_event` hears each entry of Dagster's event log as it is stored."""
+def end_runs(settings: Settings, job: str, *, canceled: bool) -> None:
+    """Say of the runs of a job whose process has ended that they have ended too; those that know it stay as they are."""
+    instance = open_instance(settings)
+    try:
+        for run in instance.get_runs(RunsFilter(tags={names.TAG_JOB: job})):
+            if canceled and run.status in (DagsterRunStatus.FAILURE, *_OPEN):
+                instance.report_run_canceled(run, "cancelled by whoever asked for it")
+            elif run.status in _OPEN:
+                instance.report_run_failed(run, "its process ended")
+    finally:
+        instance.dispose()
 
-    def __init__(self, settings: Settings, *, tracking: bool = True, on_event: Callable[[Any], None] | None = None) -> None:
+
+def stopped_in_dagster(instance: Any, run_id: str) -> bool:
+    """Whether somebody has ended a run in Dagster's pages."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.status in (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
+
+
+class Runner:
+    """Runs jobs one after the other. `on_event` hears each entry of Dagster's event log as it is stored; `tags` are on each run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tracking: bool = True,
+        on_event: Callable[[Any], None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         device_kind(settings.device)  # one that is not there is refused before anything is made
         self.settings = settings
         self.instance = open_instance(settings)
@@ -78,7 +105,7 @@ class Runner:
         )
         self.defs = build_defs(installation=place, sensors=False)
         self.pipeline = Pipeline(settings, place.tracker())
-        self.on_event = on_event
+        self.on_event, self.tags = on_event, dict(tags or {})
 
     def __enter__(self) -> "Runner":
         return self
@@ -90,6 +117,12 @@ class Runner:
         """Everything of a task that depends on no variant."""
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
         return self._run(names.JOB_TASK_DATA, task, task)
+
+    def seeds(self, task: str, *, contract: bool = False, clusters: bool = False) -> list[Step]:
+        """The data, read, checked and split; also what a good answer is; also rows made from the data and the topics of all."""
+        register(self.instance, [task], self.pipeline.task(task).spec.variants)
+        only = ["seeds", *(["contract"] if contract or clusters else []), *(["generated_data", "clusters"] if clusters else [])]
+        return self._run(names.JOB_TASK_DATA, task, task, only=only)
 
     def generated_data(self, task: str) -> list[Step]:
         """The data, and rows made from it."""
@@ -123,6 +156,12 @@ class Runner:
         """Group what people say about the task's answers."""
         return self._in_use(task, "feedback_clusters")
 
+    def asked_for(self, job: str, kind: str) -> None:
+        """Do what somebody asked the gateway for (see `pp_assets.flows.work.doing`), as a run whose id is the job's."""
+        config = {**QUIET, "ops": {"do": {"config": {"job": job, "kind": kind}}}}
+        made = self.defs.resolve_job_def(names.JOB_ASKED)
+        made.execute_in_process(run_config=config, instance=self.instance, run_id=job, tags=self.tags | {names.TAG_JOB: job})
+
     def next_step(self, task: str) -> Artifact:
         """Decide what the task needs next."""
         return self._in_use(task, "next_step")
@@ -155,6 +194,7 @@ class Runner:
             partition_key=partition,
             instance=self.instance,
             run_id=run_id,
+            tags=self.tags,
             asset_selection=[AssetKey(name) for name in only] or None,
         )
         steps = []

@@ -118,6 +118,30 @@ def tune() -> None:
     search()
 
 
+class Asked(dg.Config):
+    """A job of the gateway, by its id in the store."""
+
+    job: str
+    kind: str
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def do(context: dg.OpExecutionContext, config: Asked) -> None:
+    from pp_assets.flows.work import perform
+
+    context.log.info(f"{config.kind}: job {config.job}")
+    perform(config.job)
+
+
+@dg.job(
+    name=names.JOB_ASKED,
+    executor_def=_IN_PROCESS,
+    description="What somebody asked the gateway for; the id of the run is that of the job. Started by the gateway alone.",
+)
+def asked_for() -> None:
+    do()
+
+
 JOBS: list[Any] = [
     task_data,
     train_variant,
@@ -128,4 +152,5 @@ JOBS: list[Any] = [
     flywheel_turn,
     regression_test,
     tune,
+    asked_for,
 ]

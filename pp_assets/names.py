@@ -22,6 +22,7 @@ JOB_LEADERBOARD = "leaderboard_job"
 JOB_REGRESSION = "regression_test"
 JOB_TUNE = "tune"
 JOB_MONITOR = "monitor"
+JOB_ASKED = "asked_for"
 JOB_EXAMPLES = "grow_examples"
 JOB_FLYWHEEL = "flywheel_turn"
 
@@ -36,5 +37,8 @@ SENSOR_FLYWHEEL = "watch_flywheels"
 SENSOR_ALERTS = "alert_on_failure"
 SENSOR_AUTOMATION = "follow_changes"
 SCHEDULE_EVALUATE = "evaluate_nightly"
+
+NO_RETRY = {"dagster/max_retries": "0"}  # whoever asked is told of a failure, and asks again
+TAG_JOB = "pp/job"  # on every run of a job that was asked for over the network: the job's id
 
 POOL_TRAINING = "training"

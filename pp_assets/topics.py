@@ -11,6 +11,7 @@ from pp_assets.pipeline import CLUSTERS, read_json
 from pp_resources.errors import UserError
 
 if TYPE_CHECKING:
+    from pp_assets.data.clusters.model import Clusters
     from pp_assets.pipeline import Pipeline
 
 FIELDS = ("input_text", "text", "input")  # where a line of a file has its text
@@ -59,31 +60,32 @@ def assigned(p: "Pipeline", name: str, lines: Iterator[str]) -> Iterator[dict[st
 def map_file(file: Path, out: Path, *, encoder: str = DEFAULT_ENCODER, seed: int = 0, work: Path) -> dict[str, Any]:
     """Topics of any file of texts (JSON lines with `input_text`, `text` or `input`; or plain text, a line each), and their map as a page.
     Vectors lie in `work` while it runs."""
-    from pp_assets.data.clusters.fit import fit
     from pp_assets.data.clusters.layout import positions
-    from pp_assets.data.clusters.naming import name_quality, name_topics
     from pp_assets.data.clusters.page import write_map
+
+    texts, items, fields = read_texts(file)
+    found, vectors, told = fit_texts(texts, items, encoder=encoder, work=work)
+    write_map(out, found, positions(vectors, items, seed), texts, title=f"Topics of {file.name}", fields=fields)
+    return {"file": str(file), "map": str(out), **told, "history": []}
+
+
+def fit_texts(
+    texts: Sequence[str], items: Sequence[str], *, encoder: str = DEFAULT_ENCODER, work: Path
+) -> "tuple[Clusters, np.ndarray, dict[str, Any]]":
+    """Topics of texts with their ids: (clusters, vectors, {rows, outliers, topics: the table, names: how well they tell their members})."""
+    from pp_assets.data.clusters.fit import fit
+    from pp_assets.data.clusters.naming import name_quality, name_topics
     from pp_assets.data.clusters.tables import topic_table
     from pp_resources.models.bases import find_base
     from pp_resources.models.embedder import Embedder, write
 
-    texts, items, fields = read_texts(file)
     embedder = Embedder(find_base(encoder))
     vectors = write(embedder.embed, texts, work / "vectors.npy", dtype="float16")
     found = name_topics(fit(vectors, items), texts)
     quality = name_quality(found, vectors, embedder.embed)
     table = topic_table(found, texts, vectors, quality=quality)
-    write_map(out, found, positions(vectors, items, seed), texts, title=f"Topics of {file.name}", fields=fields)
     names = {key: value for key, value in quality.items() if key != "topics"}
-    return {
-        "file": str(file),
-        "rows": len(texts),
-        "outliers": found.outliers,
-        "map": str(out),
-        "topics": table,
-        "names": names,
-        "history": [],
-    }
+    return found, vectors, {"rows": len(texts), "outliers": found.outliers, "topics": table, "names": names}
 
 
 def read_texts(file: Path) -> tuple[list[str], list[str], dict[str, list[Any]]]:

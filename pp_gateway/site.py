@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from pp_gateway import pages, queue
 from pp_gateway.dashboard import routes as dashboard
+from pp_gateway.jobs import routes as jobs
 from pp_gateway.serve.exchange import refusal
 from pp_gateway.serve.said import Failed, Refused
 from pp_resources.settings import Settings
@@ -22,7 +23,8 @@ FREE: tuple[str, ...] = (*pages.FREE, *queue.FREE, *dashboard.FREE)
 
 def site(settings: Settings) -> Starlette:
     """All of it, for one installation."""
-    routes: list[BaseRoute] = [*pages.ROUTES, *queue.ROUTES, *dashboard.Dashboard(settings).routes()]
+    groups = (pages.ROUTES, queue.ROUTES, dashboard.Dashboard(settings).routes(), jobs.routes(settings))
+    routes: list[BaseRoute] = [route for group in groups for route in group]
     return Starlette(routes=routes, exception_handlers={HTTPException: _unknown, Failed: _refused})
 
 

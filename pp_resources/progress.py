@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 Watcher = Callable[[str, int, int, str], None]
-"""Hears (title, steps done, steps in all, detail)."""
+"""Hears (title, steps done, steps in all, detail). Work that ends early says that it was only as many steps as were done."""
 
 _watcher: ContextVar[Watcher | None] = ContextVar("pp_progress", default=None)
 
@@ -38,4 +38,8 @@ def steps(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], Non
         count += 1
         watcher(title, count, total, detail)
 
-    yield advance
+    try:
+        yield advance
+    finally:
+        if count < total:
+            watcher(title, count, count, "")

@@ -17,6 +17,7 @@ from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_server import is_loopback
 from pp_resources.settings import Settings
+from pp_resources.spending import meter
 
 TIMEOUT, RETRIES = 120.0, 4  # seconds for one answer; requests beyond the first, with the client's growing pauses
 AT_ONCE = 8  # requests that `each` has under way
@@ -52,7 +53,7 @@ class Provider:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{url!r} is no address of a provider", where="provider", how="give one such as http://127.0.0.1:8000/v1")
         self.url, self.model, self.budget, self.spent = url.rstrip("/"), model, budget, 0
-        self._key, self._lock = key, threading.Lock()
+        self._key, self._lock, self._meter = key, threading.Lock(), meter()
         self._turns = [threading.Lock() for _ in range(1024)]
         self._client: Any = None
         self._answers = _open(cache) if cache else None
@@ -103,6 +104,8 @@ class Provider:
             False,
             "refusal" if getattr(choice.message, "refusal", None) else str(choice.finish_reason or "stop"),
         )
+        if self._meter:
+            self._meter.add(reply.tokens_in, reply.tokens_out)
         with self._lock:
             self.spent += reply.tokens_in + reply.tokens_out
             if self._answers is not None:

@@ -21,6 +21,7 @@ from pp_gateway.cli import (
     flywheel,
     generate,
     history,
+    jobs,
     package,
     power,
     queue,
@@ -68,6 +69,7 @@ app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
+app.add_typer(jobs.app, name="jobs")
 app.command("flywheel")(flywheel.flywheel)
 app.command("champion")(flywheel.champion)
 app.command("status")(status.status)

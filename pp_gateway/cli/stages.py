@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pp_gateway.cli.environment import log_to_file
 from pp_gateway.cli.output import console
@@ -38,11 +38,19 @@ class Stage:
         return f"  {self.stage:<17} {self.key:<32} {self.seconds:7.1f} s  {said}"
 
 
+class Shown(Protocol):
+    """Where the lines of stages go."""
+
+    def now(self, stage: str) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
 @dataclass
 class StageLog:
     """Hears Dagster's events and prints a line for each stage that is done."""
 
-    terminal: "_Terminal"
+    terminal: Shown
     stages: list[Stage] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 

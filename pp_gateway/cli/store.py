@@ -57,7 +57,7 @@ def retain(
     task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete old inferences with their feedback and queue items. Sums by time stay, and so do examples.
+    """Delete old inferences with their feedback and queue items, and jobs that ended. Sums by time stay, and so do examples.
 
     Example: pp store retain --older-than 90
     """
@@ -66,8 +66,12 @@ def retain(
     from pp_resources.store.retention import retain as delete
 
     out = Output(as_json)
+    until = time.time() - older_than * 86400
     with watching("retain"):
-        report = delete(_store(), before=int((time.time() - older_than * 86400) * MICRO), task=task)
+        report = delete(_store(), before=int(until * MICRO), task=task)
+    for file in (Settings.from_env().home / "logs" / "jobs").glob("*.log") if task is None else ():
+        if file.stat().st_mtime < until:
+            file.unlink()
     if not out.result(report):
         line("deleted: " + ", ".join(f"{count} {name}" for name, count in report.items()))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pp_assets.serving.examples import Examples
+from pp_gateway.jobs.launcher import Launcher
 from pp_gateway.serve import chat, native, openai_routes, ops
 from pp_gateway.serve.build import Builder
 from pp_gateway.serve.config import FILE
@@ -76,6 +77,8 @@ def starter(plan: Plan, started: Started | None = None) -> Callable[[], Awaitabl
             function.decisions = builder.decisions
         recorder = Recorder(store, settings.home / "store" / "journal")
         made = Gateway(builder, first, recorder, workers=plan.workers)
+        made.launcher = Launcher(settings, store, lambda: made.now.config.jobs, plan.store_url)
+        made.background(made.launcher.run())
         if started:
             started(made)
         return made

@@ -29,6 +29,16 @@ class Batch(Strict):
     depth: int = Field(default=256, ge=1, description="texts that may wait; more are refused with 503")
 
 
+class Jobs(Strict):
+    """Work that takes longer than somebody waits."""
+
+    running: int = Field(default=1, ge=0, le=64, description="at once on this machine; 0: they wait for another gateway")
+    waiting: int = Field(default=20, ge=0, description="of one caller, those that run among them; more are refused with 429")
+    followers: int = Field(default=100, ge=0, description="event streams of a worker; more are refused with 503")
+    price_in: float | None = Field(default=None, ge=0, description="US dollars a million tokens that the provider reads")
+    price_out: float | None = Field(default=None, ge=0, description="and writes; spend has a cost where both are given")
+
+
 class GatewayConfig(Strict):
     version: Literal[1] = 1
     tasks: list[Slug] | None = Field(default=None, description="default: all that are not archived")
@@ -43,6 +53,7 @@ class GatewayConfig(Strict):
     )
     redact: Redact = Field(default=Redact(), description="in the rows of all tasks and models")
     batch: Batch = Batch()
+    jobs: Jobs = Jobs()
     embedder: str = Field(default=MINILM, min_length=1)
     reload_seconds: float = Field(default=1.0, ge=0, le=3600, description="how often files are looked at; 0: only when asked to")
     weights_seconds: Seconds = Field(default=5.0, description="how often the store is asked for new weights")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from pp_gateway.jobs.launcher import Launcher
 from pp_gateway.serve.build import Builder
 from pp_gateway.serve.embeddings import Embeddings
 from pp_gateway.serve.function import Call, Function, check_form
@@ -38,7 +39,8 @@ class Gateway:
         self.logbook = Logbook(writer or recorder, first.config.logging)
         self.keeper, self.metrics, self.began = Gatekeeper(workers), Metrics(), time.time()
         self.embeddings, self.room = Embeddings(builder), Room(recorder.store if recorder else None)
-        self.in_flight = 0
+        self.launcher: Launcher | None = None
+        self.in_flight = self.followers = 0
         self.ending = asyncio.Event()  # what goes on for as long as somebody listens ends by itself
         self.last_reload: dict[str, Any] = {"ok": True, "at": now(), "error": None}
         self.retired: list[Generation] = []

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from pp_gateway.jobs import openapi as jobs
 from pp_gateway.serve.requests import AnswerRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest, InferenceRequest, NextRequest, Working
 
 ERRORS = {
@@ -32,10 +33,11 @@ TEXT: dict[str, Any] = {"type": "string"}
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
     models: list[type[BaseModel]] = [InferenceRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest]
-    models += [Working, NextRequest, AnswerRequest]
+    models += [Working, NextRequest, AnswerRequest, *jobs.MODELS]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template="#/components/schemas/{model}")
     schemas = definitions["$defs"] | {"Error": _object(error=NATIVE), "OpenAIError": _object(error=OPENAI)}
     schemas |= {"Answer": _answer(), "ChatCompletion": _completion(), "Feedback": _object(feedback_id=TEXT, created={"type": "boolean"})}
+    schemas |= jobs.schemas()
     return {
         "openapi": "3.1.0",
         "info": {"title": "PromptPrecision gateway", "version": version("promptprecision")},
@@ -58,6 +60,7 @@ def document() -> dict[str, Any]:
             "/openapi.json": {"get": _get("This document", free=True)},
             "/reload": {"post": _reload()},
             **_queue(),
+            **jobs.paths(),
         },
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}, {}],

@@ -1,10 +1,10 @@
 """Reading examples, jobs, the queue and decisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, and_, func, select, true, tuple_
 
 from pp_resources.store.opened import Store
 from pp_resources.store.prepared import rows_where
@@ -77,14 +77,44 @@ def job(store: Store, id: str) -> dict[str, Any] | None:
     return next(iter(_rows(store, jobs, jobs.c.id == id)), None)
 
 
-def list_jobs(store: Store, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest jobs first."""
-    return _rows(store, jobs, order=jobs.c.at.desc(), limit=limit)
+def list_jobs(
+    store: Store,
+    limit: int = 100,
+    *,
+    states: Collection[str] | None = None,
+    kind: str | None = None,
+    owner: str | None = None,
+    before: str | None = None,
+    newest_first: bool = True,
+    payload: bool = True,
+) -> list[dict[str, Any]]:
+    """The newest jobs first (or last): of some states, of a kind, those whose key begins with `owner`, those made before another one (its
+    id: ids sort by time). Without `payload` what was asked for, which may be much, stays where it is."""
+    where: list[Any] = [] if states is None else [jobs.c.state.in_(states)]
+    where += [] if kind is None else [jobs.c.kind == kind]
+    where += [] if owner is None else [jobs.c.key.startswith(owner, autoescape=True)]
+    where += [] if before is None else [jobs.c.id < before]
+    order = jobs.c.id.desc() if newest_first else jobs.c.id
+    return _rows(store, jobs, and_(true(), *where), order=order, limit=limit, without=() if payload else ("payload",))
 
 
-def job_events_after(store: Store, id: str, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
-    """Events of a job in order, those after a number."""
-    return _rows(store, job_events, (job_events.c.job == id) & (job_events.c.n > after), order=job_events.c.n, limit=limit)
+def job_events_after(
+    store: Store, id: str, after: int = 0, limit: int = 1000, *, kinds: Collection[str] | None = None
+) -> list[dict[str, Any]]:
+    """Events of a job in order, those after a number; of some kinds, or of all."""
+    where = (job_events.c.job == id) & (job_events.c.n > after)
+    return _rows(store, job_events, where if kinds is None else where & job_events.c.kind.in_(kinds), order=job_events.c.n, limit=limit)
+
+
+def newest_job_events(store: Store, ids: Collection[str], kinds: Collection[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By job and kind the last event of that kind, where there is one."""
+    c = job_events.c
+    last = select(c.job, func.max(c.n).label("n")).where(c.job.in_(ids), c.kind.in_(kinds)).group_by(c.job, c.kind).subquery()
+    where = tuple_(c.job, c.n).in_(select(last.c.job, last.c.n))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in _rows(store, job_events, where, order=c.n) if ids else ():
+        found.setdefault(row["job"], {})[row["kind"]] = row
+    return found
 
 
 def queue_items(store: Store, *, state: str = "open", task: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
@@ -106,8 +136,10 @@ def decisions_on(store: Store, task: str, *, after: int = 0, kind: str | None = 
     return _rows(store, decisions, where if kind is None else where & (decisions.c.kind == kind), order=decisions.c.seq.desc(), limit=limit)
 
 
-def _rows(store: Store, table: Table, where: Any = None, *, order: Any = None, limit: int | None = None) -> list[dict[str, Any]]:
-    query = select(*(column for column in table.c if column.name != "content")).order_by(order).limit(limit)
+def _rows(
+    store: Store, table: Table, where: Any = None, *, order: Any = None, limit: int | None = None, without: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    query = select(*(column for column in table.c if column.name not in ("content", *without))).order_by(order).limit(limit)
     with store.reading() as db:
         return [decoded(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
 

@@ -18,17 +18,19 @@ from pp_resources.store.opened import Store, subject_digest
 from pp_resources.store.prepared import merge_rows, rows_where
 from pp_resources.store.rebuild import TRAFFIC_COLUMNS
 from pp_resources.store.rows import VALUES
-from pp_resources.store.schema import episodes, erasures, example_changes, examples, feedback, inferences, queue, served
+from pp_resources.store.schema import episodes, erasures, example_changes, examples, feedback, inferences, job_events, jobs, queue, served
+from pp_resources.store.work import JOB_ENDS
 
 PART = 1000  # inferences of one transaction: writers get their turn in between
 
 
 def retain(store: Store, *, before: int, task: str | None = None) -> dict[str, int]:
     """Delete the inferences of before a time (microseconds), with their feedback and queue items, and feedback on inputs of its own that is
-    as old: of one task, or of all, which also takes feedback whose target never came. Examples stay. Returns how many rows went."""
+    as old: of one task, or of all, which also takes feedback whose target never came, and jobs that had ended by then. Examples stay.
+    Returns how many rows went."""
     old = inferences.c.at < before
     of_task = [] if task is None else [inferences.c.task == task]
-    report = {"inferences": 0, "feedback": 0, "queue": 0}
+    report = {"inferences": 0, "feedback": 0, "queue": 0} | ({"jobs": 0} if task is None else {})
     with store.reading() as db:
         count = db.execute(select(func.count()).select_from(inferences).where(old, *of_task)).scalar() or 0
     with steps("retain", -(-count // PART)) as advance:
@@ -48,6 +50,10 @@ def retain(store: Store, *, before: int, task: str | None = None) -> dict[str, i
         if task is None:
             gone += db.execute(select(*COLUMNS).where(feedback.c.visible.is_(None), feedback.c.at < before)).mappings().all()
         report["feedback"] += _forget_feedback(db, gone, deltas)
+        if task is None:
+            ended = db.execute(select(jobs.c.id).where(jobs.c.state.in_(JOB_ENDS), jobs.c.changed < before)).scalars().all()
+            _delete(db, job_events.c.job, ended)
+            report["jobs"] = _delete(db, jobs.c.id, ended)
     _truncate_log(store)
     return report
 

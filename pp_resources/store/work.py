@@ -53,9 +53,13 @@ class ExampleChange(Row):
     who: str
 
 
+JOB_ENDS = ("done", "failed", "cancelled")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job(Row):
-    """Work that was asked for. `key` is the sender's idempotency key; state is `queued` until an event says otherwise."""
+    """Work that was asked for. `key` is the sender's idempotency key; state is `queued` until an event says otherwise, and stays
+    as it is from the first of JOB_ENDS on."""
 
     kind_name: ClassVar[str] = "job"
     unsaid: ClassVar[frozenset[str]] = frozenset({"id", "at", "key"})

@@ -9,7 +9,7 @@ from pp_resources.store.common import Result, Values, split_known
 from pp_resources.store.prepared import rows_where
 from pp_resources.store.rows import Ack
 from pp_resources.store.schema import decisions, example_changes, examples, job_events, jobs, queue
-from pp_resources.store.work import Decision, Example, ExampleChange, Job, JobEvent, QueueChange, QueueItem
+from pp_resources.store.work import JOB_ENDS, Decision, Example, ExampleChange, Job, JobEvent, QueueChange, QueueItem
 
 ENDED = ("answered", "dismissed")
 
@@ -41,9 +41,20 @@ def write_jobs(db: Connection, rows: Sequence[Job]) -> list[Result]:
 
 
 def write_job_events(db: Connection, rows: Sequence[JobEvent]) -> list[Result]:
-    """Events are numbered from 1 within their job."""
-    there = {row["id"] for row in rows_where(db, [jobs.c.id], jobs.c.id, {row.job for row in rows})}
-    taken = [row for row in rows if row.job in there]
+    """Events are numbered from 1 within their job. One that would give another state to a job that has ended is refused."""
+    states = {row["id"]: row["state"] for row in rows_where(db, [jobs.c.id, jobs.c.state], jobs.c.id, {row.job for row in rows})}
+    known = {row["id"] for row in rows_where(db, [job_events.c.id], job_events.c.id, {row.id for row in rows})}
+    refused: dict[str, UserError] = {}
+    for row in rows:
+        state = states.get(row.job)
+        if state is None:
+            refused[row.id] = _nothing("job", row.job)
+        elif row.state and row.id not in known and state in JOB_ENDS:
+            refused[row.id] = UserError(f"is {state} already", where=f"job {row.job}", how="read it again")
+        elif row.state and row.id not in known:
+            states[row.job] = row.state
+            known.add(row.id)
+    taken = [row for row in rows if row.id not in refused]
     fresh, results = split_known(db, job_events, taken)
     last: dict[str, int] = {}
     for values in fresh:
@@ -58,7 +69,7 @@ def write_job_events(db: Connection, rows: Sequence[JobEvent]) -> list[Result]:
         db.execute(update(jobs).where(jobs.c.id == bindparam("of")).values(state=bindparam("now"), changed=bindparam("when")), moved)
     numbers = {row["id"]: row["n"] for row in rows_where(db, [job_events.c.id, job_events.c.n], job_events.c.id, {row.id for row in taken})}
     done = iter(one._replace(seq=numbers[one.id]) if isinstance(one, Ack) else one for one in results)
-    return [next(done) if row.job in there else _nothing("job", row.job) for row in rows]
+    return [refused.get(row.id) or next(done) for row in rows]
 
 
 def write_queue_items(db: Connection, rows: Sequence[QueueItem]) -> list[Result]:

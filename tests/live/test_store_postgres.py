@@ -65,6 +65,7 @@ SAME = [
     reading.test_feedback_is_followed_by_number_with_what_it_is_about,
     reading.test_jobs_queue_and_decisions_are_read_back,
     reading.test_pages_are_all_rows_once_also_where_times_are_equal,
+    reading.test_the_first_end_stands_and_the_newest_of_each_kind_is_found,
     reading.test_the_sums_of_a_range_are_those_of_its_rows,
     reading.test_unpriced_is_not_free_and_untimed_is_not_fast,
 ]

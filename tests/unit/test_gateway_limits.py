@@ -163,7 +163,7 @@ def test_feedback_that_is_at_fault_is_told_so(server, body):
 
 
 def test_health_and_metrics_tell_what_goes_on(server):
-    assert server.infer(variant_name="big").status == 200
+    assert ask(server.url, "/inference", {"function_name": "toy", "input": TEXT, "variant_name": "big"}, **APP).status == 200
     told = ask(server.url, "/health").json
     assert told["ready"] and told["functions"] == {"toy": ["big", "encoder"]} and told["log"]["store"] is True
     assert told["rows"]["stored"] > 0 and told["reload"]["ok"] and told["in_flight"] == 0

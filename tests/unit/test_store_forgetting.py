@@ -63,7 +63,7 @@ def test_retention_takes_what_is_old_and_leaves_the_sums(store: Store) -> None:
 
 def test_retention_of_all_takes_feedback_whose_target_never_came(store: Store) -> None:
     store.write_many([rated(99, at=AT), rated(98, at=AT + 10)])
-    assert retain(store, before=AT + 5) == {"inferences": 0, "feedback": 1, "queue": 0}
+    assert retain(store, before=AT + 5) == {"inferences": 0, "feedback": 1, "queue": 0, "jobs": 0}
 
 
 def test_a_correction_that_is_younger_keeps_what_it_corrects(store: Store) -> None:

@@ -27,11 +27,13 @@ from pp_resources.store.read_work import (
     job_events_after,
     list_examples,
     list_jobs,
+    newest_job_events,
     queue_counts,
     queue_items,
     read_examples,
     roll_back_examples,
 )
+from pp_resources.store.retention import retain
 from pp_resources.store.rows import Feedback
 from pp_resources.store.statistics import _cover, score_of, score_series, traffic_of, traffic_series
 from pp_resources.store.work import Decision, Example, ExampleChange, Job, JobEvent, QueueChange, QueueItem
@@ -158,6 +160,23 @@ def test_examples_are_a_matrix_and_can_go_back_in_time(store: Store) -> None:
     assert [one["input"] for one in read_examples(store, ["x3", "nope", "x1"])] == ["in x3", "in x1"]
     with pytest.raises(UserError, match="there is no example 'x9'"):
         store.write(ExampleChange(example="x9", state="removed", reason="", who=""))
+
+
+def test_the_first_end_stands_and_the_newest_of_each_kind_is_found(store: Store) -> None:
+    row = Job(kind="tune", payload={}, key="app:k_%")
+    store.write(row)
+    last = JobEvent(job=row.id, kind="state", state="done")
+    store.write_many([JobEvent(job=row.id, kind="log", data={"n": n}) for n in range(3)] + [last])
+    results = store.write_many([JobEvent(job=row.id, kind="state", state="running"), JobEvent(job=row.id, kind="log"), last])
+    assert isinstance(results[0], UserError) and "is done already" in str(results[0])
+    assert [result.seq for result in results[1:]] == [5, 4] and job(store, row.id)["state"] == "done"
+    newest = newest_job_events(store, [row.id], ["log", "state"])
+    assert {kind: one["n"] for kind, one in newest[row.id].items()} == {"log": 5, "state": 4}
+    other = Job(kind="tune", payload={}, key="apple:k")
+    store.write(other)
+    assert [one["id"] for one in list_jobs(store, owner="app:")] == [row.id] and list_jobs(store, owner="a%p:") == []
+    assert retain(store, before=other.at + 10**12)["jobs"] == 1 and [one["id"] for one in list_jobs(store)] == [other.id]
+    assert job_events_after(store, row.id) == []
 
 
 def test_jobs_queue_and_decisions_are_read_back(store: Store) -> None:

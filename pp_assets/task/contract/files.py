@@ -78,6 +78,15 @@ def text_of(value: dict[str, Any], suffix: str) -> str:
 
 def generate(task: Task, rows: Sequence[Example] = (), provider: Provider | None = None) -> tuple[Path, Merged]:
     """Write the contract that the task implies. Where a file is there, what a person changed in it stays, and the notes say what did."""
+    made, merged = proposed(task, rows, provider)
+    file = target(task)
+    write_atomic(file, text_of(merged.value, file.suffix))
+    write_atomic(generated_file(file), json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    return file, merged
+
+
+def proposed(task: Task, rows: Sequence[Example] = (), provider: Provider | None = None) -> tuple[dict[str, Any], Merged]:
+    """What `generate` would write, and writes not: (the contract that the task implies, that with what a person changed)."""
     made = derive(task.spec, rows, provider).model_copy(update={"output_schema": None}).plain()
     file = target(task)
     base = generated_file(file)
@@ -89,9 +98,7 @@ def generate(task: Task, rows: Sequence[Example] = (), provider: Provider | None
     else:
         merged = Merged(made, ["new"])
     parse_contract(merged.value, str(file))
-    write_atomic(file, text_of(merged.value, file.suffix))
-    write_atomic(base, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
-    return file, merged
+    return made, merged
 
 
 def generated_file(file: Path) -> Path:

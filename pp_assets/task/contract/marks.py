@@ -1,6 +1,6 @@
 """Files of outputs to score, and of what people said of outputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +78,11 @@ def read_marks(file: Path, contract: Contract, **options: Any) -> Marks:
     lines = list(read_lines(file))
     if not lines:
         raise UserError("holds no line", where=str(file), how=HOW)
+    return marks_of(lines, contract, **options)
+
+
+def marks_of(lines: Sequence[Line], contract: Contract, **options: Any) -> Marks:
+    """The same of lines that are in memory, one or more."""
     if "chosen" in lines[0].value:
         rows, marks = [], None
         for line in lines:
