@@ -1,4 +1,4 @@
-"""A local file of rows that the store could not take yet: what `append` has returned is on disk.
+"""A local file of rows that the store has not taken yet: what `append` has returned is on disk.
 
 A line is a checksum and a row. A line that was cut short by a crash was never acknowledged and is passed over; any other that does not
 match its checksum is told to the reader.
@@ -21,6 +21,7 @@ from pp_resources.store.wire import from_json, to_json
 
 LIMIT = 1 << 30  # bytes
 SUFFIX = ".journal"
+_to_disk = getattr(os, "fdatasync", os.fsync)  # the time of a change need not outlive a crash
 
 
 class Part(NamedTuple):
@@ -61,7 +62,7 @@ class Journal:
             written = 0
             while written < len(block):
                 written += os.write(self._handle, block[written:])
-            os.fsync(self._handle)
+            _to_disk(self._handle)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._handle, self.size)

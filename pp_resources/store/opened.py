@@ -61,6 +61,7 @@ class Store:
         self._engine = make_engine(url, patience)
         self._lock = threading.Lock()
         self._ready = False
+        self.before_reading: list[Callable[[], None]] = []  # of those who hold rows that were acknowledged and are not here yet
         self._group = GroupWriter(self.write_many, f"store {url.render_as_string(hide_password=True)}")
 
     @property
@@ -103,8 +104,10 @@ class Store:
         return writing(self._engine)
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that sees one state."""
+        """A transaction that sees one state, with all that was acknowledged in this process before."""
         self._open()
+        for settle in self.before_reading:
+            settle()
         return reading(self._engine)
 
     @contextmanager
