@@ -119,8 +119,10 @@ class Ours(World):
     def full(self) -> Iterator[None]:
         """No file that it writes may grow beyond what stands for the disk's room."""
         assert self.gateway is not None
-        with _no_room([self.gateway.pid]):
-            yield
+        soft, hard = resource.prlimit(self.gateway.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.gateway.pid, resource.RLIMIT_FSIZE, (ROOM, hard))
+        yield
+        resource.prlimit(self.gateway.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TensorZero(World):
@@ -144,15 +146,6 @@ class TensorZero(World):
         """The server of its store is gone."""
         self.postgres.stop("immediate")
         yield
-        self.postgres.start()
-
-    @contextmanager
-    def full(self) -> Iterator[None]:
-        """No file of its store may grow beyond what stands for the disk's room; the server is started again afterwards."""
-        with _no_room(self.postgres.processes()):
-            yield
-        with suppress(subprocess.CalledProcessError):  # it may have ended by itself
-            self.postgres.stop("immediate")
         self.postgres.start()
 
     def feedback_four_times(self) -> tuple[int, int]:
@@ -183,19 +176,6 @@ def _hung(upstream: str) -> str:
     base = upstream.removesuffix("/v1") + "/hang/v1/"
     provider = f'type = "openai"\nmodel_name = "m"\napi_base = "{base}"\napi_key_location = "none"\n'
     return f'[models.hung]\nrouting = ["p"]\n[models.hung.providers.p]\n{provider}[models.hung.timeouts]\nnon_streaming.total_ms = 2000\n'
-
-
-@contextmanager
-def _no_room(pids: list[int]) -> Iterator[None]:
-    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
-    for pid, (_, hard) in before.items():
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM, hard))
-    try:
-        yield
-    finally:
-        for pid, limits in before.items():
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
 
 
 def toy_home(root: Path) -> Path:

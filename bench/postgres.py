@@ -45,12 +45,6 @@ class Postgres:
     def stop(self, how: str = "fast") -> None:
         self._call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", how, "stop")
 
-    def processes(self) -> list[int]:
-        """The server's."""
-        first = (self.folder / "data" / "postmaster.pid").read_text().splitlines()[0]
-        children = subprocess.run(["pgrep", "-P", first], capture_output=True, text=True).stdout.split()
-        return [int(first), *map(int, children)]
-
     def close(self) -> None:
         self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
