@@ -75,11 +75,11 @@ clean: ## Remove .venv and caches; asks before it touches results
 .venv/.installed: pyproject.toml $(PINS) | .venv/bin/python
 	@echo "Installing into .venv; the first time this takes minutes."
 	@$(PIP) install --constraint $(PINS) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	@$(PIP) install --constraint $(PINS) --editable '.[dev,postgres]'
+	@$(PIP) install --constraint $(PINS) --editable '.[dev,postgres,examples]'
 	@touch $@
 
 .venv/.installed-bench: .venv/.installed
-	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench,postgres,clickhouse]'
+	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench,postgres,clickhouse,examples]'
 # These want other versions of what the project needs.
 	@$(BIN)/python -m venv .venv/peers && .venv/peers/bin/python -m pip --quiet install inspect_ai==0.3.285 lm_eval==0.4.13
 	@touch $@

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
-EXTRAS = ("dev", "bench", "postgres", "clickhouse")
+EXTRAS = ("dev", "bench", "postgres", "clickhouse", "examples")
 # What licences call themselves, in any of the three metadata fields, in lower case.
 PERMISSIVE = re.compile(
     r"\b(mit(-0|-cmu)?|expat|apache([ -]2(\.0)?|[ -]software)?|bsd([ -][0-3](-clause)?)?|0bsd|isc|hpnd|psf(-2\.0)?"

@@ -10,17 +10,19 @@ from pp_assets.data import assets as data
 from pp_assets.evaluation import assets as evaluation
 from pp_assets.feedback import assets as in_use
 from pp_assets.packaging import assets as packaging
+from pp_assets.prompts import assets as prompts
 from pp_assets.training import assets as training
 from pp_resources.dagster_resources import Installation
-from pp_sensors import alerts, automation, drift, feedback, regression, schedules, task_folders
+from pp_sensors import alerts, automation, drift, examples, feedback, regression, schedules, task_folders
 
-ASSETS = [*data.ASSETS, *training.ASSETS, *evaluation.ASSETS, *packaging.ASSETS, *in_use.ASSETS]
+ASSETS = [*data.ASSETS, *training.ASSETS, *evaluation.ASSETS, *packaging.ASSETS, *in_use.ASSETS, *prompts.ASSETS]
 
 
 def build_defs(*, installation: Installation | None = None, sensors: bool = True) -> dg.Definitions:
     """All definitions; `installation` says where state lives (default: the environment, read when a run starts)."""
     place = installation or Installation()
-    watchers = [*task_folders.SENSORS, *feedback.SENSORS, *regression.SENSORS, *drift.SENSORS, *alerts.SENSORS, *automation.SENSORS]
+    rooms = (task_folders, feedback, regression, drift, examples, alerts, automation)
+    watchers = [sensor for room in rooms for sensor in room.SENSORS]
     return dg.Definitions(
         assets=ASSETS,
         jobs=jobs.JOBS,

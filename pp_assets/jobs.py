@@ -44,6 +44,13 @@ monitor = dg.define_asset_job(
     description="Test what a task meets in use for drift, and group what people say about its answers.",
 )
 
+grow_examples = dg.define_asset_job(
+    names.JOB_EXAMPLES,
+    selection=["worked_examples"],
+    executor_def=_IN_PROCESS,
+    description="Let a task's worked examples grow from what people said.",
+)
+
 
 class Challenger(dg.Config):
     """The variant to test against the champion."""
@@ -104,4 +111,4 @@ def tune() -> None:
     search()
 
 
-JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, regression_test, tune]
+JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, grow_examples, regression_test, tune]

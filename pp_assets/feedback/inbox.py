@@ -18,7 +18,7 @@ from pp_resources.store import rows
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.ids import iso, micros
 from pp_resources.store.opened import Store, open_store
-from pp_resources.store.read_feedback import Said, demonstration_heads, feedback_since, inputs_spoken_of
+from pp_resources.store.read_feedback import Said, demonstration_heads, feedback_heads, feedback_since, inputs_spoken_of
 from pp_resources.store.rows import VALUES
 from pp_resources.store.rows import FeedbackKind as Kind
 
@@ -113,9 +113,12 @@ class Inbox:
         latest = {entry.input_text: entry for entry in map(_entry, found)}
         return sorted(latest.values(), key=lambda entry: entry.seq)
 
-    def heads(self) -> dict[str, int]:
-        """Sequence number of the last demonstration of each task that has one. Raises StoreUnavailable when it cannot be read."""
-        return demonstration_heads(self.store) if self.store.exists else {}
+    def heads(self, *, demonstrations: bool = True) -> dict[str, int]:
+        """Sequence number of the last demonstration (or entry of any kind) of each task that has one. Raises StoreUnavailable when it
+        cannot be read."""
+        if not self.store.exists:
+            return {}
+        return demonstration_heads(self.store) if demonstrations else feedback_heads(self.store)
 
     def counts(self) -> dict[str, int]:
         """How many different inputs each task has met. Raises StoreUnavailable when it cannot be read."""

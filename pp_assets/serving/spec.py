@@ -181,6 +181,11 @@ class Serving(Strict):
         return self
 
 
+def shows_examples(serving: Serving) -> bool:
+    """Whether a variant is served that is shown worked examples."""
+    return any(isinstance(variant, Dicl) for variant in serving.variants.values())
+
+
 def check_names(serving: Serving, variants: dict[str, Variant]) -> None:
     """Raise FieldProblem for a name that is no variant, or for a variant made of one that is itself made of others."""
     for name, variant in variants.items():

@@ -129,6 +129,11 @@ class Gateway:
         self._background.add(task)
         task.add_done_callback(self._ended)
 
+    async def idle(self) -> None:
+        """Wait until all work is done that nobody waits for: copies, rows of those who went away."""
+        while self._background:
+            await asyncio.wait(self._background)
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, Failed):  # those are counted where they happen

@@ -3,18 +3,32 @@
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 MICRO = 1_000_000
 _lock = threading.Lock()
 _last = 0
+_clock: Callable[[], int] = time.time_ns
+
+
+@contextmanager
+def clock(read: Callable[[], int]) -> Iterator[None]:
+    """Take the time (nanoseconds since 1970) from elsewhere, in the whole process: for simulations, whose days last seconds."""
+    global _clock, _last
+    before, _clock, _last = (_clock, _last), read, 0
+    try:
+        yield
+    finally:
+        _clock, _last = before
 
 
 def now() -> int:
     """Microseconds since 1970 (UTC), larger at every call: a clock that is set back stands still here until it has caught up."""
     global _last
     with _lock:
-        _last = max(time.time_ns() // 1000, _last + 1)
+        _last = max(_clock() // 1000, _last + 1)
         return _last
 
 

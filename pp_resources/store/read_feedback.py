@@ -74,6 +74,13 @@ def demonstration_heads(store: Store) -> dict[str, int]:
     return _by_task(store, func.max(feedback.c.visible), text(DEMONSTRATION))
 
 
+def feedback_heads(store: Store) -> dict[str, int]:
+    """By task the number of its last feedback of any kind."""
+    query = select(feedback.c.task, func.max(feedback.c.visible)).where(feedback.c.task.is_not(None)).group_by(feedback.c.task)
+    with store.reading() as db:
+        return {task: int(seq) for task, seq in db.execute(query) if seq}
+
+
 def inputs_spoken_of(store: Store) -> dict[str, int]:
     """By task how many different inputs feedback came for."""
     return _by_task(store, func.count(_INPUT.distinct()), feedback.c.visible.is_not(None))

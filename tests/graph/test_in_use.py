@@ -11,6 +11,7 @@ from test_sensors_live import asked, tick
 from pp_assets import names
 from pp_assets.partitions import register
 from pp_sensors.drift import plan, tell_of_drift, watch_inputs
+from pp_sensors.examples import watch_examples
 
 ELSEWHERE = ("play some jazz", "what is the weather in Lima", "wake me at seven", "book a table for two", "how tall is that mountain")
 
@@ -64,3 +65,33 @@ def test_inputs_from_elsewhere_are_found_by_the_sensor_and_told(place, monkeypat
     assert sum(topic["dimensions"].get("grounding/order", 0) for topic in topics) == 100, "the order stands in no input"
     sources = [topic["per_source"] for topic in topics]
     assert sum(source.get("app", 0) for source in sources) == sum(source.get("desk", 0) for source in sources) == 50
+
+
+def test_feedback_lets_examples_grow_where_a_variant_shows_them(place) -> None:
+    more = "serving: {variants: {near: {kind: dicl}}}"
+    for name, section in (("alpha", more), ("beta", "")):
+        place.add(name, more=section)
+        register(place.instance, [name], ["encoder-frozen"])
+    assert asked(tick(place, watch_examples)) == []
+    job = place.defs.resolve_job_def(names.JOB_TASK_DATA)
+    for name in ("alpha", "beta"):
+        place.pipeline.inbox.add(place.pipeline.task(name), "it was thrown over the wall", output={"kind": "delivery", "order": None})
+    assert asked(tick(place, watch_examples)) == [], "no rows to stand on yet"
+    wanted = [dg.AssetKey(name) for name in ("seeds", "contract", "generated_data", "clusters", "evaluated_inputs")]
+    assert job.execute_in_process(partition_key="alpha", instance=place.instance, asset_selection=wanted).success
+    data = tick(place, watch_examples)
+    assert asked(data) == [("alpha", "examples:alpha:1")] and asked(tick(place, watch_examples, data.cursor)) == []
+
+    run = place.defs.resolve_job_def(names.JOB_EXAMPLES).execute_in_process(partition_key="alpha", instance=place.instance)
+    (made,) = run.get_asset_materialization_events()
+    assert made.materialization.metadata["active"].value > 0 and "demonstration" in made.materialization.metadata["by_origin"].value
+    place.pipeline.inbox.add(place.pipeline.task("alpha"), "a text", rating=False)
+    assert asked(tick(place, watch_examples, data.cursor)) == [("alpha", "examples:alpha:3")], "a rating counts as well"
+
+
+def test_a_failed_read_lets_nothing_grow_and_forgets_nothing(place) -> None:
+    file = place.pipeline.settings.home / "store" / "store.db"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database" * 500)
+    data = tick(place, watch_examples, '{"alpha": 4}')
+    assert "cannot be read" in (data.skip_message or "") and data.cursor in (None, '{"alpha": 4}')

@@ -59,6 +59,10 @@ def test_dependencies_point_one_way(file: Path) -> None:
     assert not upward, f"{name_of(file)} imports {sorted(upward)}"
 
 
+def test_nothing_needs_what_is_not_installed_with_it() -> None:
+    assert [name_of(file) for file in sources() if roots(file) & {"examples", "bench", "tests", "langgraph"}] == []
+
+
 def test_only_wiring_imports_dagster() -> None:
     wrong = [
         name_of(file)

@@ -45,7 +45,7 @@ def test_the_constraints_are_names_with_versions_and_nothing_else() -> None:
 
 
 def test_the_constraints_cover_everything_that_the_project_reaches() -> None:
-    reached = {name for name in licences.closure(licences.declared(["dev"])) if not name.startswith(licences.VENDOR)}
+    reached = {name for name in licences.closure(licences.declared(["dev", "examples"])) if not name.startswith(licences.VENDOR)}
     # triton comes with the CUDA build of torch, which pins it.
     assert not reached - PINS.keys() - {"triton"}, "run 'make constraints'"
 
@@ -70,7 +70,7 @@ def imported_roots(file: Path) -> set[str]:
 
 
 def test_every_distribution_of_the_runtime_has_a_permissive_licence() -> None:
-    found = licences.report()
+    found = licences.report(["examples"])
     assert len(found) > 100
     assert [f"{one.name}: {one.problem}" for one in found if one.problem] == []
     assert not set(licences.EXCEPTIONS) - {one.name for one in found}, "an exception that nothing needs"

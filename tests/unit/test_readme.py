@@ -18,9 +18,10 @@ from pp_resources.settings import PROJECT_ROOT
 
 TOP = PROJECT_ROOT / "README.md"
 TASKS = ["support-triage", "expense-notes"]
-READMES = [TOP, *(PROJECT_ROOT / "tasks" / task / "README.md" for task in TASKS)]
+CHAT = PROJECT_ROOT / "examples" / "support_chat" / "README.md"
+READMES = [TOP, CHAT, *(PROJECT_ROOT / "tasks" / task / "README.md" for task in TASKS)]
 # Only these first parts are paths of the repository; `adapter/` or `eval_report.md` are files of a package.
-ROOMS = r"(?:pp_assets|pp_resources|pp_sensors|pp_gateway|tasks|tests|bench|\.ci)"
+ROOMS = r"(?:pp_assets|pp_resources|pp_sensors|pp_gateway|examples|tasks|tests|bench|\.ci)"
 
 
 def without_comment(line: str) -> str:
@@ -93,6 +94,13 @@ def test_every_pp_command_exists_with_its_options(words: list[str]) -> None:
         command = command.commands[left.pop(0)]
     used = {word.partition("=")[0] for word in left if word.startswith("-")}
     assert used <= options(command), f"pp {' '.join(words)}: {sorted(used - options(command))}"
+
+
+@pytest.mark.parametrize("words", commands("python -m examples.support_chat"), ids=" ".join)
+def test_every_call_of_the_support_chat_has_options_that_exist(words: list[str]) -> None:
+    from examples.support_chat.__main__ import parser
+
+    assert parser().parse_args(words)
 
 
 def test_every_command_prints_json_on_demand() -> None:

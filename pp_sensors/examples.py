@@ -1,0 +1,73 @@
+"""New feedback lets the examples of a task grow, where variants are served that show them.
+
+Belongs here: the decision and the sensor. Does not belong here: which example passes the gate (`pp_assets/prompts/dicl`).
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from pp_assets import names
+from pp_assets.jobs import grow_examples
+from pp_assets.pipeline import Pipeline
+from pp_assets.serving.spec import shows_examples
+from pp_assets.task.spec import list_tasks, load_task
+from pp_resources.dagster_resources import Installation
+from pp_resources.errors import UserError
+from pp_resources.settings import Settings
+from pp_resources.store.engine import StoreUnavailable
+from pp_resources.tracker import NullTracker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks whose examples are to grow, and the next cursor (last sequence number by task)."""
+
+    grow: list[str]
+    cursor: dict[str, int]
+
+
+def plan(heads: Mapping[str, int], seen: Mapping[str, int], ready: Collection[str]) -> Plan:
+    """Tasks with feedback that was not seen yet. One that is not ready keeps its place: its feedback waits."""
+    fresh = sorted(task for task, seq in heads.items() if task in ready and seq > seen.get(task, 0))
+    return Plan(fresh, {**seen, **{task: heads[task] for task in fresh}})
+
+
+def growing(settings: Settings) -> set[str]:
+    """Tasks that serve a variant with examples; those that cannot be read are left out."""
+    found = set()
+    for name in list_tasks(settings.tasks):
+        try:
+            spec = load_task(name, settings.tasks).spec
+        except UserError:
+            continue
+        if not spec.archived and spec.serving is not None and shows_examples(spec.serving):
+            found.add(name)
+    return found
+
+
+@dg.sensor(
+    name=names.SENSOR_EXAMPLES,
+    job=grow_examples,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Lets the examples of a task grow when feedback has come in and a variant shows them.",
+)
+def watch_examples(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
+    settings = installation.settings()
+    try:
+        heads = Pipeline(settings, NullTracker()).inbox.heads(demonstrations=False)
+    except StoreUnavailable as error:
+        return dg.SkipReason(f"the inbox cannot be read ({error}); an inbox that cannot be read is not an empty one")
+    ready = growing(settings) & set(context.instance.get_materialized_partitions(dg.AssetKey("evaluated_inputs")))
+    made = plan(heads, json.loads(context.cursor or "{}"), ready)
+    if not made.grow:
+        return dg.SkipReason("no new feedback on a task that shows examples")
+    tags = {"pp/cause": "feedback"}
+    requests = [dg.RunRequest(run_key=f"examples:{task}:{made.cursor[task]}", partition_key=task, tags=tags) for task in made.grow]
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(made.cursor, sort_keys=True))
+
+
+SENSORS = [watch_examples]

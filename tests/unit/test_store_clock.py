@@ -1,0 +1,19 @@
+"""Times of rows: growing, and from another clock where a simulation has one."""
+
+import time
+
+from pp_resources.store.ids import MICRO, clock, now, uuid7
+
+
+def test_times_grow_even_where_the_clock_stands_still_or_is_set_back():
+    times = iter([5_000_000, 5_000_000, 1_000_000, 9_000_000])
+    with clock(lambda: next(times)):
+        assert [now() for _ in range(4)] == [5000, 5001, 5002, 9000]
+    before = now()
+    assert before < now() and abs(before - time.time() * MICRO) < 60 * MICRO, "the clock of the machine again"
+
+
+def test_identifiers_sort_by_the_time_of_the_clock():
+    with clock(lambda: 86_400 * 10**9):
+        early = uuid7()
+    assert early < uuid7()
