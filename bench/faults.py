@@ -5,10 +5,10 @@
 
 A load of several clients asks all the time; an answer with status 200 acknowledges its row, which must be in the store in the end. kill:
 SIGKILL at a random moment under load, again and again, over one store. outage: the store cannot be reached (SQLite locked by another
-process, PostgreSQL stopped) while a model of our own on this machine answers. full: files may not grow, then may again (of our
-gateway alone). hanging: a provider
-that never answers, beside one that does. clock: set back and forth by hours under load (faketime). feedback: the same four times, in any
-order, before its target, with a correction that overtakes what it corrects. CLONE: see bench/gateway.py; without it the peer is left out.
+process, PostgreSQL stopped) while a model of our own on this machine answers. full: files may not grow, then may again (of our gateway
+alone: limits of another user's server are not ours to set). hanging: a provider that never answers, beside one that does. clock: set back
+and forth by hours under load (faketime). feedback: the same four times, in any order, before its target, with a correction that overtakes
+what it corrects. CLONE: see bench/gateway.py; without it the peer is left out.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def worlds(fault: str, root: Path, upstream: str, peer: Postgres | None, stack: 
         store.sql("CREATE DATABASE tensorzero", "postgres")
         made.append(Ours(folder, upstream, store=store, toy=toy))
         made[-1].name = "ours on PostgreSQL"
-    if peer is not None and fault != "full":  # limits of the files of another user's server are not ours to set
+    if peer is not None and fault != "full":
         made.append(TensorZero(folder / "peer", upstream, peer, faked=fault == "clock"))
     return made
 
@@ -226,9 +226,12 @@ def clock(world: Any) -> Found:
     """The gateway's clock is set under load."""
     world.start()
     acknowledged, failed = set[str](), 0
-    for seconds in JUMPS:
+    for number, seconds in enumerate(JUMPS):
         world.clock(seconds)
         said = uvloop.run(load(world.gateway, for_seconds(2)))
+        if not number and said.failed >= len(said.ids):  # it does not run under faketime at all, which says nothing of clocks
+            world.stop()
+            return Found("", "", len(said.ids), None, None)
         acknowledged, failed = acknowledged | said.ids, failed + said.failed
     kept = settled(world, acknowledged, SETTLE)
     world.stop()

@@ -8,15 +8,17 @@ several rounds in fresh processes; the table has medians. Latencies are of a clo
 """
 
 import argparse
-import asyncio
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
 from statistics import median
 
+import uvloop
+
 from bench.gateway_parts import BODY, STUB, cpu_seconds, load, ours, started
 from bench.throughput import processor, record
+from pp_resources.settings import PROJECT_ROOT
 
 HEADING = "## The gateway's own cost"
 WAYS = ("off", "async", "durable")
@@ -27,35 +29,38 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", type=Path, help="another checkout, whose gateway takes turns with this one's")
     parser.add_argument("--record", action="store_true", help="write the table into RESULTS.md")
     parser.add_argument("--clients", action="store_true", help="instead: what HTTP clients cost a request")
     args = parser.parse_args()
     if args.clients:
         print(clients(args.requests, args.rounds))
         return
-    table = measure(args.requests, args.at_once, args.rounds)
+    table = measure(args.requests, args.at_once, args.rounds, args.against)
     print(table)
     if args.record:
         command = f"python -m bench.gateway_cost --requests {args.requests} --at-once {args.at_once} --rounds {args.rounds}"
         record(HEADING, table, f"`{command}`, {date.today()}, {processor()}")
 
 
-def measure(requests: int, at_once: int, rounds: int) -> str:
+def measure(requests: int, at_once: int, rounds: int, against: Path | None) -> str:
     """The table, with the RESULT line below it."""
+    codes = {"": PROJECT_ROOT} | ({"before_": against} if against else {})
     with started(STUB) as (_, upstream):
-        found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        found: dict[str, list[dict[str, float]]] = {name + way: [] for way in WAYS for name in codes}
         for _ in range(rounds):
             for way in WAYS:
-                found[way].append(one_round(way, upstream["url"], requests, at_once))
+                for name, code in codes.items():
+                    found[name + way].append(one_round(way, upstream["url"], requests, at_once, code))
     return as_table({way: {key: median(one[key] for one in made) for key in made[0]} for way, made in found.items()}, requests, at_once)
 
 
-def one_round(way: str, upstream: str, requests: int, at_once: int) -> dict[str, float]:
+def one_round(way: str, upstream: str, requests: int, at_once: int, code: Path) -> dict[str, float]:
     """Processor time a request (µs), requests a second, latencies (ms) of one gateway."""
-    with tempfile.TemporaryDirectory() as root, ours(Path(root) / "home", upstream, way) as (process, facts):
-        asyncio.run(load(facts["url"], max(200, requests // 10), at_once))
+    with tempfile.TemporaryDirectory() as root, ours(Path(root) / "home", upstream, way, code) as (process, facts):
+        uvloop.run(load(facts["url"], max(200, requests // 10), at_once))
         before, began = cpu_seconds(process.pid), time.perf_counter()
-        latencies = sorted(asyncio.run(load(facts["url"], requests, at_once)))
+        latencies = sorted(uvloop.run(load(facts["url"], requests, at_once)))
         took, cpu = time.perf_counter() - began, cpu_seconds(process.pid) - before
     ms = [1000 * one for one in latencies]
     return {"cpu_us": 1e6 * cpu / requests, "per_s": requests / took, "p50_ms": ms[len(ms) // 2], "p99_ms": ms[int(0.99 * len(ms))]}
@@ -63,7 +68,6 @@ def one_round(way: str, upstream: str, requests: int, at_once: int) -> dict[str,
 
 def clients(requests: int, rounds: int) -> str:
     """Processor time (µs) of this process for a request and its answer, one after another, by client."""
-    import uvloop
 
     async def with_pool(url: str) -> None:
         await load(url.removesuffix("/v1"), requests, 1)

@@ -39,9 +39,9 @@ _ANSWER = {
 class started:
     """A process that prints one JSON document when it is ready; ended with the block."""
 
-    def __init__(self, command: list[Any], **environment: str) -> None:
-        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
-        self._process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT)
+    def __init__(self, command: list[Any], code: Path = PROJECT_ROOT, **environment: str) -> None:
+        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")]), **environment}
+        self._process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, cwd=code)
 
     def __enter__(self) -> tuple[Any, Any]:
         said, out = "", self._process.stdout
@@ -71,12 +71,12 @@ def free_port() -> int:
         return int(made.getsockname()[1])
 
 
-def ours(home: Path, upstream: str, logging: str, **more: Any) -> "started":
-    """Our gateway over an installation that has a remote model, and nothing else; `more` goes into its configuration."""
+def ours(home: Path, upstream: str, logging: str, code: Path = PROJECT_ROOT) -> started:
+    """Our gateway over an installation that has a remote model, and nothing else; `code` is the checkout that it comes from."""
     home.mkdir(parents=True, exist_ok=True)
-    config = {"logging": logging, "models": {"stub": {"url": upstream, "model": "m"}}} | more
+    config = {"logging": logging, "models": {"stub": {"url": upstream, "model": "m"}}}
     (home / "gateway.yaml").write_text(yaml.safe_dump(config))
-    return started([sys.executable, "-c", PP, "serve", "--port", "0", "--json"], PP_HOME=str(home), PP_TASKS=str(home.parent))
+    return started([sys.executable, "-c", PP, "serve", "--port", "0", "--json"], code, PP_HOME=str(home), PP_TASKS=str(home.parent))
 
 
 async def load(url: str, requests: int, at_once: int, body: bytes = BODY, path: str = "/v1/chat/completions") -> list[float]:

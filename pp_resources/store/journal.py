@@ -90,8 +90,8 @@ class Journal:
     def clear(self) -> None:
         """Forget everything: it is in the store."""
         os.ftruncate(self._handle, 0)
-        os.fsync(self._handle)
         self.size = 0
+        os.fsync(self._handle)
 
     def keep(self, wanted: Callable[[Row], bool]) -> int:
         """Write the file again with only those rows; how many were left out."""

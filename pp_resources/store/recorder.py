@@ -29,7 +29,7 @@ PATIENCE, RETRY = 1.0, 1.0  # seconds
 WAIT = 5.0
 PACE = 0.25  # seconds between two transactions of what gathers in the journal
 HELD = 5000  # rows that are in memory, too; what is beyond them is read from the journal again
-LARGE = 16 << 20  # bytes of a journal that is cleared although it is in use
+LARGE, AGE = 16 << 20, 60.0  # bytes and seconds after which a journal is cleared although it is in use
 IDLE = 1.0  # seconds without a row after which the journal is cleared
 REFUSED = "refused.jsonl"
 
@@ -49,6 +49,7 @@ class Recorder:
         self._journal: Journal | None = None
         self._turn = threading.RLock()  # who holds it writes to the store; taken before `_lock`
         self._lock = threading.Lock()  # who holds it decides where rows go
+        self._cleared = time.monotonic()
         self._done = 0  # byte up to which the journal is in the store
         self._fresh: list[Row] | None = []  # the rows after it, None where they must be read again
         self._oldest: int | None = None
@@ -117,6 +118,9 @@ class Recorder:
 
     def _append(self, rows: Sequence[Row]) -> Results:
         """Rows that the journal answers for; where it cannot take them, the store may."""
+        journal = self._journal
+        if journal is not None and not self._away and (journal.size > LARGE or time.monotonic() > self._cleared + AGE):
+            self._clear()  # here, where nothing comes in between
         try:
             away = self._keep(rows)
         except StoreUnavailable:
@@ -218,8 +222,6 @@ class Recorder:
                 self._clear()
                 self._stirred.wait()
             self._stirred.clear()
-            if self._journal is not None and self._journal.size > LARGE:
-                self._clear()
             self._closed.wait(max(0.0, last + PACE - time.monotonic()))
 
     def _take_up(self) -> None:
@@ -241,8 +243,8 @@ class Recorder:
                 self._done = self._replay(self._journal, self._done, self._patience)
                 if self._done < self._journal.size:
                     return
-                self._journal.clear()
-            self._done, self._away, self._why, self._oldest, self._fresh = 0, False, "", None, []
+                self._empty(self._journal)
+            self._away, self._why, self._oldest, self._fresh = False, "", None, []
 
     def _clear(self) -> None:
         """Make the journal short again; what still waits goes to the store before that."""
@@ -251,8 +253,14 @@ class Recorder:
             with self._lock:
                 journal = self._journal
                 if journal is not None and journal.size and self._done == journal.size and not self._away:
-                    journal.clear()
-                    self._done = 0
+                    self._empty(journal)
+
+    def _empty(self, journal: Journal) -> None:
+        """All of it is in the store."""
+        try:
+            journal.clear()
+        finally:
+            self._done, self._cleared = journal.size, time.monotonic()
 
     def _replay(self, journal: Journal, start: int, patience: float | None, end: int | None = None) -> int:
         """Write the journal from a byte on into the store; the byte up to which it is there. `end` is where it may stop."""
