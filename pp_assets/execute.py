@@ -27,6 +27,7 @@ from pp_assets.pipeline import (
     GENERATED,
     INPUTS,
     LEADERBOARDS,
+    NEXT_STEPS,
     PACKAGES,
     Pipeline,
 )
@@ -50,6 +51,7 @@ KINDS = {
     "leaderboard": LEADERBOARDS,
     "drift": DRIFTS,
     "feedback_clusters": COMPLAINTS,
+    "next_step": NEXT_STEPS,
 }
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -120,6 +122,10 @@ class Runner:
     def feedback_clusters(self, task: str) -> Artifact:
         """Group what people say about the task's answers."""
         return self._in_use(task, "feedback_clusters")
+
+    def next_step(self, task: str) -> Artifact:
+        """Decide what the task needs next."""
+        return self._in_use(task, "next_step")
 
     def everything(self, task: str, variants: Sequence[str] = ()) -> list[Step]:
         """The whole pipeline of one task, for these variants or those of its spec."""

@@ -39,9 +39,9 @@ leaderboard_job = dg.define_asset_job(
 
 monitor = dg.define_asset_job(
     names.JOB_MONITOR,
-    selection=["drift", "feedback_clusters"],
+    selection=["drift", "feedback_clusters", "next_step"],
     executor_def=_IN_PROCESS,
-    description="Test what a task meets in use for drift, and group what people say about its answers.",
+    description="Test what a task meets in use for drift, group what people say about its answers, and decide what it needs next.",
 )
 
 grow_examples = dg.define_asset_job(
@@ -49,6 +49,13 @@ grow_examples = dg.define_asset_job(
     selection=["worked_examples"],
     executor_def=_IN_PROCESS,
     description="Let a task's worked examples grow from what people said.",
+)
+
+flywheel_turn = dg.define_asset_job(
+    names.JOB_FLYWHEEL,
+    selection=["flywheel"],
+    executor_def=_IN_PROCESS,
+    description="Take the steps of a task's flywheel that are due: start a training, try a candidate, promote it, roll back.",
 )
 
 
@@ -77,7 +84,7 @@ def test_against_champion(context: dg.OpExecutionContext, config: Challenger, in
 @dg.job(
     name=names.JOB_REGRESSION,
     executor_def=_IN_PROCESS,
-    description="Test a new adapter against the champion. It takes the champion's place only when its verdict is SHIP.",
+    description="Test a new adapter against the champion. With the verdict SHIP it takes the place, or goes on trial (flywheel).",
 )
 def regression_test() -> None:
     test_against_champion()
@@ -111,4 +118,14 @@ def tune() -> None:
     search()
 
 
-JOBS: list[Any] = [task_data, train_variant, evaluate_variant, leaderboard_job, monitor, grow_examples, regression_test, tune]
+JOBS: list[Any] = [
+    task_data,
+    train_variant,
+    evaluate_variant,
+    leaderboard_job,
+    monitor,
+    grow_examples,
+    flywheel_turn,
+    regression_test,
+    tune,
+]

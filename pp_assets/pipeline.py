@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clusters", "inputs", "baselines"
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
-CONTRACTS, DRIFTS, COMPLAINTS = "contracts", "drifts", "complaints"
+CONTRACTS, DRIFTS, COMPLAINTS, NEXT_STEPS = "contracts", "drifts", "complaints", "next-steps"
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {
     "description",
@@ -46,6 +46,7 @@ _WORDS = {
     "generation",
     "inputs",
     "serving",
+    "flywheel",
 }
 
 
@@ -217,6 +218,12 @@ class Pipeline:
         from pp_assets.feedback_topics import feedback_clusters
 
         return feedback_clusters(self, name)
+
+    def next_step(self, name: str) -> Artifact:
+        """What the task needs next, by its standards."""
+        from pp_assets.next_steps import next_step_of
+
+        return next_step_of(self, name)
 
     def task_data(self, name: str) -> dict[str, Artifact]:
         """All stages of one task up to the baselines, in order."""

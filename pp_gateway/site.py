@@ -10,17 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from pp_gateway import pages, queue
+from pp_gateway.dashboard import routes as dashboard
 from pp_gateway.serve.exchange import refusal
 from pp_gateway.serve.said import Failed, Refused
 from pp_resources.settings import Settings
 
-FREE: tuple[str, ...] = ()
+FREE: tuple[str, ...] = (*pages.FREE, *queue.FREE, *dashboard.FREE)
 """Paths that ask for no key, since they hold no data: pages, which ask for it themselves. One that ends in "/" holds all below it."""
 
 
-def site(_settings: Settings) -> Starlette:
+def site(settings: Settings) -> Starlette:
     """All of it, for one installation."""
-    routes: list[BaseRoute] = []
+    routes: list[BaseRoute] = [*pages.ROUTES, *queue.ROUTES, *dashboard.Dashboard(settings).routes()]
     return Starlette(routes=routes, exception_handlers={HTTPException: _unknown, Failed: _refused})
 
 

@@ -1,6 +1,7 @@
 """New corrected answers start the refresh of their task's data; conditions carry it on to the variants that were trained before.
 
-Belongs here: the decision and the sensor. Only demonstrations change training data, so ratings and comments start nothing.
+Belongs here: the decision and the sensor. Only demonstrations change training data, so ratings and comments start nothing. Tasks whose
+flywheel is enabled are left to that one, which waits until there are enough.
 """
 
 import json
@@ -17,6 +18,7 @@ from pp_resources.dagster_resources import Installation
 from pp_resources.fingerprint import digest
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.tracker import NullTracker
+from pp_sensors.flywheel import renewed
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ def plan(heads: Mapping[str, int], seen: Mapping[str, int], registered: Collecti
 def watch_feedback(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
     inbox = Pipeline(installation.settings(), NullTracker()).inbox
     try:
-        made = plan(inbox.heads(), json.loads(context.cursor or "{}"), context.instance.get_dynamic_partitions(names.TASK))
+        known = set(context.instance.get_dynamic_partitions(names.TASK)) - set(renewed(installation.settings()))
+        made = plan(inbox.heads(), json.loads(context.cursor or "{}"), known)
         keys = {task: f"feedback:{task}:{digest(as_rows(inbox.demonstrations(task)))[:32]}" for task in made.refresh}
     except StoreUnavailable as error:
         return dg.SkipReason(f"the inbox cannot be read ({error}); an inbox that cannot be read is not an empty one")

@@ -1,4 +1,4 @@
-"""Assets of what a task meets in use: drift of its inputs, and what people complain of.
+"""Assets of what a task meets in use: drift of its inputs, what people complain of, and what it needs next.
 
 Belongs here: shells of about ten lines. Does not belong here: the tests, the clusters, what starts a run (`pp_sensors`).
 """
@@ -48,4 +48,15 @@ def feedback_clusters(context: dg.AssetExecutionContext, installation: Installat
     return materialized(pipeline, pipeline.feedback_clusters(context.partition_key))
 
 
-ASSETS = [drift, feedback_clusters]
+@dg.asset(
+    **_GROUP,
+    deps=["drift"],
+    kinds={"numpy", "sqlite"},
+    description="Keep, tune, change or escalate? By the task's standards and what is shown of quality in use, cost, escalations, drift.",
+)
+def next_step(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+    pipeline = pipeline_of(installation)
+    return materialized(pipeline, pipeline.next_step(context.partition_key))
+
+
+ASSETS = [drift, feedback_clusters, next_step]

@@ -63,7 +63,7 @@ def build_package(
     _copy(adapter, evaluation, dataset, out)
     if data_card:
         shutil.copyfile(data_card, out / DATA_CARD)
-    write_json(out / SPEC, spec.model_dump(mode="json", exclude={"serving"}))  # an address of somebody's own is no part of a model
+    write_json(out / SPEC, spec.model_dump(mode="json", exclude={"serving", "flywheel"}))  # somebody's own addresses are no part of a model
 
     rows = choose(read_predictions(out / PREDICTIONS / f"{variant}{SUFFIX}"), spec.output_schema)
     prompt = PromptText.of(spec, training, out / TOKENIZER, base) if training["family"] == "causal" else None

@@ -151,16 +151,17 @@ def _told(
     return {
         "threshold": threshold,
         "reason": reason,
-        "kept": _share(kept, level),
-        "quality": _share(np.where(kept, cheap, better), level),
-        "cheap": _share(cheap, level),
-        "better": _share(better, level),
+        "kept": share_of(kept, level),
+        "quality": share_of(np.where(kept, cheap, better), level),
+        "cheap": share_of(cheap, level),
+        "better": share_of(better, level),
         "cost": _mean(costs[1] if threshold is None else np.where(kept, costs[0], both), level),
         "cost_better": _mean(costs[1], level),
     }
 
 
-def _share(hits: np.ndarray, level: float) -> Measured:
+def share_of(hits: np.ndarray, level: float) -> Measured:
+    """How often, with its mid-P interval at `level`."""
     return Measured(float(hits.mean()), *mid_p(float(hits.sum()), float(len(hits)), level), len(hits))
 
 

@@ -22,6 +22,8 @@ class Standards(_Strict):
     most_cost: float | None = Field(default=None, gt=0, description="of an answer, on average")
     most_escalated: float | None = Field(default=None, gt=0, le=1, description="share of answers that go to a person")
     enough_examples: int = Field(default=50, ge=1, description="new examples that a training is worth")
+    metric: str | None = Field(default=None, min_length=1, description="of the feedback; default: the one that variants compete by")
+    days: int = Field(default=28, ge=1, description="how far back values count")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -12,6 +12,8 @@ from pp_resources.fingerprint import digest
 Slug = Annotated[str, Field(pattern=SLUG.pattern)]
 Share = Annotated[float, Field(ge=0, le=1)]
 OBJECTIVE = "objective"  # the name in evidence of what variants compete by
+OWN = ("invalid", "error", "latency_ms", "cost")
+"""Metrics that an answer tells of itself: 0 or 1, milliseconds, US dollars. All others come from feedback."""
 
 
 class _Strict(BaseModel):
@@ -71,7 +73,7 @@ class Routing(Scale):
     leader_share: float = Field(
         default=0.7, gt=0, lt=1, description="of the traffic that is shared out for the likely best one; 0.5 is soonest at a winner"
     )
-    horizon: float = Field(default=0.0, ge=0, description="seconds that feedback has to arrive")
+    horizon: float = Field(default=3600.0, ge=0, description="seconds that feedback has to arrive")
     cohort: int = Field(default=50, ge=2, description="inferences between two decisions")
     cost_weight: float = Field(default=0.0, ge=0, description="value of one unit of cost, in units of the metric")
     most_cost: float | None = Field(default=None, gt=0, description="an inference that costs more counts as this much")
@@ -95,6 +97,10 @@ class Routing(Scale):
         names = [guard.name for guard in self.guards]
         if twice := [name for name in names if names.count(name) > 1 or name == OBJECTIVE]:
             raise FieldProblem("guards", f"two metrics are called {twice[0]!r}")
+        if late := [guard.metric for guard in self.guards if guard.metric not in OWN and not guard.horizon]:
+            raise FieldProblem("guards", f"{late[0]!r} comes from feedback, which takes time", "give it a horizon in seconds")
+        if any(guard.metric == "latency_ms" and guard.above is None and guard.high <= 1 for guard in self.guards):
+            raise FieldProblem("guards", "latency_ms is in milliseconds, which are no 0 to 1", "give above, or high")
         if self.epsilon >= self.top - self.bottom:
             raise FieldProblem("epsilon", "is wider than the range of the objective")
         return self

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pp_assets.routing.next_step import Standards
 from pp_assets.routing.policy import Routing
 from pp_assets.task.spec_file import FieldProblem
 from pp_resources.artifacts import SLUG
@@ -44,11 +45,36 @@ class Breaker(Strict):
     seconds: Seconds = 10.0
 
 
-class Package(Strict):
-    """The current package of a trained variant."""
+class _Own(Strict):
+    """What runs on one's own machine has the price that one gives it."""
+
+    cost: float | None = Field(default=None, ge=0, description="US dollars of an answer; default: unknown, which is not free")
+
+    @model_validator(mode="after")
+    def _priced_once(self) -> Self:
+        if self.cost is not None and getattr(self, "of", None) is not None:
+            raise FieldProblem("cost", "a remote variant has prices of its own", "leave it out")
+        return self
+
+
+class Package(_Own):
+    """The package of a trained variant: the newest one, or the champion's where that is of this variant and the task's flywheel is enabled
+    or the newest was taken back. A candidate is named nowhere: it gets copies as long as it is on trial."""
 
     kind: Literal["package"]
-    recipe: Slug = Field(description="the trained variant, such as encoder-lora")
+    recipe: Slug | None = Field(default=None, description="the trained variant, such as encoder-lora")
+    stage: Literal["current", "champion"] | None = Field(
+        default=None, description="current: always the newest package of the recipe; champion: the champion's, of whatever recipe it is"
+    )
+    neighbours: bool = Field(
+        default=False, description="of an encoder: blend what the nearest worked examples say, in fields where validation rows show a gain"
+    )
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.recipe is None) != (self.stage == "champion"):
+            raise FieldProblem("recipe", "a package is that of a recipe or the champion's", "give a recipe, or stage: champion without one")
+        return self
 
 
 class _Prompted(Strict):
@@ -56,13 +82,13 @@ class _Prompted(Strict):
     instruction_template: str | None = Field(default=None, description="instead of the task's")
 
 
-class Prompt(_Prompted):
+class Prompt(_Prompted, _Own):
     """The task's base language model behind its prompt."""
 
     kind: Literal["prompt"]
 
 
-class FewShot(_Prompted):
+class FewShot(_Prompted, _Own):
     """The same, or a remote variant, with examples of the training rows in the prompt."""
 
     kind: Literal["few_shot"]
@@ -70,7 +96,7 @@ class FewShot(_Prompted):
     examples: int = Field(default=4, ge=1, le=64)
 
 
-class Dicl(_Prompted):
+class Dicl(_Prompted, _Own):
     """The same with examples that are chosen for each input."""
 
     kind: Literal["dicl"]
@@ -165,25 +191,42 @@ class Redact(Strict):
         return self
 
 
+class Handoff(Strict):
+    """Which answers go to a person as well, and how people work. Without a contract score or gates no answer is scored for this."""
+
+    confidence: float | None = Field(default=None, ge=0, le=1, description="answers less sure than this, and those without a confidence")
+    invalid: bool = Field(default=True, description="answers that break the schema")
+    contract_gates: bool = Field(default=False, description="answers that a hard gate of the task's contract refuses, or cannot judge")
+    contract_score: float | None = Field(default=None, ge=0, le=1, description="answers that score less by the contract, or not at all")
+    audit: float = Field(default=0.0, ge=0, le=1, description="share of all other answers, by chance: how good is what nobody doubts?")
+    most_open: int = Field(default=1000, ge=1, description="items that may wait, roughly: more are marked, but not queued")
+    claim_minutes: float = Field(default=10.0, gt=0, le=1440, description="how long an item is kept for whoever took it")
+    undo_minutes: float = Field(default=10.0, ge=0, le=1440, description="how long an answer may be taken back")
+
+
 class Serving(Strict):
     """How a task is served. Without variants every packaged one is there; without routing the champion answers."""
 
     variants: dict[Slug, Variant] = Field(default={}, description="by name; default: every packaged variant")
     routing: Routing | None = None
+    standards: Standards | None = Field(default=None, description="what the task asks of its quality in use, and of what it costs")
     fallbacks: list[Slug] = Field(default=[], description="asked in turn when the chosen variant cannot answer")
     timeout: Seconds = Field(default=30.0, description="for an answer, all variants together")
     redact: Redact = Redact()
+    handoff: Handoff | None = None
 
     @model_validator(mode="after")
     def _names(self) -> Self:
+        if self.standards and not (self.standards.metric or self.routing):
+            raise FieldProblem("standards.metric", "without routing there is no metric to take", "name one that feedback carries")
         if self.variants:
             check_names(self, self.variants)
         return self
 
 
 def shows_examples(serving: Serving) -> bool:
-    """Whether a variant is served that is shown worked examples."""
-    return any(isinstance(variant, Dicl) for variant in serving.variants.values())
+    """Whether a variant is served that answers by worked examples."""
+    return any(isinstance(variant, Dicl) or getattr(variant, "neighbours", False) for variant in serving.variants.values())
 
 
 def check_names(serving: Serving, variants: dict[str, Variant]) -> None:

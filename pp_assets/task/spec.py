@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
+from pp_assets.flywheel.policy import Flywheel
 from pp_assets.serving.spec import Serving
 from pp_assets.task.spec_check import check_cross_references
 from pp_assets.task.spec_file import read_mapping, user_error
@@ -177,6 +178,7 @@ class TaskSpec(_Strict):
     generation: Generation = Generation()
     inputs: Inputs = Field(default=Inputs(), description="which rows go on to training")
     serving: Serving | None = Field(default=None, description="how the gateway answers for this task; a package leaves it out")
+    flywheel: Flywheel | None = Field(default=None, description="how new models come into use; a package leaves it out")
 
     @model_validator(mode="after")
     def _cross_references(self) -> Self:
@@ -246,8 +248,8 @@ def parse_spec(raw: dict[str, Any], where: str) -> TaskSpec:
 
 
 def spec_digest(spec: TaskSpec) -> str:
-    """SHA-256 of what the task is; how it is served is none of it."""
-    return digest(spec.model_dump(mode="json", exclude={"serving"}), ordered=True)
+    """SHA-256 of what the task is; how it is served and renewed is none of it."""
+    return digest(spec.model_dump(mode="json", exclude={"serving", "flywheel"}), ordered=True)
 
 
 def list_tasks(tasks_dir: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
+from pp_assets.flywheel.policy import CANDIDATE, PREVIOUS
 from pp_assets.task.prompt import labels, template_fault
 from pp_assets.task.schema_check import schema_fault
 from pp_assets.task.spec_file import FieldProblem
@@ -29,9 +30,23 @@ def check_cross_references(spec: "TaskSpec") -> None:
     if fault:
         raise FieldProblem("instruction_template", *fault)
     _check_split(spec, leaves)
+    _check_flywheel(spec)
     if len(set(spec.variants)) < len(spec.variants):
         twice = next(v for v in spec.variants if spec.variants.count(v) > 1)
         raise FieldProblem("variants", f"{twice!r} stands twice")
+
+
+def _check_flywheel(spec: "TaskSpec") -> None:
+    """Where variants are named, one of them must answer with what the flywheel makes the champion."""
+    if not (spec.flywheel and spec.flywheel.enabled and spec.serving and spec.serving.variants):
+        return
+    for name in (CANDIDATE, PREVIOUS):
+        if name in spec.serving.variants:
+            raise FieldProblem(f"serving.variants.{name}", "is what the flywheel calls a package on trial", "give it another name")
+    packages = [one for one in spec.serving.variants.values() if one.kind == "package"]
+    if all(one.stage != "champion" for one in packages) and set(spec.variants) - {one.recipe for one in packages if one.stage is None}:
+        how = "write {kind: package, stage: champion} for one"
+        raise FieldProblem("serving.variants", "no variant answers with what the flywheel may make the champion", how)
 
 
 def _check_schemas(spec: "TaskSpec") -> None:

@@ -18,10 +18,12 @@ from pp_gateway.cli import (
     drift,
     experiment,
     feedback,
+    flywheel,
     generate,
     history,
     package,
     power,
+    queue,
     review,
     run,
     serve,
@@ -30,6 +32,7 @@ from pp_gateway.cli import (
     task,
     tune,
     ui,
+    weights,
 )
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
@@ -65,9 +68,14 @@ app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.command("serve")(serve.serve)
+app.command("flywheel")(flywheel.flywheel)
+app.command("champion")(flywheel.champion)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
+app.add_typer(queue.app, name="queue")
 app.add_typer(dicl.app, name="dicl")
+app.command("weights")(weights.weights)
+app.command("next")(weights.next_)
 app.command("ui")(ui.ui)
 
 

@@ -60,7 +60,7 @@ def add(
     else:
         values = {"input_text": input_text, "rating": good if good is not None else rating, "comment": comment, "answer": answer}
         values |= {"source": source, "id": id}
-        parsed = None if output is None else _json(output, "--output")
+        parsed = None if output is None else parsed_json(output, "--output")
         added = [_add(inbox, found, {**values, "output": parsed})]
     new = sum(entry.created for entry in added)
     if not out.result({"task": name, "stored": new, "known": len(added) - new, "entries": [entry._asdict() for entry in added]}):
@@ -155,7 +155,7 @@ def _add_file(inbox: "Inbox", task: "Task", file: Path, source: str) -> list["Ad
         if not row.strip():
             continue
         where = f"{file}:{number}"
-        values = _json(row, where)
+        values = parsed_json(row, where)
         if not isinstance(values, dict) or not isinstance(values.get("input_text"), str):
             raise UserError("not an object with a text input_text", where=where)
         unknown = sorted(values.keys() - _FIELDS)
@@ -174,7 +174,8 @@ def _add(inbox: "Inbox", task: "Task", values: dict[str, Any]) -> "Added":
     return inbox.add(task, values.pop("input_text"), **values)
 
 
-def _json(text: str, where: str) -> Any:
+def parsed_json(text: str, where: str) -> Any:
+    """A JSON value that a person gave. Raises UserError."""
     from pp_assets.task.spec_file import strict_json
 
     try:

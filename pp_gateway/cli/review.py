@@ -1,9 +1,6 @@
 """`pp review`: accept, reject or edit generated rows and rows whose label is in doubt, one key each, or by id for scripts."""
 
 import json
-import os
-import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -118,18 +115,14 @@ def _decided(pipeline: "Pipeline", name: str, item: "ReviewItem", hint: dict[str
 
 
 def _in_editor(pipeline: "Pipeline", name: str, item: "ReviewItem") -> tuple[str, Any]:
+    from pp_gateway.cli.editor import edit_file
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{item.item_id}.json"
         file.write_text(
             json.dumps({"input_text": item.input_text, "output_json": item.output}, indent=1, ensure_ascii=False) + "\n", "utf-8"
         )
-        editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
-        try:
-            done = subprocess.run([*editor, str(file)])
-        except OSError as error:
-            raise UserError(f"{editor[0]} does not start ({error.strerror})", where="EDITOR", how="name an editor, or use --edit") from None
-        if done.returncode:
-            raise UserError(f"{editor[0]} ended with {done.returncode}", where="EDITOR", how="the row is as it was")
+        edit_file(file)
         return _read_row(pipeline, name, file)
 
 

@@ -44,7 +44,7 @@ def serve(
 
     def ready(url: str) -> None:
         if not out.result({"url": url, "workers": workers}):
-            line(f"Gateway  {url}  (OpenAI clients: {url}/v1)")
+            line(f"Gateway  {url}  (a dashboard in a browser; OpenAI clients: {url}/v1)")
             line("Ctrl-C stops it.")
 
     run(Plan(settings, config, workers, settings.store_url), listen(host, port), ready)

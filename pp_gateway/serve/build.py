@@ -1,10 +1,12 @@
 """Makes what is served from configuration, tasks and packages: all of it beside what is served now, or none of it."""
 
 import asyncio
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pp_assets.champion import champion_file
+from pp_assets.flywheel.trial import trial_file
 from pp_assets.pipeline import PACKAGES
 from pp_assets.serving.examples import Examples
 from pp_assets.serving.local import LocalModels
@@ -46,7 +48,7 @@ class Builder:
         home, tasks = self.settings.home, self.settings.tasks
         files = [file for file in (self.config_file,) if file]
         files += [file for name in list_tasks(tasks) for file in (tasks / name).iterdir() if file.suffix in (".yaml", ".yml", ".json")]
-        files += [champion_file(home, name) for name in list_tasks(tasks)]
+        files += [file(home, name) for name in list_tasks(tasks) for file in (champion_file, trial_file)]
         files += sorted((home / PACKAGES).glob("*/*/CURRENT")) + sorted((home / "datasets").glob("*/CURRENT"))
         found = {}
         for file in files:
@@ -80,6 +82,11 @@ class Builder:
         if name not in self._upstreams:
             self._upstreams[name] = Upstream(remote, key)
         return self._upstreams[name]
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Let go of all models but these."""
+        self.local.keep(keys)
+        self.examples.keep(keys)
 
     def upstreams(self) -> dict[str, Upstream]:
         """All connection pools, by address and model."""

@@ -10,6 +10,7 @@ from pp_gateway.serve.exchange import Http, Reply, event
 from pp_gateway.serve.forms import form_of
 from pp_gateway.serve.function import Call, Function
 from pp_gateway.serve.gateway import Gateway
+from pp_gateway.serve.native import handoff_of
 from pp_gateway.serve.passed_on import pass_on
 from pp_gateway.serve.requests import ChatMessage, ChatRequest, read
 from pp_gateway.serve.said import Asked, Failed, Refused
@@ -100,6 +101,7 @@ def _head(call: Call, model: str, kind: str) -> dict[str, Any]:
         "variant_name": call.variant,
         "valid": call.valid,
         "confidence": call.said.confidence if call.said else None,
+        **handoff_of(call),
     }
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from jsonschema.protocols import Validator
 
 from pp_assets.routing.sticky import choose, shadows
+from pp_assets.serving.doubt import Doubt
 from pp_assets.serving.spec import Serving
 from pp_assets.task.spec import TaskSpec
 from pp_gateway.serve.forms import fits
+from pp_gateway.serve.handoff import Doubter
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer, Asked, Failed, Refused, Said
 from pp_gateway.serve.variants import parse
@@ -19,11 +21,13 @@ from pp_resources.errors import nearest
 from pp_resources.json_schema import output_validator
 from pp_resources.store.ids import now, uuid7
 from pp_resources.store.rows import Inference
+from pp_resources.store.work import QueueItem
 
 
 @dataclass(slots=True)
 class Call:
-    """A request to a function, and what became of it. `chain` are the variants that could not answer, each with the reason."""
+    """A request to a function, and what became of it. `chain` are the variants that could not answer, each with the reason; `doubt` is why
+    the answer goes to a person, `item` under which id it is queued."""
 
     asked: Asked
     episode: str
@@ -41,14 +45,28 @@ class Call:
     valid: bool | None = None
     error: str | None = None
     shadow: bool = False
+    doubt: Doubt | None = None
+    item: str | None = None
 
     @property
     def latency_ms(self) -> float:
         return round((time.perf_counter() - self.began) * 1000, 3)
 
 
+@dataclass(frozen=True)
+class OnTrial:
+    """A package that gets a copy of the share of what the package `of` answers; nobody sees what it says, and nobody can ask for it."""
+
+    name: str
+    answerer: Answerer
+    package: str
+    of: str
+    share: float
+
+
 class Function:
-    """One task in one configuration. `digest` names the configuration in every row."""
+    """One task in one configuration. `digest` names the configuration in every row, `versions` the model behind each variant's name,
+    `packages` are digests by variant."""
 
     def __init__(
         self,
@@ -58,13 +76,22 @@ class Function:
         champion: str,
         *,
         digest: str,
+        versions: Mapping[str, str],
         redactor: Redactor,
         decisions: Decisions | None,
         key: str,
+        packages: Mapping[str, str] | None = None,
+        on_trial: OnTrial | None = None,
+        doubter: Doubter | None = None,
     ) -> None:
         self.name, self.spec, self.serving, self.variants, self.champion = spec.name, spec, serving, variants, champion
-        self.digest, self.redactor = digest, redactor
-        self.decisions, self._key = decisions, key
+        self.digest, self.versions, self.redactor = digest, versions, redactor
+        self.on_trial, self.packages = on_trial, dict(packages or {})
+        self._asked = dict(variants)
+        if on_trial is not None:
+            self._asked[on_trial.name] = on_trial.answerer
+            self.packages[on_trial.name] = on_trial.package
+        self.decisions, self._key, self._doubter = decisions, key, doubter
         self._static = static(serving.routing, champion)
         self._decided: tuple[Any, Shares | None] = (None, None)
         self._inputs = output_validator(spec.io_schema.input) if spec.io_schema.input != {"type": "string"} else None
@@ -106,7 +133,7 @@ class Function:
         for place, variant in enumerate(order):
             call.variant = variant
             try:
-                call.said = await self.variants[variant].ask(self._share(call.asked, len(order) - place))
+                call.said = await self._asked[variant].ask(self._share(call.asked, len(order) - place))
             except Failed as error:
                 self._failed(call, error, last=place == len(order) - 1)
                 continue
@@ -120,7 +147,7 @@ class Function:
             begun = False
             call.variant = variant
             try:
-                async for piece in self.variants[variant].stream(self._share(call.asked, len(order) - place)):
+                async for piece in self._asked[variant].stream(self._share(call.asked, len(order) - place)):
                     if isinstance(piece, Said):
                         call.said = piece
                         self._answered(call)
@@ -130,9 +157,26 @@ class Function:
             except Failed as error:
                 self._failed(call, error, last=begun or place == len(order) - 1)
 
+    async def look_over(self, call: Call) -> None:
+        """Say why an answer goes to a person, where it does."""
+        if self._doubter is not None and call.said is not None and not call.shadow:
+            said = call.said
+            call.doubt = await self._doubter.doubt(call.id, call.asked.text, said.text, said.confidence, call.valid)
+
+    def item(self, call: Call) -> QueueItem | None:
+        """What is queued of a call. It bears the id of the inference, so that an answer is queued once."""
+        if call.doubt is None or call.said is None:
+            return None
+        detail = {**call.doubt.detail, "fields": dict(call.said.fields)}
+        return QueueItem(
+            id=call.id, at=call.at, inference=call.id, task=self.name, reason=call.doubt.reason, detail=detail, subject=call.subject
+        )
+
     def copies(self, call: Call) -> list[str]:
         """The variants that get a copy of an answered call."""
-        shares = self.shares.shadow
+        shares, trial = self.shares.shadow, self.on_trial
+        if trial is not None and self.packages.get(call.variant) == trial.of:
+            shares = {**shares, trial.name: trial.share}
         return shadows(shares, self.name, call.episode, self._key) if shares else []
 
     def row(self, call: Call) -> Inference:
@@ -157,14 +201,21 @@ class Function:
             subject=call.subject,
             shadow=call.shadow,
             config=self.digest,
-            decision=dict(call.told),
+            decision=self._told(call),
             chain=call.chain,
         )
         return self.redactor.row(row)
 
+    def _told(self, call: Call) -> dict[str, Any]:
+        """How the variant was chosen, and the package that answered or should have; of one made of others, that which was heard."""
+        names = [call.variant, *(call.said.parts if call.said else ())]
+        package = next((self.packages[name] for name in names if name in self.packages), None)
+        told = {**call.told, "version": self.versions.get(call.variant)}
+        return {**told, "package": package} if package else told
+
     def _begin(self, call: Call) -> Sequence[str]:
         if call.pinned is not None:
-            call.variant = self.known(call.pinned)
+            call.variant = call.pinned if call.shadow else self.known(call.pinned)
             call.told = {"basis": "pinned"}
             return [call.variant]
         shares = self.shares
@@ -181,7 +232,8 @@ class Function:
         return Asked(asked.text, ends, asked.schema, asked.params, asked.low, asked.seed)
 
     def _failed(self, call: Call, error: Failed, *, last: bool) -> None:
-        call.chain.append({"variant": call.variant, "code": error.code, "error": error.what})
+        package = {"package": self.packages[call.variant]} if call.variant in self.packages else {}
+        call.chain.append({"variant": call.variant, "code": error.code, "error": error.what, **package})
         if last or not error.again:
             call.error = error.what
             raise error

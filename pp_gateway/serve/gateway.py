@@ -13,6 +13,7 @@ from pp_gateway.serve.build import Builder
 from pp_gateway.serve.embeddings import Embeddings
 from pp_gateway.serve.function import Call, Function, check_form
 from pp_gateway.serve.generation import Generation
+from pp_gateway.serve.handoff import Room
 from pp_gateway.serve.keys import Gatekeeper
 from pp_gateway.serve.logbook import Logbook
 from pp_gateway.serve.metrics import Metrics
@@ -20,6 +21,7 @@ from pp_gateway.serve.said import Failed, Refused
 from pp_resources.errors import UserError, nearest
 from pp_resources.store.ids import now, uuid7
 from pp_resources.store.recorder import Recorder
+from pp_resources.store.work import QueueItem
 
 COPIES = 64  # that may be under way at once; more are left out
 RETRY = 1.0
@@ -33,8 +35,9 @@ class Gateway:
         self.builder, self.recorder, self.now = builder, recorder, first
         self.logbook = Logbook(recorder, first.config.logging)
         self.keeper, self.metrics, self.began = Gatekeeper(workers), Metrics(), time.time()
-        self.embeddings = Embeddings(builder)
+        self.embeddings, self.room = Embeddings(builder), Room(recorder.store if recorder else None)
         self.in_flight = 0
+        self.ending = asyncio.Event()  # what goes on for as long as somebody listens ends by itself
         self.last_reload: dict[str, Any] = {"ok": True, "at": now(), "error": None}
         self.retired: list[Generation] = []
         self._background: set[asyncio.Task[Any]] = set()
@@ -75,6 +78,7 @@ class Gateway:
         try:
             await function.answer(call)
             check_form(call, form)
+            await function.look_over(call)
         except asyncio.CancelledError:
             call.error = GONE
             self.background(self.keep(function, call, keep))
@@ -94,6 +98,7 @@ class Gateway:
             async for piece in function.stream(call):
                 yield piece
             check_form(call, form)
+            await function.look_over(call)
             done = True
             await self.keep(function, call, keep)
         except Failed as error:
@@ -114,7 +119,7 @@ class Gateway:
             self.metrics.fallback(name, one["variant"], one["code"])
         try:
             if keep:
-                await self.logbook.note(function.row(call))
+                await self.logbook.note(function.row(call), self._item(function, call))
         finally:
             self.metrics.answer(name, call.variant, outcome, call.latency_ms / 1000)
             if said is not None:
@@ -122,6 +127,19 @@ class Gateway:
         if keep and said is not None and not call.shadow and call.pinned is None:
             for variant in function.copies(call):
                 self._copy(function, call, variant)
+
+    def _item(self, function: Function, call: Call) -> QueueItem | None:
+        """What is queued of an answer, as long as the queue has room."""
+        item = function.item(call)
+        if item is None or call.doubt is None or not self.logbook.keeps:
+            return None
+        if self.room.stale:
+            self.background(self.room.refresh())
+        handoff = function.serving.handoff
+        room = handoff is not None and self.room.take(function.name, handoff.most_open)
+        self.metrics.handoff(function.name, call.doubt.reason, "queued" if room else "no room")
+        call.item = item.id if room else None
+        return item if room else None
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Work that nobody waits for."""
@@ -171,6 +189,7 @@ class Gateway:
 
     async def close(self) -> None:
         """End what goes on beside requests."""
+        self.ending.set()
         for task in list(self._background):
             task.cancel()
         if self.builder.decisions:
@@ -225,4 +244,4 @@ class Gateway:
         """Unload what nothing that is served was made of; never beside a build, whose models are in no generation yet."""
         async with self._reloading:
             if not self.retired:
-                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.local.keep, self.now.model_keys)
+                await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.keep, self.now.model_keys)

@@ -15,8 +15,9 @@ from pp_gateway.serve.said import Failed, Refused
 from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.group import Results
-from pp_resources.store.recorder import Recorder
+from pp_resources.store.recorder import BY_JOURNAL, Recorder
 from pp_resources.store.rows import Ack, Feedback, Inference, Row
+from pp_resources.store.work import QueueItem
 
 Kept = TypeVar("Kept", Inference, Feedback)
 Mode = Literal["durable", "async", "off"]
@@ -34,21 +35,30 @@ class Logbook:
         if recorder is not None:
             self._answers, self._others = _Lane(recorder, self.counts), _Lane(recorder, self.counts)
 
-    async def note(self, row: Inference) -> None:
-        """Keep an answer, in the way that is configured. Raises Failed when it must be on disk and cannot be."""
-        if self.mode == "off" or self._recorder is None:
+    @property
+    def keeps(self) -> bool:
+        """Whether answers are kept at all."""
+        return self.mode != "off" and self._recorder is not None
+
+    async def note(self, row: Inference, item: QueueItem | None = None) -> None:
+        """Keep an answer, and that a person should look at it, in the way that is configured. Raises Failed when it must be on disk and
+        cannot be."""
+        if not self.keeps:
             return
         if self.mode == "durable":
-            await self.write(row)
-        else:
-            self._answers.add(row, None)
+            # Both are handed in before either is awaited: they go to disk together.
+            await (self.write(row) if item is None else asyncio.gather(self.write(row), self.write(item)))
+            return
+        self._answers.add(row, None)
+        if item is not None:
+            self._answers.add(item, None)
 
     async def write(self, row: Row) -> Ack:
         """The row's Ack, once it is on disk. Raises Refused where the store says no, Failed where nothing can be written."""
         if self._recorder is None:
             raise Failed(503, "no_store", "this gateway keeps nothing")
         waiting: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        (self._answers if isinstance(row, Inference) else self._others).add(row, waiting)
+        (self._answers if isinstance(row, BY_JOURNAL) else self._others).add(row, waiting)
         try:
             return await waiting
         except StoreUnavailable as error:

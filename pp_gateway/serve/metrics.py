@@ -26,6 +26,7 @@ class Metrics:
         self._tokens = Counter("pp_tokens", "tokens", ["task", "variant", "direction"], **options)
         self._cost = Counter("pp_cost_dollars", "cost of priced answers in US dollars", ["task", "variant"], **options)
         self._copies = Counter("pp_shadow_copies", "copies for shadow variants", ["task", "variant", "outcome"], **options)
+        self._handoffs = Counter("pp_handoffs", "answers that a person should look at", ["task", "reason", "outcome"], **options)
         self._reloads = Counter("pp_reloads", "configurations read again", ["outcome"], **options)
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
         self._children: dict[tuple[Any, ...], Any] = {}
@@ -49,6 +50,9 @@ class Metrics:
 
     def copy(self, task: str, variant: str, outcome: str) -> None:
         self._of(self._copies, task, variant, outcome).inc()
+
+    def handoff(self, task: str, reason: str, outcome: str) -> None:
+        self._of(self._handoffs, task, reason, outcome).inc()
 
     def reload(self, outcome: str) -> None:
         self._of(self._reloads, outcome).inc()

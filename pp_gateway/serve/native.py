@@ -52,7 +52,16 @@ def answer_of(call: Call) -> dict[str, Any]:
         "finish_reason": said.finish_reason,
         "fallbacks": call.chain,
         "latency_ms": call.latency_ms,
+        **handoff_of(call),
     }
+
+
+def handoff_of(call: Call) -> dict[str, Any]:
+    """Whether a person should look at the answer before it is used, why, and under which id it is queued (None: it is not). An audit has a
+    reason and an id, but nothing speaks against its answer."""
+    doubt = call.doubt
+    reason = doubt.reason if doubt else None
+    return {"handoff": doubt is not None and doubt.handed_off, "handoff_reason": reason, "handoff_item": call.item}
 
 
 async def feedback(gateway: Gateway, http: Http) -> Reply:

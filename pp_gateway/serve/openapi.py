@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from pp_gateway.serve.requests import ChatRequest, EmbeddingsRequest, FeedbackRequest, InferenceRequest
+from pp_gateway.serve.requests import AnswerRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest, InferenceRequest, NextRequest, Working
 
 ERRORS = {
     "400": "the request is at fault",
@@ -32,6 +32,7 @@ TEXT: dict[str, Any] = {"type": "string"}
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
     models: list[type[BaseModel]] = [InferenceRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest]
+    models += [Working, NextRequest, AnswerRequest]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template="#/components/schemas/{model}")
     schemas = definitions["$defs"] | {"Error": _object(error=NATIVE), "OpenAIError": _object(error=OPENAI)}
     schemas |= {"Answer": _answer(), "ChatCompletion": _completion(), "Feedback": _object(feedback_id=TEXT, created={"type": "boolean"})}
@@ -56,10 +57,36 @@ def document() -> dict[str, Any]:
             "/metrics": {"get": _get("Prometheus", free=True, kind="text/plain")},
             "/openapi.json": {"get": _get("This document", free=True)},
             "/reload": {"post": _reload()},
+            **_queue(),
         },
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}, {}],
     }
+
+
+def _queue() -> dict[str, Any]:
+    """Work that was handed to people."""
+    one = "/api/queue/items/{id}"
+    asked = {name: {"name": name, "in": "query", "schema": TEXT} for name in ("task", "state", "limit")}
+    found: dict[str, Any] = {
+        "/api/queue": {"get": _get("Items of one state, and what waits") | {"parameters": list(asked.values())}},
+        "/api/queue/events": {"get": _get("What waits by task, whenever it changes", kind="text/event-stream")},
+        "/api/queue/measures": {"get": _get("What was answered, and how often people agree") | {"parameters": [asked["task"]]}},
+        "/api/queue/next": {"post": _post("NextRequest", None, "Take the next item", more=("409",))},
+        one: {"get": _get("One item") | {"parameters": [_path("id")]}},
+        f"{one}/answer": {"post": _post("AnswerRequest", None, "The right output: a demonstration", more=("409", "422"))},
+    }
+    words = {
+        "claim": "Take an item, or keep it longer",
+        "release": "Give it back",
+        "skip": "It needs no answer",
+        "undo": "Take an end back",
+    }
+    found |= {f"{one}/{name}": {"post": _post("Working", None, text, more=("409",))} for name, text in words.items()}
+    for path, methods in found.items():
+        if path.startswith(f"{one}/"):
+            methods["post"]["parameters"] = [_path("id")]
+    return found
 
 
 def _post(
@@ -106,7 +133,9 @@ def _answer() -> dict[str, Any]:
     output = _object(raw=TEXT, parsed={})
     usage = _object(input_tokens=COUNT, output_tokens=COUNT, cost=NUMBER)
     ids = {"inference_id": TEXT, "episode_id": TEXT, "variant_name": TEXT, "finish_reason": TEXT}
-    return _object(**ids, output=output, usage=usage, valid={"type": "boolean"}, confidence=NUMBER, latency_ms={"type": "number"})
+    said = {"valid": {"type": "boolean"}, "confidence": NUMBER, "latency_ms": {"type": "number"}}
+    handoff = {"handoff": {"type": "boolean"}, "handoff_reason": {"type": ["string", "null"]}, "handoff_item": {"type": ["string", "null"]}}
+    return _object(**ids, output=output, usage=usage, **said, **handoff)
 
 
 def _completion() -> dict[str, Any]:

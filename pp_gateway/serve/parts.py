@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pp_assets.champion import read_champion
-from pp_assets.pipeline import PACKAGES
+from pp_assets.champion import read_champion, standing
+from pp_assets.flywheel.trial import Trial, read_trial
+from pp_assets.pipeline import DATASETS, PACKAGES
 from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
 from pp_assets.serving.local import training_shots, worded
@@ -24,15 +26,20 @@ from pp_assets.serving.spec import (
     check_names,
     parts_of,
 )
+from pp_assets.serving.versions import dataset_of, model_of, package_of, renewed, versions
+from pp_assets.task.contract.files import load_contract
+from pp_assets.task.examples import read_split
 from pp_assets.task.spec import Task
 from pp_assets.task.spec_file import FieldProblem
 from pp_gateway.serve.config import GatewayConfig
 from pp_gateway.serve.engine import Batcher
-from pp_gateway.serve.function import Function
+from pp_gateway.serve.function import Function, OnTrial
 from pp_gateway.serve.generation import Generation
+from pp_gateway.serve.handoff import Doubter
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer
 from pp_gateway.serve.variants import BestOf, Local, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
+from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import leaf_fields, output_validator
@@ -54,8 +61,11 @@ class Parts:
         self.predictors: dict[tuple[str, str], tuple[str, Any]] = {}
         self.keys: dict[tuple[str, str], str | None] = {}
         self.shots: dict[tuple[str, str], Any] = {}
-        self.packages: dict[tuple[str, str], str] = {}
+        self.packages: dict[tuple[str, str], Artifact] = {}
+        self.versions: dict[str, dict[str, str]] = {}
         self.remotes: dict[str, tuple[Remote, str | None]] = {}
+        self.trials: dict[str, Trial] = {}
+        self.doubters: dict[str, Doubter] = {}
         self.skipped: list[str] = []
 
     def add(self, task: Task) -> None:
@@ -79,8 +89,16 @@ class Parts:
                 if serving.variants:
                     raise UserError(error.what, where=f"task {task.name}: serving.variants.{name}: {error.where}", how=error.how) from error
                 self.skipped.append(f"task {task.name}: {name}: {error}")
+        if kept and serving.handoff:
+            rules = serving.handoff
+            # A contract that is asked for and cannot be read must not be passed over.
+            contract = load_contract(task) if rules.contract_gates or rules.contract_score is not None else None
+            self.doubters[task.name] = Doubter(task.name, rules, self.builder.key, contract)
         if kept:
-            self.tasks.append((task, serving, kept, self._champion(task, kept)))
+            models = {name: model_of(self.packages[task.name, name]) for name in kept if (task.name, name) in self.packages}
+            self.versions[task.name] = versions(task, kept, models, dataset_of(self.builder.artifacts, task.name))
+            self.tasks.append((task, serving, kept, standing(self.builder.settings.home, task, kept)))
+            self._try(task)
 
     def _packaged(self, task: Task) -> dict[str, Variant]:
         keys = self.builder.artifacts.keys(PACKAGES)
@@ -88,21 +106,24 @@ class Parts:
         ordered = sorted(there, key=lambda name: (name not in task.spec.variants, name if name not in task.spec.variants else ""))
         return {name: Package(kind="package", recipe=name) for name in ordered}
 
-    def _champion(self, task: Task, variants: Mapping[str, Variant]) -> str:
-        """The variant that answers where nothing else is said: the declared champion, that of the records, else the first one."""
-        if task.spec.serving and task.spec.serving.routing:
-            return task.spec.serving.routing.champion
-        stands = read_champion(self.builder.settings.home, task.name)
-        for name, variant in variants.items():
-            if stands and isinstance(variant, Package) and variant.recipe == stands.variant:
-                return name
-        return next(iter(variants))
+    def _try(self, task: Task) -> None:
+        """Load the package that is on trial, where it is compared with the champion of now. One that cannot be loaded stops nothing."""
+        home = self.builder.settings.home
+        try:
+            trial, stands = read_trial(home, task.name) if renewed(task) else None, read_champion(home, task.name)
+            if trial is None or stands is None or trial.of != stands.package_digest:
+                return
+            self.predictors[task.name, trial.role] = self.builder.local.package(Path(trial.pack.package))
+            self.trials[task.name] = trial
+        except UserError as error:
+            self.skipped.append(f"task {task.name}: on trial: {error}")
 
     def _load(self, task: Task, name: str, variant: Variant) -> None:
         local, place = self.builder.local, (task.name, name)
         if isinstance(variant, Package):
-            found = self.builder.artifacts.require(PACKAGES, f"{task.name}/{variant.recipe}", f"run 'pp run {task.name}'")
-            self.predictors[place], self.packages[place] = local.package(found.path), found.digest
+            found = package_of(self.builder.artifacts, task, variant)
+            (key, inner), self.packages[place] = local.package(found.path), found
+            self.predictors[place] = key, self._blended(task, key, inner) if variant.neighbours else inner
         elif isinstance(variant, Remote):
             self.keys[place] = key_of(variant, name)
         elif isinstance(variant, Prompt):
@@ -120,6 +141,13 @@ class Parts:
             else:
                 self.shots[place] = partial(retriever.select, choosing=choosing)
 
+    def _blended(self, task: Task, key: str, inner: Any) -> Any:
+        """The model with a head of neighbours. Raises UserError for one that is no encoder."""
+        if not hasattr(inner, "heads"):
+            raise UserError("has no neighbours", where="neighbours", how="leave it out, or use a variant of kind dicl")
+        found = self.builder.artifacts.require(DATASETS, task.name, f"run 'pp data build {task.name}'")
+        return self.builder.examples.blended(task, key, inner, read_split(found.path, "val"), self.builder.engine.pool)
+
     def assemble(self) -> Generation:
         """Queues and connections, which belong to the event loop."""
         batchers: dict[int, Batcher] = {}
@@ -128,17 +156,23 @@ class Parts:
             ready: dict[str, Answerer] = {}
             for name in sorted(variants, key=lambda name: bool(parts_of(variants[name]))):
                 ready[name] = self._answerer(task, name, variants, ready, batchers)
-            packages = {name: self.packages[task.name, name] for name in variants if (task.name, name) in self.packages}
-            named = digest([task.digest, serving.model_dump(mode="json"), packages, champion])[:16]
+            packages = {name: self.packages[task.name, name].digest for name in variants if (task.name, name) in self.packages}
+            trial = self.trials.get(task.name)
+            made_of = [task.digest, serving.model_dump(mode="json"), packages, champion, *([trial.model_dump()] if trial else [])]
+            named = digest(made_of)[:16]
             functions[task.name] = Function(
                 task.spec,
                 serving,
                 {name: ready[name] for name in variants},
                 champion,
                 digest=named,
+                versions=self.versions[task.name],
                 redactor=Redactor([self.config.redact, serving.redact]),
                 decisions=self.builder.decisions,
                 key=self.builder.key,
+                packages=packages,
+                on_trial=self._on_trial(task, trial, batchers) if trial else None,
+                doubter=self.doubters.get(task.name),
             )
         models = {name: self.builder.upstream(remote, key) for name, (remote, key) in self.remotes.items()}
         whole = digest([self.config.model_dump(mode="json"), {name: one.digest for name, one in functions.items()}])[:16]
@@ -160,17 +194,24 @@ class Parts:
         if isinstance(variant, Cascade):
             return Steps(members, variant.threshold)
         if place in self.predictors:
-            predictor = self.predictors[place][1]
-            if id(predictor) not in batchers:
-                batch = self.config.batch
-                limits = {"most": batch.most, "depth": batch.depth}
-                batchers[id(predictor)] = Batcher(self.builder.engine, predictor.predict, wait=batch.wait_ms / 1000, **limits)
-            return Local(batchers[id(predictor)])
+            return self._local(place, batchers, getattr(variant, "cost", None))
         source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))
         remote = variants[source]
         assert isinstance(remote, Remote)
         upstream = self.builder.upstream(remote, self.keys[task.name, source])
         return RemoteModel(upstream, worded(task.spec, variant), self.shots.get(place))
+
+    def _local(self, place: tuple[str, str], batchers: dict[int, Batcher], cost: float | None = None) -> Local:
+        predictor = self.predictors[place][1]
+        if id(predictor) not in batchers:
+            batch = self.config.batch
+            limits = {"most": batch.most, "depth": batch.depth}
+            batchers[id(predictor)] = Batcher(self.builder.engine, predictor.predict, wait=batch.wait_ms / 1000, **limits)
+        return Local(batchers[id(predictor)], cost)
+
+    def _on_trial(self, task: Task, trial: Trial, batchers: dict[int, Batcher]) -> OnTrial:
+        answerer = self._local((task.name, trial.role), batchers)
+        return OnTrial(trial.role, answerer, trial.pack.package_digest, trial.of, trial.share)
 
 
 def vote(task: Task, members: list[str]) -> Combiner:

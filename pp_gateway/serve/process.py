@@ -46,7 +46,7 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
     app = build_app(plan, started=_reload_when_told)
     config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **FAST)
     server = uvicorn.Server(config)
-    begin = server.startup
+    begin, end = server.startup, server.shutdown
 
     async def startup(sockets: Any = None) -> None:
         try:
@@ -56,7 +56,12 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
         if not server.should_exit:
             ready()
 
-    server.startup = startup  # type: ignore[method-assign]
+    async def shutdown(sockets: Any = None) -> None:
+        if app.gateway is not None:
+            app.gateway.ending.set()
+        await end(sockets)
+
+    server.startup, server.shutdown = startup, shutdown  # type: ignore[method-assign]
     # Ctrl-C is how a server ends.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[made])

@@ -135,6 +135,26 @@ class FeedbackRequest(_Strict):
         return self
 
 
+class Working(_Strict):
+    """Somebody works the queue."""
+
+    by: Annotated[str, Field(max_length=100)] = Field(default="", description="who: people of one key give different names")
+
+
+class NextRequest(Working):
+    """`passed` are ids that this person does not want now."""
+
+    task: Name | None = None
+    passed: list[Id] = Field(default=[], max_length=200)
+
+
+class AnswerRequest(Working):
+    """`id` is the sender's name for this answer: sent again, it is the same answer."""
+
+    output: Any
+    id: Id | None = None
+
+
 Asking = TypeVar("Asking", bound=BaseModel)
 
 

@@ -26,10 +26,10 @@ ShotsOf = Callable[[str], Sequence[Shot]]
 
 
 class Local:
-    """A model of this process."""
+    """A model of this process. `cost`: of an answer, as declared."""
 
-    def __init__(self, batcher: Batcher) -> None:
-        self.batcher = batcher
+    def __init__(self, batcher: Batcher, cost: float | None = None) -> None:
+        self.batcher, self._cost = batcher, cost
 
     async def ask(self, asked: Asked) -> Said:
         waiting = self.batcher.submit(asked.text, low=asked.low)
@@ -43,7 +43,13 @@ class Local:
         except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
             raise Failed(500, "model_failed", f"{type(error).__name__}: {error}"[:300]) from error
         return Said(
-            found.text, found.confidence, found.fields, found.tokens_in, found.tokens_out, finish_reason=found.finish_reason, cost=None
+            found.text,
+            found.confidence,
+            found.fields,
+            found.tokens_in,
+            found.tokens_out,
+            finish_reason=found.finish_reason,
+            cost=self._cost,
         )
 
     async def stream(self, asked: Asked) -> AsyncIterator[str | Said]:

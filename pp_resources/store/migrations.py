@@ -13,10 +13,23 @@ from sqlalchemy import Connection, Engine, inspect, select
 from pp_resources.errors import UserError
 from pp_resources.store.engine import reachable, reading, writing
 from pp_resources.store.prepared import merge_rows
-from pp_resources.store.schema import VERSION, meta, metadata
+from pp_resources.store.schema import VERSION, decisions, meta, metadata, queue
 
 Upgrade = Callable[[Connection], None]
-UPGRADES: Mapping[int, Upgrade] = {}  # the step to this version from the one before
+
+
+def _indexes_for_dashboards(db: Connection) -> None:
+    for table, name in ((queue, "queue_task"), (decisions, "decisions_kind")):
+        next(index for index in table.indexes if index.name == name).create(db, checkfirst=True)
+
+
+def _people_work_the_queue(db: Connection) -> None:
+    for column in ("detail TEXT", "subject TEXT", "until BIGINT", "agrees SMALLINT"):
+        db.exec_driver_sql(f"ALTER TABLE queue ADD COLUMN {column}")
+    next(index for index in queue.indexes if index.name == "queue_changed").create(db)
+
+
+UPGRADES: Mapping[int, Upgrade] = {2: _people_work_the_queue, 3: _indexes_for_dashboards}  # the step to this version from the one before
 
 
 def migrate(engine: Engine, version: int = VERSION, upgrades: Mapping[int, Upgrade] = UPGRADES) -> None:

@@ -89,6 +89,16 @@ class Store:
                 return [error]
             return [result for row in rows for result in self.write_many([row])]
 
+    def write_together(self, rows: Sequence[Row]) -> list[Ack]:
+        """Write all of the rows, or none of them. Raises UserError for the first that is refused, StoreUnavailable where the store is."""
+        acks: list[Ack] = []
+        with self.writing() as db:
+            for result in _apply(db, rows):
+                if isinstance(result, Exception):
+                    raise result
+                acks.append(result)
+        return acks
+
     def submit(self, row: Row, wait: float = PATIENCE) -> "Future[Ack]":
         """Write the row together with those of other threads; see `GroupWriter.submit`."""
         return self._group.submit(row, wait)

@@ -1,5 +1,6 @@
 """How the store is, for people and for /health."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,22 @@ def overview(store: Store, journals: Path) -> dict[str, Any]:
 
     `feedback_waiting` is feedback whose target has not come; `journal_bytes` waits for a replay, `refused` rows for somebody to look.
     """
-    files = list(journals.glob(f"*{SUFFIX}"))
-    refused = journals / REFUSED
     found: dict[str, Any] = {"address": store.url.render_as_string(hide_password=True), "exists": store.exists, "version": VERSION}
-    found |= {"journals": len(files), "journal_bytes": sum(file.stat().st_size for file in files)}
-    found["refused"] = len(refused.read_bytes().splitlines()) if refused.exists() else 0
+    found |= waiting(journals)
     if store.exists:
         found |= _contents(store)
     return found
+
+
+def waiting(journals: Path) -> dict[str, int]:
+    """What the journals of all processes hold."""
+    sizes = []
+    for file in journals.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # it is in the store by now
+            sizes.append(file.stat().st_size)
+    refused = journals / REFUSED
+    lines = len(refused.read_bytes().splitlines()) if refused.exists() else 0
+    return {"journals": len(sizes), "journal_bytes": sum(sizes), "refused": lines}
 
 
 def _contents(store: Store) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Reading examples, jobs, the queue and decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -109,7 +109,9 @@ def decisions_on(store: Store, task: str, *, after: int = 0, kind: str | None = 
 def _rows(store: Store, table: Table, where: Any = None, *, order: Any = None, limit: int | None = None) -> list[dict[str, Any]]:
     query = select(*(column for column in table.c if column.name != "content")).order_by(order).limit(limit)
     with store.reading() as db:
-        rows = [dict(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
-    for row in rows:
-        row |= {name: orjson.loads(row[name]) for name in ("payload", "data") if name in row}
-    return rows
+        return [decoded(row) for row in db.execute(query if where is None else query.where(where)).mappings()]
+
+
+def decoded(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row with its nested values."""
+    return {**row, **{name: orjson.loads(row[name] or "{}") for name in ("payload", "data", "detail") if name in row}}

@@ -1,6 +1,6 @@
 """The way into the store that is fast and outlives its outages: a local journal answers for rows, and the store is filled from it.
 
-An inference is acknowledged when it is in the journal, on disk; the store gets those of a quarter of a second in one transaction, where a
+An answer is acknowledged when it is in the journal, on disk; the store gets those of a quarter of a second in one transaction, where a
 transaction for the few rows that gather during the one before costs a row ten times as much. All else goes to the store at once, with what
 is still waiting before it, since its sender hears what the store says of it; while the store is away it goes to the journal, too. Rows have
 ids, so whatever is written twice counts once. Only when neither can be written (a full disk) is a row refused.
@@ -24,7 +24,10 @@ from pp_resources.store.journal import LIMIT, Journal, new_journal, orphans
 from pp_resources.store.opened import Store
 from pp_resources.store.rows import Ack, Inference, Row
 from pp_resources.store.wire import to_json
+from pp_resources.store.work import QueueItem
 
+# Rows that a server makes by itself, under ids of its own: the store has nothing to say of them that their sender waits for.
+BY_JOURNAL = (Inference, QueueItem)
 PATIENCE, RETRY = 1.0, 1.0  # seconds
 WAIT = 5.0
 PACE = 0.25  # seconds between two transactions of what gathers in the journal
@@ -69,7 +72,7 @@ class Recorder:
         return self._lane(row).submit(row, wait)
 
     def submit_all(self, rows: Sequence[Row], wait: float = WAIT) -> "Future[Results]":
-        """A future of what becomes of each row, in order, for rows that are all inferences or none of them. Raises as `submit` does."""
+        """A future of what becomes of each row, in order, for rows that are all `BY_JOURNAL` or none of them. Raises as `submit` does."""
         return self._lane(rows[0]).submit_all(rows, wait)
 
     def write(self, row: Row) -> Ack:
@@ -114,7 +117,7 @@ class Recorder:
             self._journal.close(remove=self._done >= self._journal.size)
 
     def _lane(self, row: Row) -> GroupWriter:
-        return self._log if isinstance(row, Inference) else self._group
+        return self._log if isinstance(row, BY_JOURNAL) else self._group
 
     def _append(self, rows: Sequence[Row]) -> Results:
         """Rows that the journal answers for; where it cannot take them, the store may."""

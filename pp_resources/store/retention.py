@@ -77,6 +77,12 @@ def erase(store: Store, subject: str) -> dict[str, int]:
     return report
 
 
+def forget_demonstration(db: Connection, id: str) -> None:
+    """Delete one demonstration, by its id, where there is one: whoever gave it takes it back. What it had corrected is in force again."""
+    rows = db.execute(select(*COLUMNS).where(feedback.c.id == id, feedback.c.kind == "demonstration")).mappings().all()
+    _forget_feedback(db, rows, Deltas())  # a demonstration has no part in any sum
+
+
 @contextmanager
 def _changing(store: Store) -> Iterator[tuple[Connection, Deltas]]:
     with store.writing() as db:

@@ -14,7 +14,7 @@ FeedbackKind = Literal["boolean", "float", "comment", "demonstration"]
 VALUES = ("boolean", "float")
 LARGEST = 1e6
 _HARMLESS = {type(None), int, bool, dict, list, bytes}
-JSON_FIELDS = {"tags", "decision", "chain", "payload", "data", "parents"}
+JSON_FIELDS = {"tags", "decision", "chain", "payload", "data", "parents", "detail"}
 
 
 class Ack(NamedTuple):

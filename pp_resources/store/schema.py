@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 1
+VERSION = 3
 SLOTS = 42  # of the latency histogram: one more than its bounds
 # Conditions of indexes: only a query that says the same words, not through a parameter, is served by them.
 BAD, DEMONSTRATION = "(error IS NOT NULL OR valid = 0)", "kind = 'demonstration'"
@@ -195,8 +195,14 @@ queue = Table(
     _at(),
     _at("changed"),
     _text("content"),
+    Column("detail", Text),
+    Column("subject", Text),
+    Column("until", _big),
+    Column("agrees", SmallInteger),
     Index("queue_state", "state", "at"),
+    Index("queue_changed", "state", "changed"),
     Index("queue_inference", "inference"),
+    Index("queue_task", "task", "state", "at", "reason"),
 )
 decisions = Table(
     "decisions",
@@ -209,6 +215,8 @@ decisions = Table(
     _at(),
     _text("content"),
     Index("decisions_task", "task", "seq"),
+    # The newest of a rare kind among many of another, and when each was made without reading what is in it.
+    Index("decisions_kind", "task", "kind", "seq", "at"),
 )
 
 

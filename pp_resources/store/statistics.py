@@ -69,6 +69,12 @@ class Traffic:
         return None
 
 
+def tasks_of(store: Store) -> list[str]:
+    """All tasks that requests or feedback came for, in order."""
+    with store.reading() as db:
+        return sorted({*_tasks(db, traffic), *_tasks(db, scores)})
+
+
 def score_of(store: Store, *, task: str | None = None, since: int | None = None, until: int | None = None) -> list[Score]:
     """Each metric of each variant over a range of whole minutes (seconds since 1970), all of time by default.
 

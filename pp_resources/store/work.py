@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 from pp_resources.errors import UserError
 from pp_resources.store.rows import Row
 
+QueueState = Literal["open", "claimed", "answered", "dismissed"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example(Row):
@@ -77,25 +79,34 @@ class JobEvent(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class QueueItem(Row):
-    """An inference that a person should look at, and why."""
+    """An inference that a person should look at: `reason` is a word, `detail` the numbers behind it, `subject` that of the inference."""
 
     kind_name: ClassVar[str] = "queue_item"
 
     inference: str
     task: str
     reason: str
+    detail: dict[str, Any] = field(default_factory=dict)
+    subject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueChange(Row):
-    """Somebody takes an item (`claimed`), gives it back (`open`), answers it or says that it needs none. The first end stands."""
+    """Somebody takes an item (`claimed`), gives it back (`open`), answers it or says that it needs none. The first end stands.
+
+    A claim holds for whoever made it `until` a time (microseconds; None: until it is given back). `agrees` is whether an answer is the
+    model's. Whoever ended an item may take that back by a claim that `undoes` that change, by its id.
+    """
 
     kind_name: ClassVar[str] = "queue_change"
 
     item: str
-    state: Literal["open", "claimed", "answered", "dismissed"]
+    state: QueueState
     by: str
     answer: str | None = None
+    until: int | None = None
+    agrees: bool | None = None
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

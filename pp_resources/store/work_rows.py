@@ -69,8 +69,9 @@ def write_queue_items(db: Connection, rows: Sequence[QueueItem]) -> list[Result]
 
 
 def write_queue_changes(db: Connection, rows: Sequence[QueueChange]) -> list[Result]:
-    """An item that was answered or dismissed stays so: a later change is refused, the same one again is known."""
-    columns = [queue.c.id, queue.c.state, queue.c.change]
+    """An item that was answered or dismissed stays so, but for whoever did it and takes it back; one that is claimed is its holder's as
+    long as the claim holds. Any other change is refused, the same one again is known."""
+    columns = [queue.c[name] for name in ("id", "state", "change", "by", "until")]
     items = {row["id"]: dict(row) for row in rows_where(db, columns, queue.c.id, {row.item for row in rows})}
     results: list[Result] = []
     changed: dict[str, Values] = {}
@@ -80,17 +81,29 @@ def write_queue_changes(db: Connection, rows: Sequence[QueueChange]) -> list[Res
             results.append(_nothing("queue item", row.item))
         elif item["change"] == row.id:
             results.append(Ack(row.id, created=False))
-        elif item["state"] in ENDED:
-            results.append(UserError(f"is {item['state']} already", where=f"queue item {row.item}", how="read it again"))
+        elif why := _barred(item, row):
+            results.append(UserError(why, where=f"queue item {row.item}", how="read it again"))
         else:
-            item |= {"state": row.state, "change": row.id}
+            item |= {"state": row.state, "change": row.id, "by": row.by, "until": row.until}
             changed[row.item] = {"of": row.item, "s": row.state, "who": row.by, "said": row.answer, "c": row.id, "when": row.at}
+            changed[row.item] |= {"to": row.until, "same": None if row.agrees is None else int(row.agrees)}
             results.append(Ack(row.id))
     if changed:
         values: Values = {"state": bindparam("s"), "by": bindparam("who"), "answer": bindparam("said")}
-        values |= {"change": bindparam("c"), "changed": bindparam("when")}
+        values |= {"change": bindparam("c"), "changed": bindparam("when"), "until": bindparam("to"), "agrees": bindparam("same")}
         db.execute(update(queue).where(queue.c.id == bindparam("of")).values(values), list(changed.values()))
     return results
+
+
+def _barred(item: Values, row: QueueChange) -> str | None:
+    """Why an item may not be changed so."""
+    if item["state"] in ENDED:
+        own = row.undoes == item["change"] and row.by == item["by"]
+        return None if own else f"is {item['state']} already"
+    if row.undoes is not None:
+        return "is open again already"
+    held = item["state"] == "claimed" and item["by"] != row.by and (item["until"] is None or item["until"] > row.at)
+    return f"is claimed by {item['by']}" if held else None
 
 
 def write_decisions(db: Connection, rows: Sequence[Decision]) -> list[Result]:

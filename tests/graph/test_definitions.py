@@ -24,7 +24,7 @@ def test_the_definitions_are_loadable() -> None:
 def test_the_chain_runs_from_seeds_to_package() -> None:
     for parent, child in pairwise(FLOW):
         assert dg.AssetKey(parent) in GRAPH.get(dg.AssetKey(child)).parent_keys, f"{child} does not follow {parent}"
-    assert len(GRAPH.get_all_asset_keys()) == 14
+    assert len(GRAPH.get_all_asset_keys()) == 16
 
 
 def test_every_asset_says_what_it_is_and_belongs_to_a_group() -> None:
@@ -46,9 +46,8 @@ def test_each_job_has_the_partitions_of_its_assets() -> None:
 def test_what_starts_work_by_itself_is_on_from_the_start() -> None:
     sensors = {s.name: s.default_status for s in REPOSITORY.sensor_defs}
     wanted = {names.SENSOR_TASKS, names.SENSOR_FEEDBACK, names.SENSOR_REGRESSION, names.SENSOR_ALERTS, names.SENSOR_AUTOMATION}
-    assert set(sensors) == wanted | {names.SENSOR_DRIFT, names.SENSOR_DRIFT_ALERTS, names.SENSOR_EXAMPLES} and set(sensors.values()) == {
-        dg.DefaultSensorStatus.RUNNING
-    }
+    wanted |= {names.SENSOR_DRIFT, names.SENSOR_DRIFT_ALERTS, names.SENSOR_EXAMPLES, names.SENSOR_WEIGHTS, names.SENSOR_FLYWHEEL}
+    assert set(sensors) == wanted and set(sensors.values()) == {dg.DefaultSensorStatus.RUNNING}
     assert [s.default_status for s in REPOSITORY.schedule_defs] == [dg.DefaultScheduleStatus.RUNNING]
 
 

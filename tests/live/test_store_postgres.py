@@ -12,26 +12,36 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import test_dashboard as dashboard
 import test_store as writing
 import test_store_forgetting as forgetting
 import test_store_reading as reading
 from hypothesis import HealthCheck, given, settings
+from served_rows import BEGIN, Served
 from sqlalchemy import create_engine
 from store_rows import inference, kept_scores, naive_scores, requests
 from test_store_recorder import eventually, stored
 
 from pp_resources.store.buckets import DAY, WIDTHS
+from pp_resources.store.decide_once import write_after
 from pp_resources.store.engine import StoreUnavailable, address
 from pp_resources.store.opened import Store
 from pp_resources.store.overview import overview
+from pp_resources.store.read_use import handed_over, latest_costs
+from pp_resources.store.read_work import decisions_on
 from pp_resources.store.rebuild import rebuild
 from pp_resources.store.recorder import Recorder
 from pp_resources.store.rows import Feedback
 from pp_resources.store.schema import metadata
+from pp_resources.store.work import Decision, QueueItem
 
 pytest.importorskip("psycopg")
 pytestmark = pytest.mark.live
 SAME = [
+    dashboard.test_decisions_are_spread_over_time_with_the_first_and_the_last,
+    dashboard.test_every_figure_is_that_of_the_rows_counted_by_hand,
+    dashboard.test_what_was_rolled_back_is_told_once_and_a_step_that_was_never_taken_is_none,
+    writing.test_a_store_of_the_first_version_gets_the_indexes_that_it_lacks,
     writing.test_a_correction_takes_the_place_of_what_was_said,
     writing.test_a_recount_mends_what_is_wrong_and_says_so,
     writing.test_a_row_that_comes_again_gets_the_first_answer,
@@ -123,6 +133,27 @@ def store(server: Server) -> Iterator[Store]:
 def test_as_on_sqlite(same: Callable[..., None], store: Store, tmp_path: Path) -> None:
     given = {"store": store, "tmp_path": tmp_path}
     same(**{name: given[name] for name in inspect.signature(same).parameters})
+
+
+def test_weights_are_decided_and_facts_are_counted_as_on_sqlite(store: Store, tmp_path: Path) -> None:
+    policy = {"metric": "right", "champion": "a", "weights": {"a": 1.0, "b": 1.0}, "horizon": 60.0, "cohort": 20}
+    policy["guards"] = [{"metric": "invalid", "tolerance": 0.1}]
+    told = []
+    for name, place in (("here", store), ("there", None)):
+        served, decided = Served(tmp_path / name, place, **policy), []
+        for _ in range(8):
+            rows = served.serve(20, {"a": 0.5, "b": 0.9}, {"a": 0.05, "b": 0.05})
+            served.say(rows[0], 1.0, after=3.0)
+            served.say(rows[1], 0.0, after=4.0, episode=rows[1].episode)
+            decided.append(served.move().data)
+            assert not served.move().changed
+        served.store.write(QueueItem(inference=rows[0].id, task="toy", reason="unsure"))
+        served.answer(variant="a", cost=0.5)
+        since = round(BEGIN * 1e6)
+        used = [(latest_costs(served.store, "toy", v, since), handed_over(served.store, "toy", v, since)) for v in "ab"]
+        told.append((decided, used, len(decisions_on(served.store, "toy", kind="weights"))))
+        assert write_after(served.store, Decision(task="toy", kind="weights", data={}), 0) is None, "others came before"
+    assert told[0] == told[1] and told[0][0][-1]["basis"] == "evidence"
 
 
 def test_what_is_in_it_is_told(store: Store, tmp_path: Path) -> None:

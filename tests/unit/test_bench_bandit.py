@@ -21,7 +21,7 @@ def test_a_run_of_the_bench_is_a_run_of_decide(seed: int) -> None:
     rng = generator(seed, "same")
     game = Game(one, 1, one.requests // COHORT)
     guard = Guard(metric="invalid", tolerance=one.tolerance)
-    policy = Routing(metric="right", champion="a", weights={"a": 1.0, "b": 1.0, "c": 1.0}, epsilon=0.02, guards=[guard])
+    policy = Routing(metric="right", champion="a", weights={"a": 1.0, "b": 1.0, "c": 1.0}, epsilon=0.02, guards=[guard], horizon=0.0)
     shares, state, rolled, winner = np.full((1, 3), 1 / 3), None, {}, None
     for i in range(one.requests // COHORT):
         asked = rng.multinomial(COHORT, shares)

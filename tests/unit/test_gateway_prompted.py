@@ -7,8 +7,10 @@ from gateway_place import ask, place, running
 from test_package import tiny_base
 from upstream_stub import ANSWER, stub
 
+from pp_assets.data.labels import label_fields
 from pp_assets.prompts.dicl.stage import encoder_name
 from pp_assets.serving.local import training_shots
+from pp_assets.task.examples import read_split
 from pp_assets.task.spec import load_task, parse_spec
 from pp_resources.artifacts import ArtifactStore
 from pp_resources.errors import UserError
@@ -52,7 +54,7 @@ def test_prompts_of_one_base_answer_and_keep_the_schema(tmp_path):
         assert tokens["plain"] < tokens["near"] < tokens["shots"] and tokens["plain"] != tokens["worded"]
         bases = made.gateway.builder.local._bases._loaded
         assert sorted(family for family, _ in bases) == ["causal", "encoder"], "one language model for four variants"
-        assert ask(made.url, "/health").json["examples"] == {"toy": {"examples": 1, "error": ""}}
+        assert ask(made.url, "/health").json["examples"] == {"toy": {"examples": 1, "error": "", "neighbours": {}}}
 
 
 def test_a_remote_model_is_shown_the_examples_of_its_input_as_they_come(tmp_path):
@@ -67,6 +69,23 @@ def test_a_remote_model_is_shown_the_examples_of_its_input_as_they_come(tmp_path
             assert made.infer(variant_name="near").status == 200
     before, after = (json.dumps(body) for body in up.seen)
     assert "order B9" in after and "order B9" not in before and "fine day" not in after
+
+
+def test_neighbours_of_an_encoder_have_a_say_where_validation_rows_show_a_gain(tmp_path):
+    where = place(tmp_path, {"variants": {"near": {"kind": "package", "recipe": "encoder-lora", "neighbours": True}}})
+    task = load_task("toy", where.settings.tasks)
+    train = read_split(ArtifactStore(where.settings.home).require("datasets", "toy", "").path, "train")
+    with running(where) as made:
+        alone = made.infer().json
+        assert alone["valid"] and ask(made.url, "/health").json["examples"]["toy"]["examples"] == 0
+        shelved(where, [(row.input_text, row.output) for row in train])
+        ((_, refresher),) = made.gateway.builder.examples._kept.values()
+        assert refresher.refresh()
+        told = ask(made.url, "/health").json["examples"]["toy"]
+        assert told["examples"] == len(train) and set(told["neighbours"]) == set(label_fields(task.output_schema))
+        assert made.infer().json["valid"]
+        ((blended, _),) = made.gateway.builder.examples._blended.values()
+        assert all(blend.rows for blend in blended.blends.values()), "fitted on validation rows"
 
 
 @pytest.mark.parametrize(

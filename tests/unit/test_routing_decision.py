@@ -11,7 +11,7 @@ from pp_assets.routing.policy import OBJECTIVE, Guard, Routing
 from pp_assets.routing.state import State, restarted
 
 INVALID = Guard(metric="invalid", tolerance=0.02)
-TWO = Routing(metric="resolved", champion="a", weights={"a": 3.0, "b": 1.0})
+TWO = Routing(metric="resolved", champion="a", weights={"a": 3.0, "b": 1.0}, horizon=0.0)
 GUARDED = TWO.model_copy(update={"guards": [INVALID]})
 FEW = {"invalid": {"a": 0.02, "b": 0.02}}
 MANY = {"invalid": {"a": 0.02, "b": 0.4}}
@@ -145,7 +145,7 @@ def test_cohorts_that_overlap_and_impossible_sums_are_refused() -> None:
 
 
 def test_cost_decides_between_variants_that_are_as_good() -> None:
-    policy = Routing(metric="resolved", champion="a", weights={"a": 1.0, "b": 1.0}, cost_weight=0.2, most_cost=1.0)
+    policy = Routing(metric="resolved", champion="a", weights={"a": 1.0, "b": 1.0}, cost_weight=0.2, most_cost=1.0, horizon=0.0)
     cohorts = []
     for i in range(60):
         stats = {}
@@ -158,7 +158,7 @@ def test_cost_decides_between_variants_that_are_as_good() -> None:
 
 
 def test_a_variant_alone_has_all_of_the_traffic() -> None:
-    alone = Routing(metric="resolved", champion="a", weights={"a": 1.0})
+    alone = Routing(metric="resolved", champion="a", weights={"a": 1.0}, horizon=0.0)
     found = World(alone, {"a": 0.7}).play(2)[-1]
     assert found.weights == {"a": 1.0} and found.winner is None and found.reason == "a is the only variant that answers"
 

@@ -32,6 +32,8 @@ def complaint(**changes: Any) -> str:
         ({"epsilon": 1.0}, "epsilon: is wider than the range of the objective"),
         ({"guards": [{"metric": "x", "tolerance": 0.1}, {"metric": "x", "tolerance": 0.2}]}, "guards: two metrics are called 'x'"),
         ({"guards": [{"metric": "objective", "tolerance": 0.1}]}, "guards: two metrics are called 'objective'"),
+        ({"guards": [{"metric": "rude", "tolerance": 0.1}]}, "guards: 'rude' comes from feedback, which takes time; give it a horizon"),
+        ({"guards": [{"metric": "latency_ms", "tolerance": 0.1}]}, "guards: latency_ms is in milliseconds"),
         ({"guards": [{"metric": "ms", "above": 800.0, "tolerance": 0.1, "high": 9.0}]}, "above: counts a share that is better when low"),
     ],
 )

@@ -200,10 +200,23 @@ def test_an_older_store_is_raised_step_by_step_and_a_newer_one_is_refused(store:
     migrate(store._engine, VERSION + 2, steps)
     migrate(store._engine, VERSION + 2, steps)
     with store.reading() as db:
-        assert {"new2", "new3"} <= {column["name"] for column in inspect(db).get_columns("jobs")}
+        assert {f"new{n}" for n in steps} <= {column["name"] for column in inspect(db).get_columns("jobs")}
         assert db.execute(select(jobs.c.kind)).scalars().all() == ["old"]
     with pytest.raises(UserError, match=f"made by a newer version .tables {VERSION + 2}, this knows {VERSION}"):
         Store(store.url).write(inference(1))
+
+
+def test_a_store_of_the_second_version_gets_the_indexes_that_it_lacks(store: Store) -> None:
+    store.write(Job(kind="old"))
+    with store.writing() as db:
+        for name in ("queue_task", "decisions_kind"):
+            db.execute(text(f"DROP INDEX {name}"))
+        db.execute(text("UPDATE meta SET value = '2' WHERE name = 'version'"))
+    assert Store(store.url).write(Job(kind="new")).created
+    with store.reading() as db:
+        found = {index["name"] for table in ("queue", "decisions") for index in inspect(db).get_indexes(table)}
+        assert {"queue_task", "decisions_kind"} <= found
+        assert db.execute(text("SELECT value FROM meta WHERE name = 'version'")).scalar() == str(VERSION)
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(store: Store) -> None:

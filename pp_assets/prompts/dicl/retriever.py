@@ -130,11 +130,19 @@ def rough_tokens(example: Worked) -> int:
 class Refresher:
     """Keeps a retriever up to date in a thread of its own: looks at a cheap `mark` every `seconds`, and loads when it has changed.
 
-    While the store cannot be read the retriever keeps what it has; `error` says why. Ends with `close`.
+    While the store cannot be read the retriever keeps what it has; `error` says why. `after` is called when there was something new. Ends
+    with `close`.
     """
 
-    def __init__(self, retriever: Retriever, mark: Callable[[], Hashable], load: Callable[[], Index], seconds: float = 5.0) -> None:
-        self._retriever, self._mark, self._load, self._seconds = retriever, mark, load, seconds
+    def __init__(
+        self,
+        retriever: Retriever,
+        mark: Callable[[], Hashable],
+        load: Callable[[], Index],
+        seconds: float = 5.0,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        self._retriever, self._mark, self._load, self._seconds, self._after = retriever, mark, load, seconds, after
         self._seen: Hashable = None
         self._stop = threading.Event()
         self._one = threading.Lock()
@@ -150,6 +158,8 @@ class Refresher:
             self._retriever.swap(self._load())
             # What was written while the index was loaded changes the mark, and is loaded next time.
             self._seen = mark
+            if self._after is not None:
+                self._after()
             return True
 
     def start(self) -> "Refresher":

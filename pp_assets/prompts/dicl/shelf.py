@@ -1,7 +1,7 @@
 """The worked examples of one task in the store: read as an index, written by growth, changed by people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,9 @@ class Shelf:
         """Differs where the index would."""
         return examples_mark(self.store, self.task) if self.store.exists else Mark(0, 0)
 
-    def refresher(self, retriever: Retriever, encoder: str, seconds: float = 5.0) -> Refresher:
+    def refresher(self, retriever: Retriever, encoder: str, seconds: float = 5.0, after: Callable[[], None] | None = None) -> Refresher:
         """What keeps a retriever at the examples of the store; call its `start`, or `refresh` where one look is enough."""
-        return Refresher(retriever, self.mark, lambda: self.index(encoder, retriever.index), seconds)
+        return Refresher(retriever, self.mark, lambda: self.index(encoder, retriever.index), seconds, after)
 
     def write(self, plan: Plan, *more: Row) -> None:
         """Carry out a plan, in parts; stopped half-way, the next growth does the rest."""

@@ -63,7 +63,7 @@ class BlendedPredictor:
     """
 
     def __init__(self, name: str, inner: Predictor, spec: TaskSpec, retriever: Retriever) -> None:
-        self.name, self._inner, self._schema, self._retriever = name, inner, spec.output_schema, retriever
+        self.name, self._inner, self._schema, self.retriever = name, inner, spec.output_schema, retriever
         self._valid = output_validator(spec.output_schema)
         self._checked: tuple[tuple[str, ...], list[Prediction], Any] | None = None
         # The index is kept with the weights that were fitted on it: both change at once.
@@ -80,7 +80,7 @@ class BlendedPredictor:
         texts = tuple(row.input_text for row in rows)
         if self._checked is None or self._checked[0] != texts:
             self._checked = texts, self._inner.predict(texts, distributions=True), self._vectors(texts)
-        index, (_, said, vectors) = self._retriever.index, self._checked
+        index, (_, said, vectors) = self.retriever.index, self._checked
         outputs, groups = [row.output for row in rows], [row.group or row.item_id for row in rows]
         self._in_force = index, fit_blends(index, label_fields(self._schema), texts, vectors, outputs, said, groups)
         return self.blends
@@ -111,6 +111,6 @@ class BlendedPredictor:
         return replace(one, text=dump_output(self._schema, output), confidence=math.prod(fields.values()), fields=fields, choices=choices)
 
     def _vectors(self, texts: Sequence[str]) -> Any:
-        if self._retriever.embed is None:
+        if self.retriever.embed is None:
             raise UserError("the retriever has no encoder", where=self.name, how="give it one")
-        return self._retriever.embed(list(texts))
+        return self.retriever.embed(list(texts))

@@ -1,0 +1,75 @@
+"""The gateway on loopback, in a thread of this process, so that it has the simulation's clock."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from pp_gateway.listening import listen, url_of
+from pp_gateway.serve.app import Plan, build_app
+from pp_gateway.serve.gateway import Gateway
+from pp_gateway.serve.process import FAST
+from pp_resources.settings import Settings
+
+
+class Served:
+    """A running gateway."""
+
+    def __init__(self, url: str, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
+        self._gateway, self._loop = gateway, loop
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """The answer. RuntimeError for any status but 200."""
+        self._connection.request("POST", path, json.dumps(body or {}), {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        data = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path} answered {answer.status}: {data.decode(errors='replace')[:300]}")
+        return json.loads(data)
+
+    def settle(self) -> None:
+        """Wait for copies that are under way."""
+        asyncio.run_coroutine_threadsafe(self._gateway.idle(), self._loop).result(60)
+        self._connection.close()  # the server closes it while the platform works; the next request opens another
+
+    def reload(self) -> None:
+        """Take in new files and new decisions now."""
+        decisions = self._gateway.builder.decisions
+        assert decisions is not None
+        decisions.refresh()
+        self.post("/reload")
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Served]:
+    """Serve until the block ends."""
+    import uvicorn
+
+    made, begun = listen("127.0.0.1", 0), []
+    edge = build_app(Plan(settings), started=lambda gateway: begun.append((gateway, asyncio.get_running_loop())))
+    server, ready = uvicorn.Server(uvicorn.Config(edge, **FAST)), threading.Event()
+    begin = server.startup
+
+    async def startup(sockets: Any = None) -> None:
+        try:
+            await begin(sockets)
+        finally:
+            ready.set()
+
+    server.startup = startup  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [made]}, daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if edge.error is not None:
+            raise edge.error
+        yield Served(url_of(made), *begun[0])
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        made.close()

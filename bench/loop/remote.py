@@ -1,0 +1,84 @@
+"""Models behind an OpenAI-compatible address on loopback, in place of large ones, which are not here: right as often as they are told.
+
+They know the right answers of the simulation. Whether one of them is right about a text is decided by the text and the seed alone.
+"""
+
+import json
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from pp_assets.data.generation.made import seed_of
+from pp_resources.json_schema import Schema, leaf_fields, set_path
+from pp_resources.json_schema import dump_output as as_json
+
+
+@dataclass(frozen=True)
+class Model:
+    """`right`: the share of texts that it answers rightly; else one field is wrong."""
+
+    right: float
+
+
+class Expert:
+    """Answers texts whose truth has been told to it."""
+
+    def __init__(self, schema: Schema, models: Mapping[str, Model], seed: int) -> None:
+        self._schema, self._models, self._seed = schema, models, seed
+        self.truths: dict[str, Mapping[str, Any]] = {}
+        self._leaves = [leaf for leaf in leaf_fields(schema) if leaf.kind in ("enum", "boolean")]
+
+    def answer(self, model: str, text: str) -> str:
+        """KeyError for a text that nobody has told of."""
+        rng, truth = random.Random(seed_of(self._seed, model, text)), json.loads(json.dumps(self.truths[text]))
+        if rng.random() >= self._models[model].right:
+            leaf = rng.choice(self._leaves)
+            values = leaf.values or (True, False)
+            before = as_json(self._schema, truth)
+            set_path(truth, leaf.path, rng.choice(values))
+            while as_json(self._schema, truth) == before:
+                set_path(truth, leaf.path, rng.choice(values))
+        return as_json(self._schema, truth)
+
+
+@contextmanager
+def served(expert: Expert) -> Iterator[str]:
+    """Serve until the block ends; the address up to /v1."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            said = expert.answer(asked["model"], asked["messages"][-1]["content"])
+            message = {"role": "assistant", "content": said}
+            body = {
+                "id": "1",
+                "object": "chat.completion",
+                "model": asked["model"],
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": sum(len(m["content"]) for m in asked["messages"]) // 4, "completion_tokens": len(said) // 4},
+            }
+            data = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

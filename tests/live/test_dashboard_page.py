@@ -1,0 +1,231 @@
+"""The dashboard in a real headless browser over a real gateway: the figures of the rows, keys, news without a reload, a phone's width."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gateway_place import Place, ask, running
+from upstream_stub import stub
+
+from pp_assets.drifts import windows
+from pp_assets.feedback.complaints import feedback_topics
+from pp_assets.feedback.drift import known
+from pp_assets.feedback.inbox import Feedback as Entry
+from pp_assets.feedback.inputs import Met
+from pp_assets.pipeline import COMPLAINTS, DRIFTS
+from pp_gateway.serve.keys import new_key
+from pp_resources.artifacts import ArtifactStore
+from pp_resources.store.ids import MICRO, now
+from pp_resources.store.opened import open_store
+from pp_resources.store.rows import Feedback, Inference
+from pp_resources.store.work import Decision, QueueItem
+
+BROWSER = Path("/usr/bin/chromium")
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DAY = 86_400 * MICRO
+SECTIONS = ["now", "next", "trends", "variants", "weights", "complaints", "drift", "queue", "flywheel"]
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(not BROWSER.exists(), reason=f"no browser at {BROWSER}"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """A gateway with a key, a remote model behind it, ten days of rows, decisions, and artifacts of complaints and of drift."""
+    where = Place(tmp_path_factory.mktemp("dashboard"))
+    where.settings.tasks.mkdir(parents=True)
+    where.settings.home.mkdir()
+    key, kept = new_key()
+    with stub() as upstream:
+        config = {"models": {"toy": {"url": upstream.url, "model": "m"}}, "keys": {"ann": kept.model_dump(exclude_none=True)}}
+        (where.settings.home / "gateway.yaml").write_text(json.dumps(config))
+        rows(where)
+        artifacts(where)
+        with running(where) as made:
+            made.key = key
+            yield made
+
+
+def rows(where: Place) -> None:
+    """Two variants that answer and one whose answers nobody sees: 200 requests, 100 of them rated, 73 of these as right."""
+    start, made = now() - 9 * DAY, list[object]()
+    for n in range(200):
+        at = start + n * DAY // 25
+        one = Inference(
+            id=f"i{n}", task="toy", variant="ab"[n % 2], episode=f"e{n}", input="x", output="{}", latency_ms=4.0 + n % 50, at=at
+        )
+        made.append(one)
+        if n % 2 == 0:
+            made.append(Feedback(kind="boolean", metric="right", inference=one.id, value=int(n % 200 < 146), at=at))
+    made += [Inference(task="toy", variant="copy", input="x", output="{}", shadow=True, latency_ms=4.0, at=start + n) for n in range(7)]
+    made += [QueueItem(inference=f"i{n}", task="toy", reason="<b>unsure</b>", at=now()) for n in range(3)]
+    for n in range(4):
+        weights = {"a": 0.5 + n / 10, "b": 0.5 - n / 10}
+        made.append(Decision(task="toy", kind="weights", data={"weights": weights, "reason": f"reason {n}"}, at=start + n * DAY))
+    made.append(Decision(task="toy", kind="rollback", data={"variant": "c", "reason": "c was worse than a"}))
+    for result in open_store(where.settings.home).write_many(made):
+        assert not isinstance(result, Exception), result
+
+
+def artifacts(where: Place) -> None:
+    """What `pp feedback clusters` and `pp drift` leave, made by the functions that make it."""
+    chance, store = np.random.default_rng(0), ArtifactStore(where.settings.home)
+    vectors = chance.normal(size=(400, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    entry = {
+        "task": "toy",
+        "kind": "rating",
+        "rating": 0.0,
+        "output": None,
+        "answer": None,
+        "source": "web",
+        "at": "2026-11-01T00:00:00+00:00",
+    }
+    entries = [Entry(seq=n, id=f"f{n}", input_text=f"text {n}", comment=f"far too late {n}", **entry) for n in range(30)]
+    topics = feedback_topics(entries, lambda texts: vectors[: len(texts)])
+    like = known(vectors[:200], [str(n) for n in range(200)])
+    assert like is not None
+    met = [Met(f"m{n}", f"input {n}", None) for n in range(200)]
+    found = windows(like, [str(n) for n in range(200)], met, vectors[200:])
+
+    def writing(name: str, content: object, **metadata: object):
+        return lambda out: (out / name).write_text(json.dumps(content)) and metadata
+
+    store.produce(COMPLAINTS, "toy", {"n": "1"}, writing("topics.json", topics, entries=30))
+    store.produce(DRIFTS, "toy", {"n": "1"}, writing("drift.json", found))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(BROWSER), args=["--disable-gpu"])
+        yield found
+        found.close()
+
+
+def opened(browser, server, size: dict[str, int], query: str = "", scheme: str = "light"):
+    """A page that has been given the key; `faults` are errors, refusals of the policy among them, `asked` all addresses."""
+    page = browser.new_page(viewport=size, color_scheme=scheme)
+    page.set_default_timeout(60_000)
+    page.faults, page.asked = [], []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda told: page.faults.append(told.text) if told.type == "error" and "401" not in told.text else None)
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(server.url + "/" + query)
+    page.fill("#door-key", server.key)
+    page.click("dialog button")
+    page.wait_for_selector("#now .tile")
+    return page
+
+
+def test_the_page_shows_the_figures_of_the_rows(browser, server, tmp_path: Path) -> None:
+    page = opened(browser, server, WIDE, "?range=30d")
+    variants = {row.split()[0]: " ".join(row.split()) for row in page.locator("#variants tbody tr").all_inner_texts()}
+    assert "50.0 % of 200" in variants["a"] and "73.0 % [63.6 %, 80.7 %] n 100" in variants["a"], "Wilson's interval of 73 of 100"
+    assert "no feedback" in variants["b"] and "unpriced" in variants["b"] and "7 copies" in variants["copy"]
+    assert "whole time: 73.0 % [63.6 %, 80.7 %], n 100" in page.inner_text("#trend-right .readout")
+    assert "n 200" in page.inner_text("#trend-requests .readout") and "1.5 % [0.51 %, 4.3 %], n 200" in page.inner_text(
+        "#trend-escalated .readout"
+    )
+    page.click("#trend-requests summary")
+    counts = [int(text) for text in page.locator("#trend-requests tbody td:nth-child(2)").all_inner_texts()]
+    assert sum(counts) == 200 and len(counts) in (8, 9)
+    assert page.locator("#trend-right .whisker").count() == page.locator("#trend-right circle").count() in (8, 9), (
+        "each value has its interval"
+    )
+    assert "reason 3" in page.inner_text("#weights") and "c was worse than a" in page.inner_text("#weights")
+    assert page.locator("#weights-chart .area").count() >= 7 and page.locator("#weights-chart tbody tr").count() == 4
+    assert "3 open" in page.inner_text("#queue") and "<b>unsure</b>" in page.inner_text("#queue"), "words of the data stay words"
+    assert sum(map(int, re.findall(r" n (\d+)", page.inner_text("#complaints .topics")))) == 30
+    assert page.locator("#drift-chart circle").count() == page.locator("#drift-chart .whisker").count() == 2
+    assert "Nothing has been decided yet" in page.inner_text("#next") and "has not turned yet" in page.inner_text("#flywheel")
+    assert "live" in page.inner_text("#line") and page.inner_text("#latency .value").startswith("–"), "no requests now: no figure"
+    assert all(page.locator(f"section#{name}[aria-labelledby]").count() == 1 for name in SECTIONS)
+    assert all(label for label in page.eval_on_selector_all("svg[role=img]", "all => all.map(one => one.getAttribute('aria-label'))"))
+    assert not page.faults and all(address.startswith((server.url, "data:")) for address in page.asked)
+    page.screenshot(path=tmp_path / "wide.png", full_page=True)
+    page.close()
+
+
+def test_a_request_and_its_rating_arrive_without_a_reload(browser, server) -> None:
+    page = opened(browser, server, WIDE, "?range=30d")
+    page.click("#trend-requests summary")
+    page.evaluate("window.same = true")
+    before = int(re.findall(r"\d+", page.inner_text("#rate .under"))[0])
+    key = {"Authorization": f"Bearer {server.key}"}
+    asked = ask(server.url, "/v1/chat/completions", {"model": "toy", "messages": [{"role": "user", "content": "hello"}]}, **key)
+    assert asked.status == 200, asked.body
+    said = {"metric_name": "right", "value": True, "inference_id": asked.json["id"]}
+    assert ask(server.url, "/feedback", said, **key).status == 200
+    # Told by the stream: the page's policy lets nobody evaluate text in it, a test neither.
+    page.locator("#rate .under", has_text=re.compile(rf"^{before + 1} in the last")).wait_for()
+    page.locator("#accuracy .under", has_text=re.compile("^n 1, right")).wait_for()
+    page.locator("#variants tbody th", has_text=re.compile(r"^m\b")).wait_for()
+    assert page.evaluate("window.same && document.querySelector('#trend-requests details').open"), "what was opened stays open"
+    assert not page.faults
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(browser, server, tmp_path: Path, scheme: str) -> None:
+    page = opened(browser, server, PHONE, "?range=30d", scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for one in page.locator("details summary").all():
+        one.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "with all tables opened, too"
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) is (scheme == "dark")
+    page.select_option("#range", "24h")
+    page.wait_for_url("**range=24h**")
+    page.locator("#trends > .note", has_text="One value an hour").wait_for()
+    assert not page.faults
+    page.screenshot(path=tmp_path / f"phone-{scheme}.png", full_page=True)
+    page.close()
+
+
+def test_a_wrong_key_is_asked_for_again(browser, server) -> None:
+    page = browser.new_page(viewport=WIDE)
+    page.goto(server.url)
+    page.fill("#door-key", "pp-wrong")
+    page.click("dialog button")
+    page.wait_for_selector("dialog p:not(:empty)")
+    assert page.locator("#figures").is_hidden()
+    page.fill("#door-key", server.key)
+    page.click("dialog button")
+    page.wait_for_selector("#now .tile")
+    page.close()
+
+
+def test_while_the_store_is_away_the_page_says_from_when_its_figures_are(browser, server) -> None:
+    page = opened(browser, server, PHONE, "?range=7d")
+    shown, file = page.inner_text("#trend-right .readout"), server.place.settings.home / "store" / "store.db"
+    file.rename(file.with_suffix(".away"))
+    try:
+        page.locator("#banner-stale", has_text="The store cannot be read. Figures are those of").wait_for()
+        assert page.inner_text("#trend-right .readout") == shown, "what was read stays"
+    finally:
+        file.with_suffix(".away").rename(file)
+    page.locator("#banner-stale").wait_for(state="detached")
+    assert not page.faults
+    page.close()
+
+
+def test_an_empty_installation_is_told_what_to_do(browser, tmp_path: Path) -> None:
+    where = Place(tmp_path)
+    where.settings.tasks.mkdir(parents=True)
+    where.settings.home.mkdir()
+    with running(where) as made:
+        page = browser.new_page(viewport=PHONE)
+        page.goto(made.url)
+        page.wait_for_selector("#start li")
+        assert "pp task init my-task" in page.inner_text("#start") and page.locator("#figures").is_hidden()
+        page.close()
