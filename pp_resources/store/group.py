@@ -82,7 +82,8 @@ class GroupWriter:
     def _gather(self) -> list[tuple[Sequence[Row], "Future[Results]"]]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            batch, size = [], 0
+            batch: list[tuple[Sequence[Row], Future[Results]]] = []
+            size = 0
             while self._waiting and (not batch or size + len(self._waiting[0][0]) <= self._most):
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1][0])
