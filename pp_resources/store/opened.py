@@ -79,7 +79,8 @@ class Store:
     def write_many(self, rows: Sequence[Row]) -> list[Ack | Exception]:
         """Write rows in one transaction: what becomes of each, in order. Raises StoreUnavailable when none of them is written."""
         try:
-            with self.writing() as db:
+            self._open()
+            with writing(self._engine) as db:
                 return _apply(db, rows)
         except StoreUnavailable:
             raise
@@ -109,8 +110,10 @@ class Store:
         return self._group.waiting
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that writes; committed at the end."""
+        """A transaction that writes, after all that was acknowledged in this process before; committed at the end."""
         self._open()
+        for settle in self.before_reading:
+            settle()
         return writing(self._engine)
 
     def reading(self) -> AbstractContextManager[Connection]:
