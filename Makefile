@@ -20,7 +20,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install install-bench demo test test-all test-gpu ui lint base constraints licences clean
+.PHONY: help install install-bench install-gateways demo test test-all test-gpu ui lint base constraints licences clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
@@ -28,6 +28,8 @@ help: ## List the targets
 install: .venv/.installed ## Make .venv with everything that the project needs (once; no network when up to date)
 
 install-bench: .venv/.installed-bench ## Also install the peers that benches compare with
+
+install-gateways: .venv/gateways/.installed ## Install the gateways that bench/gateway.py and bench/faults.py compare with
 
 demo: install ## Take both example tasks through the whole pipeline: table, reports, packages
 	@$(BIN)/pp demo
@@ -80,4 +82,11 @@ clean: ## Remove .venv and caches; asks before it touches results
 	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench,postgres,clickhouse,examples]'
 # These want other versions of what the project needs.
 	@$(BIN)/python -m venv .venv/peers && .venv/peers/bin/python -m pip --quiet install inspect_ai==0.3.285 lm_eval==0.4.13
+	@touch $@
+
+# An environment of their own: these want other versions of what the project needs. Releases of litellm around 1.107.0, one of which was
+# tampered with, are left out. Beside them: wrk, faketime, postgresql and postgresql-15-cron, where the system has them.
+.venv/gateways/.installed: | .venv/bin/python
+	@$(BIN)/python -m venv .venv/gateways
+	@.venv/gateways/bin/python -m pip --disable-pip-version-check --quiet install 'litellm[proxy]==1.101.6' tensorzero==2026.6.0
 	@touch $@

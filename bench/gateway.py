@@ -1,214 +1,201 @@
-"""What the gateway itself costs a request: processor time of its process, with rows kept before each answer, beside it, and not at all.
+"""Our gateway beside LiteLLM's proxy and TensorZero's gateway: requests a second and latencies, with rows kept and without.
 
-    .venv/bin/python -m bench.gateway [--requests 2000] [--at-once 16] [--record]
+    make install-gateways                      # the peers, in an environment of their own
+    .venv/bin/python -m bench.gateway --tensorzero CLONE [--rounds 5] [--seconds 10] [--rates 25 100 400] [--record]
 
-One upstream stub and one client, each in a process of its own, so that what is counted is the gateway's alone (user and system time of all
-its threads, the store's included). A body of one message is passed on to a remote model; the stub answers at once. Ways are run in turn,
-several rounds in fresh processes; the table has medians. Latencies are of a closed loop on a busy machine: read them as ratios.
+All on loopback before one upstream that answers at once; every gateway is one process (LiteLLM with one worker) and answers the same
+request through its OpenAI route. Closed loop: `wrk` where it is installed. Open loop: requests come at fixed rates however slow the answers
+are, and an answer's time counts from when its request was due. `direct` goes to the upstream itself: what the load alone can do. The ways
+take turns, round by round; ratios are of the same round, with a t-interval of their logarithms over the rounds. "durable": an answer is
+given when its row is on disk. "kept": TensorZero's default, rows written to PostgreSQL after the answer. CLONE is a clone of TensorZero's
+repository, whose migrations its package lacks; without it, or without PostgreSQL, that way is left out. LiteLLM keeps nothing here, which
+is in its favour.
 """
 
 import argparse
-import asyncio
-import json
-import os
+import re
+import shutil
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-import httptools
-import yaml
+import numpy as np
+import uvloop
+from scipy import stats
 
+from bench import gateway_peers as peers
+from bench.gateway_parts import BODY, STUB, cpu_seconds, load, paced, started
+from bench.gateway_peers import Gateway
+from bench.postgres import for_tensorzero
 from bench.throughput import processor, record
-from pp_resources.http_pool import Pool
-from pp_resources.settings import PROJECT_ROOT
 
-HEADING = "## The gateway's own cost"
-WAYS = ("off", "async", "durable")
-PP = "import sys; from pp_gateway.cli import main; sys.exit(main())"
-BODY = json.dumps({"model": "stub", "messages": [{"role": "user", "content": "Is Santa real?"}]}).encode()
-_MESSAGE = {"role": "assistant", "content": "hello from the stub"}
-_ANSWER = {
-    "id": "up",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": _MESSAGE, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-}
+HEADING = "## Gateways side by side"
+OURS, OURS_OFF, KEPT, OFF, LITELLM, DIRECT = "ours, durable", "ours, off", "TensorZero, kept", "TensorZero, off", "LiteLLM, off", "direct"
+
+
+class Closed(NamedTuple):
+    """One closed loop: requests a second, milliseconds, processor time of the gateway for a request (µs)."""
+
+    per_s: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+class Open(NamedTuple):
+    """One open loop."""
+
+    p50: float
+    p99: float
+    failed: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--at-once", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--record", action="store_true", help="write the table into RESULTS.md")
-    parser.add_argument("--clients", action="store_true", help="instead: what HTTP clients cost a request")
-    parser.add_argument("--stub", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--tensorzero", type=Path, help="a clone of its repository")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--rates", type=float, nargs="*", default=[25, 100, 400])
+    parser.add_argument("--record", action="store_true", help="write the tables into RESULTS.md")
     args = parser.parse_args()
-    if args.stub:
-        asyncio.run(serve_stub())
-        return
-    if args.clients:
-        print(clients(args.requests, args.rounds))
-        return
-    table = measure(args.requests, args.at_once, args.rounds)
+    closed: dict[str, list[Closed]] = {}
+    opened: dict[tuple[str, float], list[Open]] = {}
+    with tempfile.TemporaryDirectory() as made, running(Path(made), args.tensorzero) as gateways:
+        for gateway in gateways.values():
+            uvloop.run(load(gateway.url, 4 * args.at_once, args.at_once, gateway.body, gateway.path))  # the first ones take seconds
+        for turn in range(args.rounds):
+            for name, gateway in gateways.items():
+                closed.setdefault(name, []).append(closed_loop(gateway, args.seconds, args.at_once))
+                for rate in args.rates:
+                    opened.setdefault((name, rate), []).append(open_loop(gateway, rate, args.seconds))
+                print(f"round {turn + 1} of {args.rounds}: {name}: {closed[name][-1].per_s:,.0f}/s", flush=True)
+    table = as_table(closed, opened, args)
     print(table)
     if args.record:
-        command = f"python -m bench.gateway --requests {args.requests} --at-once {args.at_once} --rounds {args.rounds}"
+        rates = " ".join(f"{rate:g}" for rate in args.rates)
+        command = f"python -m bench.gateway --tensorzero CLONE --rounds {args.rounds} --seconds {args.seconds:g} --rates {rates}"
         record(HEADING, table, f"`{command}`, {date.today()}, {processor()}")
 
 
-def measure(requests: int, at_once: int, rounds: int) -> str:
-    """The table, with the RESULT line below it."""
-    with started([sys.executable, "-m", "bench.gateway", "--stub"]) as (_, upstream):
-        found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-        for _ in range(rounds):
-            for way in WAYS:
-                found[way].append(one_round(way, upstream["url"], requests, at_once))
-    return as_table({way: {key: median(one[key] for one in made) for key in made[0]} for way, made in found.items()}, requests, at_once)
+@contextmanager
+def running(root: Path, source: Path | None) -> Iterator[dict[str, Gateway]]:
+    """All gateways that this machine can run, by name."""
+    with ExitStack() as stack:
+        process, facts = stack.enter_context(started(STUB))
+        parts, upstream = urlsplit(facts["url"]), facts["url"]
+        found = {DIRECT: Gateway(f"http://{parts.netloc}", parts.path + peers.CHAT, BODY, process.pid)}
+
+        def folder(name: str) -> Path:
+            (root / name).mkdir()
+            return root / name
+
+        for name, logging in ((OURS, "durable"), (OURS_OFF, "off")):
+            found[name] = stack.enter_context(peers.promptprecision(folder(logging), upstream, logging))
+        if why := peers.missing():
+            print(why)
+        else:
+            found[LITELLM] = stack.enter_context(peers.litellm(folder("litellm"), upstream))
+            found[OFF] = stack.enter_context(peers.tensorzero(folder("tensorzero"), upstream))
+            if source is not None:
+                postgres = for_tensorzero(source)
+                stack.callback(postgres.close)
+                found[KEPT] = stack.enter_context(peers.tensorzero(folder("kept"), upstream, postgres.url))
+        yield found
 
 
-def one_round(way: str, upstream: str, requests: int, at_once: int) -> dict[str, float]:
-    """Processor time a request (µs), requests a second, latencies (ms) of one gateway."""
-    with tempfile.TemporaryDirectory() as root:
-        home = Path(root) / "home"
-        home.mkdir()
-        (home / "gateway.yaml").write_text(yaml.safe_dump({"logging": way, "models": {"stub": {"url": upstream, "model": "m"}}}))
-        command = [sys.executable, "-c", PP, "serve", "--port", "0", "--json"]
-        with started(command, PP_HOME=str(home), PP_TASKS=root) as (process, facts):
-            asyncio.run(load(facts["url"], max(200, requests // 10), at_once))
-            before, began = cpu_seconds(process.pid), time.perf_counter()
-            latencies = sorted(asyncio.run(load(facts["url"], requests, at_once)))
-            took, cpu = time.perf_counter() - began, cpu_seconds(process.pid) - before
-    ms = [1000 * one for one in latencies]
-    return {"cpu_us": 1e6 * cpu / requests, "per_s": requests / took, "p50_ms": ms[len(ms) // 2], "p99_ms": ms[int(0.99 * len(ms))]}
+def closed_loop(gateway: Gateway, seconds: float, at_once: int) -> Closed:
+    """So many clients, each of which asks again when it has its answer. Raises SystemExit for an answer that is none."""
+    before = cpu_seconds(gateway.pid)
+    count, took, p50, p99 = (_wrk if shutil.which("wrk") else _ours)(gateway, seconds, at_once)
+    return Closed(count / took, p50, p99, 1e6 * (cpu_seconds(gateway.pid) - before) / count)
 
 
-class started:
-    """A process that prints one JSON document when it is ready; ended with the block."""
-
-    def __init__(self, command: list[str], **environment: str) -> None:
-        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
-        self._process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT)
-
-    def __enter__(self) -> tuple[Any, Any]:
-        said, out = "", self._process.stdout
-        assert out is not None
-        while not said.endswith("}\n"):
-            line = out.readline()
-            if not line:
-                raise SystemExit("a process ended before it was ready")
-            said += line
-        return self._process, json.loads(said)
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(60)
+def _wrk(gateway: Gateway, seconds: float, at_once: int) -> tuple[int, float, float, float]:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f'wrk.method = "POST"\nwrk.body = [[{gateway.body.decode()}]]\nwrk.headers["Content-Type"] = "application/json"\n')
+        script.write('wrk.headers["Authorization"] = "Bearer none"\n')
+        script.write('done = function(s, l) io.write(string.format("SAID %d %d %d %d %d\\n", s.requests, s.duration, l:percentile(50), ')
+        script.write("l:percentile(99), s.errors.status + s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout)) end\n")
+        script.flush()
+        words = ["wrk", "-t1", f"-c{at_once}", f"-d{seconds:g}s", "--timeout", "30s", "-s", script.name, gateway.url + gateway.path]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"SAID (\d+) (\d+) (\d+) (\d+) (\d+)", said)
+    if found is None or int(found[5]):
+        raise SystemExit(f"{gateway.url}: {said}")
+    if not int(found[1]):  # not one answer: as good as one at the end of the time
+        return 1, seconds, 1000 * seconds, 1000 * seconds
+    return int(found[1]), int(found[2]) / 1e6, int(found[3]) / 1e3, int(found[4]) / 1e3
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _ours(gateway: Gateway, seconds: float, at_once: int) -> tuple[int, float, float, float]:
+    some, began = 50 * at_once, time.perf_counter()
+    took: list[float] = []
+    while time.perf_counter() - began < seconds:
+        took += uvloop.run(load(gateway.url, some, at_once, gateway.body, gateway.path))
+    p50, p99 = np.quantile(took, [0.5, 0.99]) * 1000
+    return len(took), time.perf_counter() - began, float(p50), float(p99)
 
 
-async def load(url: str, requests: int, at_once: int) -> list[float]:
-    """Seconds of each request of a closed loop."""
-    pool, left, seconds = Pool(url), requests, list[float]()
-    head = pool.head("POST", "/v1/chat/completions", {"Content-Type": "application/json"})
-
-    async def client() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            began = time.perf_counter()
-            answer = await pool.send(head, BODY, connect=10)
-            body = await answer.read()
-            assert answer.status == 200, body
-            seconds.append(time.perf_counter() - began)
-
-    await asyncio.gather(*(client() for _ in range(at_once)))
-    pool.close()
-    return seconds
+def open_loop(gateway: Gateway, rate: float, seconds: float) -> Open:
+    """Requests at a rate."""
+    took, failed = uvloop.run(paced(gateway.url, gateway.path, gateway.body, rate, seconds))
+    p50, p99 = np.quantile(took, [0.5, 0.99]) * 1000
+    return Open(float(p50), float(p99), failed)
 
 
-def clients(requests: int, rounds: int) -> str:
-    """Processor time (µs) of this process for a request and its answer, one after another, by client."""
-    import uvloop
-
-    async def ours(url: str) -> None:
-        await load(url.removesuffix("/v1"), requests, 1)
-
-    async def with_aiohttp(url: str) -> None:
-        import aiohttp
-
-        async with aiohttp.ClientSession() as session:
-            for _ in range(requests):
-                async with session.post(url + "/chat/completions", data=BODY) as answer:
-                    await answer.read()
-
-    async def with_httpx(url: str) -> None:
-        import httpx2
-
-        async with httpx2.AsyncClient(trust_env=False) as session:
-            for _ in range(requests):
-                await session.post(url + "/chat/completions", content=BODY)
-
-    rows = []
-    with started([sys.executable, "-m", "bench.gateway", "--stub"]) as (_, upstream):
-        for name, client in (("http_pool", ours), ("aiohttp", with_aiohttp), ("httpx2", with_httpx)):
-            found = []
-            for _ in range(rounds):
-                began = time.process_time()
-                uvloop.run(client(upstream["url"]))
-                found.append(1e6 * (time.process_time() - began) / requests)
-            rows.append(f"| {name} | {median(found):.0f} |")
-    return "\n".join([f"{requests} requests", "", "| client | µs a request |", "| --- | --: |", *rows])
+def ratio(mine: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """The geometric mean of the rounds' ratios, with a 95 % t-interval."""
+    logs = np.log(np.array(mine) / np.array(theirs))
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / len(logs) ** 0.5 if len(logs) > 1 else np.inf
+    return float(np.exp(logs.mean())), float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))
 
 
-class Stub(asyncio.Protocol):
-    """Answers every request the same, without looking at it."""
+def as_table(closed: dict[str, list[Closed]], opened: dict[tuple[str, float], list[Open]], args: argparse.Namespace) -> str:
+    """Medians of the rounds, ratios with intervals, the RESULT line."""
+    lines = [f"{args.rounds} rounds of {args.seconds:g} s in turn; medians over the rounds. Closed loop, {args.at_once} at once:", ""]
+    lines += ["| gateway | requests/s | p50 ms | p99 ms | processor time a request (µs) |", "| --- | --: | --: | --: | --: |"]
+    for name, found in closed.items():
+        lines.append(f"| {name} | " + " | ".join(f"{median(column):,.3g}" for column in zip(*found, strict=True)) + " |")
+    rates = sorted({rate for _, rate in opened})
+    lines += ["", "Open loop: p50 / p99 ms (requests that failed)", ""]
+    lines += ["| gateway | " + " | ".join(f"{rate:g}/s" for rate in rates) + " |", "| --- |" + " --: |" * len(rates)]
+    for name in closed:
+        cells = [[median(column) for column in zip(*opened[name, rate], strict=True)] for rate in rates]
+        lines.append(f"| {name} | " + " | ".join(f"{p50:.3g} / {p99:.3g} ({failed:g})" for p50, p99, failed in cells) + " |")
+    lines += ["", "| ours, durable, times better than | requests/s | p50 | p99 |", "| --- | --: | --: | --: |"]
+    results = {}
+    for name, short in ((LITELLM, "litellm"), (KEPT, "tensorzero_logged"), (OFF, "tensorzero_off")):
+        if name in closed:
+            found = [ratio(*_pair(closed[OURS], closed[name], field)) for field in ("per_s", "p50", "p99")]
+            results[f"vs_{short}"] = found[0][0]
+            lines.append(f"| {name} | " + " | ".join(f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean, low, high in found) + " |")
+            if name == LITELLM:
+                results |= {"vs_litellm_p50": found[1][0], "vs_litellm_p99": found[2][0]}
+    results["p99_ms"] = median(one.p99 for one in closed[OURS])
+    if rates:
+        direct = median(one.p50 for one in opened[DIRECT, rates[0]])
+        for name, short in ((OURS_OFF, "off"), (OURS, "durable")):
+            results[f"overhead_{short}_ms"] = median(one.p50 for one in opened[name, rates[0]]) - direct
+        lines += [
+            "",
+            f"Overhead at {rates[0]:g}/s (p50 less that of the upstream itself): {results['overhead_off_ms']:.2f} ms without rows,",
+        ]
+        lines[-1] += f" {results['overhead_durable_ms']:.2f} ms with the row on disk before the answer."
+    return "\n".join([*lines, "", "RESULT " + " ".join(f"{key}={value:.4g}" for key, value in results.items())])
 
-    _body = json.dumps(_ANSWER).encode()
-    _whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(_body), _body)
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport, self._parser = transport, httptools.HttpRequestParser(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        self._transport.write(self._whole)
-
-
-async def serve_stub() -> None:
-    server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0)
-    print(json.dumps({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"}), flush=True)
-    await server.serve_forever()
-
-
-def as_table(found: dict[str, dict[str, float]], requests: int, at_once: int) -> str:
-    shown = {"processor time a request (µs)": "cpu_us", "requests/s": "per_s", "p50 (ms)": "p50_ms", "p99 (ms)": "p99_ms"}
-    head = [
-        f"{requests} requests, {at_once} at once, one worker",
-        "",
-        "| rows | " + " | ".join(shown) + " |",
-        "| --- |" + " --: |" * len(shown),
-    ]
-    rows = [f"| {way} | " + " | ".join(_number(found[way][key]) for key in shown.values()) + " |" for way in found]
-    result = " ".join(f"{way}_{key}={found[way][key]:.4g}" for way in found for key in shown.values())
-    return "\n".join([*head, *rows, "", f"RESULT {result}"])
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+def _pair(mine: list[Closed], theirs: list[Closed], field: str) -> tuple[list[float], list[float]]:
+    """So that larger is better for us."""
+    values = [getattr(one, field) for one in mine], [getattr(one, field) for one in theirs]
+    return values if field == "per_s" else (values[1], values[0])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A thin HTTP/1.1 client for one address: connections that are kept, answers whole or piece by piece, as little work as can be.
 
 Of a general client's cost most is generality: a request and its answer of 300 bytes take 25 µs of processor time here, 208 with aiohttp and
-1,031 with httpx2 (medians of three times 800 requests, one after another; python -m bench.gateway --clients). It follows no redirect, knows
+1,031 with httpx2 (medians of three times 800 requests, one after another; bench.gateway_cost --clients). It follows no redirect, knows
 no proxy and no compression.
 """
 

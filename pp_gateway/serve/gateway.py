@@ -16,7 +16,7 @@ from pp_gateway.serve.function import Call, Function, check_form
 from pp_gateway.serve.generation import Generation
 from pp_gateway.serve.handoff import Room
 from pp_gateway.serve.keys import Gatekeeper
-from pp_gateway.serve.logbook import Logbook, Writer
+from pp_gateway.serve.logbook import Logbook
 from pp_gateway.serve.metrics import Metrics
 from pp_gateway.serve.said import Failed, Refused
 from pp_resources.errors import UserError, nearest
@@ -32,11 +32,9 @@ GONE = "the caller went away"
 class Gateway:
     """Belongs to one event loop. `recorder` None keeps nothing, whatever is configured."""
 
-    def __init__(
-        self, builder: Builder, first: Generation, recorder: Recorder | None, *, workers: int = 1, writer: Writer | None = None
-    ) -> None:
+    def __init__(self, builder: Builder, first: Generation, recorder: Recorder | None, *, workers: int = 1) -> None:
         self.builder, self.recorder, self.now = builder, recorder, first
-        self.logbook = Logbook(writer or recorder, first.config.logging)
+        self.logbook = Logbook(recorder, first.config.logging)
         self.keeper, self.metrics, self.began = Gatekeeper(workers), Metrics(), time.time()
         self.embeddings, self.room = Embeddings(builder), Room(recorder.store if recorder else None)
         self.launcher: Launcher | None = None

@@ -22,6 +22,7 @@ from pp_resources.errors import UserError
 GRACE = 30  # seconds that requests have to end
 PAUSE = 1.0  # seconds before a worker that died is started again
 BAD_INPUT = 2
+SWITCH = 0.001  # seconds that a thread waits for the event loop's turn to end: the journal's waits once for every batch of answers
 # Of uvicorn: nothing that a gateway does not need is done for each request.
 FAST: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "ws": "none", "lifespan": "on", "log_level": "critical"}
 FAST |= {"access_log": False, "proxy_headers": False, "server_header": False}
@@ -41,6 +42,7 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
     """Serve in this process."""
     import uvicorn
 
+    sys.setswitchinterval(SWITCH)
     app = build_app(plan, started=_reload_when_told)
     config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **FAST)
     server = uvicorn.Server(config)

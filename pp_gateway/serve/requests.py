@@ -45,7 +45,7 @@ class InferenceRequest(_Strict):
     variant_name: Name | None = Field(default=None, description="ask this variant and no other")
     stream: bool = False
     dryrun: bool = Field(default=False, description="keep nothing")
-    tags: Tags = {}
+    tags: Tags = Field(default_factory=dict)
     subject: Name | None = Field(default=None, description="the person whom the input belongs to")
     params: Params = Params()
     output_schema: Schema | None = Field(default=None, description="a narrower form that the answer must have")
@@ -99,7 +99,7 @@ class ChatRequest(BaseModel):
     metadata: Tags | None = None
     episode_id: Id | None = None
     variant_name: Name | None = None
-    tags: Tags = {}
+    tags: Tags = Field(default_factory=dict)  # a plain default is copied by a function in Python
     subject: Name | None = None
     dryrun: bool = False
 

@@ -73,8 +73,8 @@ def reachable(engine: Engine) -> Iterator[None]:
     """Turns what the database says when it cannot be reached into StoreUnavailable. Errors of our own making pass as they are."""
     try:
         yield
-    except exc.SQLAlchemyError as error:
-        if not _is_outage(error):
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:  # the latter of a raw connection
+        if isinstance(error, exc.SQLAlchemyError) and not _is_outage(error):
             raise
         said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         where = "store" if engine.url.get_backend_name() == "sqlite" else "PP_STORE_URL"

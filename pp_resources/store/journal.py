@@ -1,4 +1,4 @@
-"""A local file of rows that the store could not take yet: what `append` has returned is on disk.
+"""A local file of rows that the store has not taken yet: what `append` has returned is on disk.
 
 A line is a checksum and a row. A line that was cut short by a crash was never acknowledged and is passed over; any other that does not
 match its checksum is told to the reader.
@@ -21,6 +21,8 @@ from pp_resources.store.wire import from_json, to_json
 
 LIMIT = 1 << 30  # bytes
 SUFFIX = ".journal"
+# With it a write is on disk when it returns: one call, so that a busy event loop is asked for the interpreter's lock once and not twice.
+SYNCED = getattr(os, "O_DSYNC", 0)
 
 
 class Part(NamedTuple):
@@ -40,7 +42,7 @@ class Journal:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            self._handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | SYNCED, 0o600)
             sync(file.parent)
         except Timeout as error:
             raise StoreUnavailable("in use by another process", where=f"journal {file}") from error
@@ -49,7 +51,7 @@ class Journal:
         self.size = os.fstat(self._handle).st_size
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Write the rows and sync once. Raises StoreUnavailable when that cannot be done, or the file would outgrow its limit; nothing of
+        """Write the rows and sync. Raises StoreUnavailable when that cannot be done, or the file would outgrow its limit; nothing of
         them is replayed then, but for the case that the disk takes neither the end of the rows nor a shorter file."""
         # The line feed before them ends what an earlier failure may have left.
         block = b"\n" + b"".join(_line(row) for row in rows)
@@ -61,7 +63,8 @@ class Journal:
             written = 0
             while written < len(block):
                 written += os.write(self._handle, block[written:])
-            os.fsync(self._handle)
+            if not SYNCED:
+                os.fsync(self._handle)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._handle, self.size)
@@ -87,8 +90,8 @@ class Journal:
     def clear(self) -> None:
         """Forget everything: it is in the store."""
         os.ftruncate(self._handle, 0)
-        os.fsync(self._handle)
         self.size = 0
+        os.fsync(self._handle)
 
     def keep(self, wanted: Callable[[Row], bool]) -> int:
         """Write the file again with only those rows; how many were left out."""
@@ -100,7 +103,7 @@ class Journal:
         if left_out:
             new = self.file.with_suffix(".new")
             new.write_bytes(b"".join(map(_line, kept)))
-            handle = os.open(new, os.O_RDWR | os.O_APPEND)
+            handle = os.open(new, os.O_RDWR | os.O_APPEND | SYNCED)
             os.fsync(handle)
             new.rename(self.file)
             sync(self.file.parent)

@@ -61,6 +61,7 @@ class Store:
         self._engine = make_engine(url, patience)
         self._lock = threading.Lock()
         self._ready = False
+        self.before_reading: list[Callable[[], None]] = []  # of those who hold rows that were acknowledged and are not here yet
         self._group = GroupWriter(self.write_many, f"store {url.render_as_string(hide_password=True)}")
 
     @property
@@ -78,7 +79,8 @@ class Store:
     def write_many(self, rows: Sequence[Row]) -> list[Ack | Exception]:
         """Write rows in one transaction: what becomes of each, in order. Raises StoreUnavailable when none of them is written."""
         try:
-            with self.writing() as db:
+            self._open()
+            with writing(self._engine) as db:
                 return _apply(db, rows)
         except StoreUnavailable:
             raise
@@ -108,13 +110,17 @@ class Store:
         return self._group.waiting
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that writes; committed at the end."""
+        """A transaction that writes, after all that was acknowledged in this process before; committed at the end."""
         self._open()
+        for settle in self.before_reading:
+            settle()
         return writing(self._engine)
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that sees one state."""
+        """A transaction that sees one state, with all that was acknowledged in this process before."""
         self._open()
+        for settle in self.before_reading:
+            settle()
         return reading(self._engine)
 
     @contextmanager

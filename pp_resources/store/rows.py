@@ -13,6 +13,7 @@ from pp_resources.store.ids import now, uuid7
 FeedbackKind = Literal["boolean", "float", "comment", "demonstration"]
 VALUES = ("boolean", "float")
 LARGEST = 1e6
+_HARMLESS = {type(None), int, bool, dict, list, bytes}
 JSON_FIELDS = {"tags", "decision", "chain", "payload", "data", "parents", "detail"}
 
 
@@ -40,6 +41,8 @@ class Row:
 
     def __post_init__(self) -> None:
         for name, value in self.__dict__.items():
+            if type(value) in _HARMLESS:
+                continue
             if isinstance(value, str) and "\0" in value:
                 raise UserError("a NUL character", where=f"{self.kind_name}: {name}", how="leave it out: not every store can hold it")
             if isinstance(value, float) and not math.isfinite(value):
