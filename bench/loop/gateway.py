@@ -33,8 +33,10 @@ class Served:
         return json.loads(data)
 
     def settle(self) -> None:
-        """Wait for copies that are under way."""
+        """Wait for copies that are under way, and until all rows are in the store."""
         asyncio.run_coroutine_threadsafe(self._gateway.idle(), self._loop).result(60)
+        assert self._gateway.recorder is not None
+        self._gateway.recorder.settle()
         self._connection.close()  # the server closes it while the platform works; the next request opens another
 
     def reload(self) -> None:

@@ -78,7 +78,7 @@ def starter(plan: Plan, started: Started | None = None) -> Callable[[], Awaitabl
         recorder = Recorder(store, settings.home / "store" / "journal")
         made = Gateway(builder, first, recorder, workers=plan.workers)
         made.launcher = Launcher(settings, store, lambda: made.now.config.jobs, plan.store_url)
-        made.background(made.launcher.run())
+        made.background(made.launcher.run(), lasting=True)
         if started:
             started(made)
         return made

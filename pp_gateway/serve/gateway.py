@@ -43,6 +43,7 @@ class Gateway:
         self.last_reload: dict[str, Any] = {"ok": True, "at": now(), "error": None}
         self.retired: list[Generation] = []
         self._background: set[asyncio.Task[Any]] = set()
+        self._lasting: list[asyncio.Task[Any]] = []
         self._reloading = asyncio.Lock()
         self._follow()
         self.metrics.gauge("pp_in_flight", "requests that are being answered", lambda: self.in_flight)
@@ -143,9 +144,12 @@ class Gateway:
         call.item = item.id if room else None
         return item if room else None
 
-    def background(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Work that nobody waits for."""
+    def background(self, work: Coroutine[Any, Any, Any], *, lasting: bool = False) -> None:
+        """Work that nobody waits for; `lasting` until the gateway ends."""
         task = asyncio.get_running_loop().create_task(work)
+        if lasting:
+            self._lasting.append(task)
+            return
         self._background.add(task)
         task.add_done_callback(self._ended)
 
@@ -192,7 +196,7 @@ class Gateway:
     async def close(self) -> None:
         """End what goes on beside requests."""
         self.ending.set()
-        for task in list(self._background):
+        for task in [*self._background, *self._lasting]:
             task.cancel()
         if self.builder.decisions:
             self.builder.decisions.close()
