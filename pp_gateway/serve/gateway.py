@@ -43,7 +43,7 @@ class Gateway:
         self.last_reload: dict[str, Any] = {"ok": True, "at": now(), "error": None}
         self.retired: list[Generation] = []
         self._background: set[asyncio.Task[Any]] = set()
-        self._lasting: list[asyncio.Task[Any]] = []
+        self._lasting: set[asyncio.Task[Any]] = set()
         self._reloading = asyncio.Lock()
         self._follow()
         self.metrics.gauge("pp_in_flight", "requests that are being answered", lambda: self.in_flight)
@@ -147,10 +147,7 @@ class Gateway:
     def background(self, work: Coroutine[Any, Any, Any], *, lasting: bool = False) -> None:
         """Work that nobody waits for; `lasting` until the gateway ends."""
         task = asyncio.get_running_loop().create_task(work)
-        if lasting:
-            self._lasting.append(task)
-            return
-        self._background.add(task)
+        (self._lasting if lasting else self._background).add(task)
         task.add_done_callback(self._ended)
 
     async def idle(self) -> None:
@@ -160,6 +157,7 @@ class Gateway:
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._background.discard(task)
+        self._lasting.discard(task)
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, Failed):  # those are counted where they happen
             traceback.print_exception(error, file=sys.stderr)
 
