@@ -20,7 +20,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install install-bench install-gateways demo test test-all test-gpu ui lint base constraints licences clean
+.PHONY: help install install-bench install-gateways demo demo-loop test test-all test-gpu ui lint base constraints licences clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-15s %s\n' "$$name" "$$what"; done
@@ -33,6 +33,9 @@ install-gateways: .venv/gateways/.installed ## Install the gateways that bench/g
 
 demo: install ## Take both example tasks through the whole pipeline: table, reports, packages
 	@$(BIN)/pp demo
+
+demo-loop: install ## Let a simulated shop learn by itself: 5,000 requests, feedback, trainings, promotions, a plot of it all
+	@$(BIN)/python -m bench.loop $(LOOP_ARGS)
 
 test: install ## Run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

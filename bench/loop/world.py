@@ -46,11 +46,11 @@ FLYWHEEL: dict[str, Any] = {
     "enabled": True,
     "least_new": 120,
     "shadow": 1.0,
-    "copies": 30,
+    "copies": 40,
     "watch_hours": 1.0,
     "watch_answers": 30,
     "cool_down_hours": 1.0,
-    "guards": {"slower": 1000.0},
+    "guards": {"slower": 1000.0, "validity": 0.15},
 }
 # Much is kept for the test: a loss of 0.02 must be ruled out before anything goes live.
 SPLIT = {"strategy": "group", "ratios": {"train": 0.45, "val": 0.1, "test": 0.45}, "seed": 1}
