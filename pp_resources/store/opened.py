@@ -66,7 +66,10 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """False only where a file was never made, so that reading makes none."""
+        """False only where a file was never made, and nothing was acknowledged that belongs into it, so that reading makes none."""
+        if self.file is not None and not self.file.exists():
+            for settle in self.before_reading:
+                settle()
         return self.file is None or self.file.exists()
 
     def write(self, row: Row) -> Ack:

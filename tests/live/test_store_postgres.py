@@ -41,7 +41,7 @@ SAME = [
     dashboard.test_decisions_are_spread_over_time_with_the_first_and_the_last,
     dashboard.test_every_figure_is_that_of_the_rows_counted_by_hand,
     dashboard.test_what_was_rolled_back_is_told_once_and_a_step_that_was_never_taken_is_none,
-    writing.test_a_store_of_the_first_version_gets_the_indexes_that_it_lacks,
+    writing.test_a_store_of_the_second_version_gets_the_indexes_that_it_lacks,
     writing.test_a_correction_takes_the_place_of_what_was_said,
     writing.test_a_recount_mends_what_is_wrong_and_says_so,
     writing.test_a_row_that_comes_again_gets_the_first_answer,

@@ -102,7 +102,7 @@ def test_a_stream_brings_what_changes_and_ends_with_the_server(server) -> None:
         answer.readline()
         while "now" not in (message := json.loads(answer.readline().removeprefix(b"data: "))) or message["now"]["requests"] < 7:
             answer.readline()
-        loop = server.gateway.logbook._loop
+        loop = server.gateway.logbook._answers._loop
         loop.call_soon_threadsafe(server.gateway.ending.set)
         assert answer.read() is not None
         loop.call_soon_threadsafe(server.gateway.ending.clear)
