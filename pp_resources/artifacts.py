@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest, file_sha256
+from pp_resources.store.ids import MICRO, now
 
 MANIFEST = "manifest.json"
 SLUG = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
@@ -133,7 +134,7 @@ def write_manifest(folder: Path, *, kind: str, key: str, inputs: Mapping[str, st
         "digest": digest({name: entry["sha256"] for name, entry in files.items()}),
         "inputs": dict(inputs),
         "metadata": dict(metadata),
-        "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "created_at": datetime.fromtimestamp(now() / MICRO, UTC).isoformat(timespec="microseconds"),
         "files": files,
     }
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")

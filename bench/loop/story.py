@@ -80,7 +80,7 @@ class Story:
             "right_last": f"{last[0]:.3f}",
             "cost_first": f"{first[1]:.6f}",
             "cost_last": f"{last[1]:.6f}",
-            "drift_alerts": kinds.count("alert"),
+            "drift_alerts": kinds.count("drift"),
             "failed_runs": kinds.count("failed run"),
             "decisions": len(self.decisions),
             "digest": self.digest[:16],
@@ -107,7 +107,8 @@ class Story:
         lines = file.read_text("utf-8").splitlines() if file.exists() else []
         for line in lines[self._alerts :]:
             told = json.loads(line)
-            self._event("alert", str(told.get("drift") or told.get("error") or told), "")
+            what = told.get("drift") or told.get("what") or told.get("error") or told
+            self._event("drift" if "drift" in told else "alert", str(what), "")
         self._alerts = len(lines)
 
     def _quality(self, turns: list[Turn]) -> tuple[float, float]:
@@ -136,8 +137,8 @@ class Story:
             weights.set_xlabel("visits (red: drift alert, green: the flywheel)")
             weights.legend(fontsize=7)
             for event in self.events:
-                if event["kind"] in ("flywheel", "alert"):
+                if event["kind"] in ("flywheel", "drift"):
                     for axes in (quality, cost, weights):
-                        axes.axvline(event["visit"], color="tab:red" if event["kind"] == "alert" else "tab:green", alpha=0.4, linewidth=0.8)
+                        axes.axvline(event["visit"], color="tab:red" if event["kind"] == "drift" else "tab:green", alpha=0.4, linewidth=0.8)
 
         return draw((9.0, 8.0), paint)

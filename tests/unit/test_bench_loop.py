@@ -51,7 +51,7 @@ def test_the_story_is_what_was_answered_and_decided(tmp_path: Path):
     story.answered({"variant_name": "b", "usage": {"cost": None}}, True)
     story.turn(4, home, "t")
     assert story.turns == [Turn(3, {"a": 3}, {"a": 2}, 0.003, {"a": 0.9, "b": 0.1}), Turn(4, {"b": 1}, {"b": 1}, 0.0, {"a": 0.9, "b": 0.1})]
-    assert [event["kind"] for event in story.events] == ["weights", "alert"]
+    assert [event["kind"] for event in story.events] == ["weights", "drift"]
     result = dict(pair.split("=") for pair in story.result().removeprefix("RESULT ").split())
     assert result["right_first"] == "0.667" and result["right_last"] == "1.000" and result["drift_alerts"] == "1"
     story.write(tmp_path / "loop.json", tmp_path / "loop.png")

@@ -2,6 +2,7 @@
 
 import time
 
+from pp_resources.artifacts import ArtifactStore
 from pp_resources.store.ids import MICRO, clock, now, uuid7
 
 
@@ -17,3 +18,9 @@ def test_identifiers_sort_by_the_time_of_the_clock():
     with clock(lambda: 86_400 * 10**9):
         early = uuid7()
     assert early < uuid7()
+
+
+def test_artifacts_are_dated_by_the_same_clock(tmp_path):
+    with clock(lambda: 86_400 * 10**9):
+        made = ArtifactStore(tmp_path).produce("things", "one", {"a": "b"}, lambda out: (out / "x").write_text("x") and None)
+    assert made.created_at.startswith("1970-01-02T00:00:00")
