@@ -1,6 +1,7 @@
 """What happened, turn by turn: true quality, cost and weights, the decisions of the platform; as a plot, as JSON, as one line."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from pp_resources.store.opened import open_store
 from pp_resources.store.read_work import decisions_on
 
 MILLION = 1e6
+PACKAGE = re.compile(r"\b[0-9a-f]{8}\b")
 ALL = 100_000
 
 
@@ -89,8 +91,9 @@ class Story:
 
     @property
     def digest(self) -> str:
-        """Of everything that was decided, and when."""
-        return digest([[one["visit"], one["kind"], one["data"].get("reason"), one["data"].get("weights")] for one in self.decisions])
+        """Of everything that was decided, and when; but for the names of packages, which hold when they were made."""
+        told = [[one["visit"], one["kind"], one["data"].get("reason", ""), one["data"].get("weights")] for one in self.decisions]
+        return digest([[visit, kind, PACKAGE.sub("", reason), weights] for visit, kind, reason, weights in told])
 
     def write(self, file: Path, picture: Path) -> None:
         """The figures, and the plot of them."""
