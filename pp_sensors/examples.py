@@ -4,8 +4,6 @@ Belongs here: the decision and the sensor. Does not belong here: which example p
 """
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import dagster as dg
 
@@ -19,20 +17,7 @@ from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.tracker import NullTracker
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Tasks whose examples are to grow, and the next cursor (last sequence number by task)."""
-
-    grow: list[str]
-    cursor: dict[str, int]
-
-
-def plan(heads: Mapping[str, int], seen: Mapping[str, int], ready: Collection[str]) -> Plan:
-    """Tasks with feedback that was not seen yet. One that is not ready keeps its place: its feedback waits."""
-    fresh = sorted(task for task, seq in heads.items() if task in ready and seq > seen.get(task, 0))
-    return Plan(fresh, {**seen, **{task: heads[task] for task in fresh}})
+from pp_sensors.feedback import plan
 
 
 def growing(settings: Settings) -> set[str]:
@@ -63,10 +48,10 @@ def watch_examples(context: dg.SensorEvaluationContext, installation: Installati
         return dg.SkipReason(f"the inbox cannot be read ({error}); an inbox that cannot be read is not an empty one")
     ready = growing(settings) & set(context.instance.get_materialized_partitions(dg.AssetKey("evaluated_inputs")))
     made = plan(heads, json.loads(context.cursor or "{}"), ready)
-    if not made.grow:
+    if not made.refresh:
         return dg.SkipReason("no new feedback on a task that shows examples")
     tags = {"pp/cause": "feedback"}
-    requests = [dg.RunRequest(run_key=f"examples:{task}:{made.cursor[task]}", partition_key=task, tags=tags) for task in made.grow]
+    requests = [dg.RunRequest(run_key=f"examples:{task}:{made.cursor[task]}", partition_key=task, tags=tags) for task in made.refresh]
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(made.cursor, sort_keys=True))
 
 

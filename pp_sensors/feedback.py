@@ -30,7 +30,7 @@ class Plan:
 
 
 def plan(heads: Mapping[str, int], seen: Mapping[str, int], registered: Collection[str]) -> Plan:
-    """Tasks with demonstrations that were not seen yet. A task that is not registered keeps its place: its feedback waits."""
+    """Tasks with feedback that was not seen yet. A task that is not registered keeps its place: its feedback waits."""
     fresh = sorted(task for task, seq in heads.items() if task in registered and seq > seen.get(task, 0))
     return Plan(fresh, {**seen, **{task: heads[task] for task in fresh}})
 

@@ -23,7 +23,6 @@ from pp_resources.store.work import QueueChange
 
 SOURCE = "queue"
 MOST_PROBLEMS = 50
-NOT_COPIED = "does not occur in the input; copy it letter for letter"
 Mask = Callable[[Feedback], Feedback]
 
 
