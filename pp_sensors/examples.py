@@ -11,26 +11,11 @@ from pp_assets import names
 from pp_assets.jobs import grow_examples
 from pp_assets.pipeline import Pipeline
 from pp_assets.serving.spec import shows_examples
-from pp_assets.task.spec import list_tasks, load_task
 from pp_resources.dagster_resources import Installation
-from pp_resources.errors import UserError
-from pp_resources.settings import Settings
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.tracker import NullTracker
 from pp_sensors.feedback import plan
-
-
-def growing(settings: Settings) -> set[str]:
-    """Tasks that serve a variant with examples; those that cannot be read are left out."""
-    found = set()
-    for name in list_tasks(settings.tasks):
-        try:
-            spec = load_task(name, settings.tasks).spec
-        except UserError:
-            continue
-        if not spec.archived and spec.serving is not None and shows_examples(spec.serving):
-            found.add(name)
-    return found
+from pp_sensors.live import live_tasks
 
 
 @dg.sensor(
@@ -46,7 +31,9 @@ def watch_examples(context: dg.SensorEvaluationContext, installation: Installati
         heads = Pipeline(settings, NullTracker()).inbox.heads(demonstrations=False)
     except StoreUnavailable as error:
         return dg.SkipReason(f"the inbox cannot be read ({error}); an inbox that cannot be read is not an empty one")
-    ready = growing(settings) & set(context.instance.get_materialized_partitions(dg.AssetKey("evaluated_inputs")))
+    live = ((task.name, task.spec.serving) for task in live_tasks(settings))
+    showing = {name for name, serving in live if serving is not None and shows_examples(serving)}
+    ready = showing & set(context.instance.get_materialized_partitions(dg.AssetKey("evaluated_inputs")))
     made = plan(heads, json.loads(context.cursor or "{}"), ready)
     if not made.refresh:
         return dg.SkipReason("no new feedback on a task that shows examples")

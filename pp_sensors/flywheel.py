@@ -16,14 +16,13 @@ from pp_assets.flywheel.stage import last
 from pp_assets.flywheel.state import HOUR, State
 from pp_assets.jobs import flywheel_turn, task_data
 from pp_assets.pipeline import ADAPTERS, DATASETS, DRIFTS, PACKAGES, Pipeline
-from pp_assets.task.spec import list_tasks, load_task
 from pp_resources.dagster_resources import Installation
-from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.settings import Settings
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.ids import now
 from pp_resources.tracker import NullTracker
+from pp_sensors.live import live_tasks
 
 EVERY, SELDOM = HOUR // 12, HOUR  # between two turns with a trial or a training under way, and without
 
@@ -62,15 +61,8 @@ def plan(seen: Mapping[str, Seen], cursor: Mapping[str, list[str]], registered: 
 
 def renewed(settings: Settings) -> dict[str, Flywheel]:
     """Tasks that can be read, are not archived and have their flywheel enabled."""
-    found = {}
-    for name in list_tasks(settings.tasks):
-        try:
-            spec = load_task(name, settings.tasks).spec
-        except UserError:
-            continue
-        if spec.flywheel and spec.flywheel.enabled and not spec.archived:
-            found[name] = spec.flywheel
-    return found
+    policies = {task.name: task.spec.flywheel for task in live_tasks(settings)}
+    return {name: policy for name, policy in policies.items() if policy and policy.enabled}
 
 
 def look(pipeline: Pipeline) -> dict[str, Seen]:

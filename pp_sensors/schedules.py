@@ -8,22 +8,8 @@ import dagster as dg
 from pp_assets import names
 from pp_assets.jobs import evaluate_variant
 from pp_assets.partitions import TaskVariant, key_of, parse_key
-from pp_assets.task.spec import list_tasks, load_task
 from pp_resources.dagster_resources import Installation
-from pp_resources.errors import UserError
-from pp_resources.settings import Settings
-
-
-def live_tasks(settings: Settings) -> set[str]:
-    """Tasks that can be read and are not archived."""
-    found = set()
-    for name in list_tasks(settings.tasks):
-        try:
-            if not load_task(name, settings.tasks).spec.archived:
-                found.add(name)
-        except UserError:
-            continue
-    return found
+from pp_sensors.live import live_tasks
 
 
 def due(materialized: set[str], live: set[str]) -> list[TaskVariant]:
@@ -40,7 +26,7 @@ def due(materialized: set[str], live: set[str]) -> list[TaskVariant]:
 )
 def evaluate_nightly(context: dg.ScheduleEvaluationContext, installation: Installation) -> list[dg.RunRequest] | dg.SkipReason:
     materialized = context.instance.get_materialized_partitions(dg.AssetKey("adapter"))
-    found = due(materialized, live_tasks(installation.settings()))
+    found = due(materialized, {task.name for task in live_tasks(installation.settings())})
     if not found:
         return dg.SkipReason("nothing was trained yet")
     at = f"{context.scheduled_execution_time:%Y-%m-%dT%H:%M}"

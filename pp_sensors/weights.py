@@ -16,13 +16,13 @@ from pp_assets import names
 from pp_assets.jobs import monitor
 from pp_assets.pipeline import Pipeline
 from pp_assets.routing.stage import Moved, move
-from pp_assets.task.spec import Task, list_tasks, load_task
+from pp_assets.task.spec import Task
 from pp_resources.dagster_resources import Installation
 from pp_resources.errors import UserError
-from pp_resources.settings import Settings
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.tracker import NullTracker
 from pp_sensors.alerts import WEBHOOK, raise_alert
+from pp_sensors.live import live_tasks
 
 ENOUGH = 30.0  # seconds of a tick, which has sixty; the rest of a long time is for the next one
 
@@ -37,7 +37,7 @@ class Plan:
 
 def several(tasks: Iterable[Task]) -> list[Task]:
     """The tasks whose traffic more than one variant shares, or gets copies of, in order."""
-    policies = [(task, task.spec.serving.routing) for task in tasks if task.spec.serving and not task.spec.archived]
+    policies = [(task, task.spec.serving.routing) for task in tasks if task.spec.serving]
     return sorted((task for task, policy in policies if policy and len(policy.variants) > 1), key=lambda task: task.name)
 
 
@@ -58,17 +58,6 @@ def plan(moved: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], int]]) 
     return made
 
 
-def readable(settings: Settings, log: Any) -> list[Task]:
-    """All tasks; one that cannot be read is told of and left alone."""
-    found = []
-    for name in list_tasks(settings.tasks):
-        try:
-            found.append(load_task(name, settings.tasks))
-        except UserError as error:
-            log.warning(str(error))
-    return found
-
-
 @dg.sensor(
     name=names.SENSOR_WEIGHTS,
     job=monitor,
@@ -80,7 +69,7 @@ def move_weights(context: dg.SensorEvaluationContext, installation: Installation
     settings = installation.settings()
     p = Pipeline(settings, NullTracker())
     ends, moved, said = time.monotonic() + ENOUGH, {}, []
-    for task in several(readable(settings, context.log)):
+    for task in several(live_tasks(settings)):
         try:
             first, last = _moved(p, task, ends)
         except StoreUnavailable as error:

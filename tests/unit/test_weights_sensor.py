@@ -28,7 +28,7 @@ def test_each_roll_back_and_each_winner_is_told_once() -> None:
     assert [one["what"] for one in plan({"t": (data("old", won="b has won"), data("new", won="c has won"), 8)}).alerts] == ["c has won"]
 
 
-def test_tasks_with_more_than_one_variant_are_taken_and_archived_ones_are_not(tmp_path: Path) -> None:
+def test_tasks_with_more_than_one_variant_are_taken(tmp_path: Path) -> None:
     def task(folder: str, **changes: Any) -> Any:
         names = ["a", "b"] if changes.pop("two", True) else ["a"]
         variants = {name: {"kind": "remote", "url": "http://127.0.0.1:9/v1", "model": "m"} for name in "ab"}
@@ -37,7 +37,7 @@ def test_tasks_with_more_than_one_variant_are_taken_and_archived_ones_are_not(tm
 
     shadowed = task("3", two=False, routing={"shadow": {"b": 0.1}})
     taken = [task("1"), shadowed]
-    assert several([*taken, task("2", two=False), task("4", archived=True), write_task(tmp_path / "5")]) == taken
+    assert several([*taken, task("2", two=False), write_task(tmp_path / "5")]) == taken
 
 
 def test_the_picture_shows_every_decision_and_marks_what_is_for_good(tmp_path: Path) -> None:
