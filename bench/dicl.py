@@ -32,7 +32,7 @@ from pp_assets.prompts.dicl.index import Index, Worked
 from pp_assets.prompts.dicl.retriever import Choosing, Retriever
 from pp_assets.prompts.dicl.shelf import Shelf
 from pp_assets.prompts.dicl.stage import Ground, encoder_name, grown, rules_of
-from pp_assets.prompts.dicl.systems import BlendedPredictor, ContextPredictor, shot_tokens
+from pp_assets.prompts.dicl.systems import BlendedPredictor, ContextPredictor
 from pp_assets.sources import source_digest
 from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.contract.derive import derive
@@ -215,7 +215,7 @@ def causal(home: Path, items: int) -> dict[str, float | None]:
     options: dict[str, Any] = {"constrained": True, "max_new_tokens": answer_budget(task, train, base.tokenizer)}
     none = CausalPredictor("none", base.model, base.tokenizer, spec.output_schema, prompt_of(spec), **options)
     count = spec.decoding.few_shot
-    retriever = Retriever(embed, shot_tokens(spec, base.tokenizer), shelf.index(ground.encoder))
+    retriever = Retriever(embed, shelf.index(ground.encoder))
     systems: dict[str, Any] = {
         "none": none,
         "static": none.behind(prompt_of(spec, few_shot(train, count, spec.seed))),

@@ -19,11 +19,11 @@ from pp_resources.settings import PROJECT_ROOT
 PEERS = PROJECT_ROOT / ".venv" / "gateways" / "bin"  # make install-gateways
 CHAT = "/chat/completions"
 _TENSORZERO = """
-import json, sys, time
+import json, pathlib, sys, time
 from tensorzero.tensorzero import _start_http_gateway
 stores = {"clickhouse_url": None, "postgres_url": sys.argv[2] or None, "valkey_url": None}
 made = _start_http_gateway(config_file=sys.argv[1], async_setup=False, **stores)
-print(json.dumps({"url": made.base_url}), flush=True)
+pathlib.Path(sys.argv[3]).write_text(made.base_url)
 while True: time.sleep(60)
 """
 TENSORZERO_CONFIG = """
@@ -86,19 +86,18 @@ def tensorzero(
 ) -> Iterator[Gateway]:
     """TensorZero's gateway, as its Python package hosts it; with the address of a PostgreSQL it keeps every answer there, by its default
     after it is given."""
-    config = root / "tensorzero.toml"
+    config, found, log = root / "tensorzero.toml", root / "url", root / "tensorzero.log"
     config.write_text(TENSORZERO_CONFIG.format(kept=str(bool(store)).lower(), upstream=upstream, more=more))
-    with (root / "tensorzero.log").open("w") as log:
-        words = [PEERS / "python", "-c", _TENSORZERO, str(config), store]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True, cwd=root, env=os.environ | dict(environment or {}))
+    words = [PEERS / "python", "-c", _TENSORZERO, str(config), store, str(found)]
+    environment = os.environ | {"RUST_LOG": "error"} | dict(environment or {})
+    with log.open("w") as said:  # not a pipe: once that is full, whoever writes to it stands still
+        process = subprocess.Popen(words, stdout=said, stderr=said, cwd=root, env=environment)
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("{"):
-                break
-        else:
-            raise SystemExit((root / "tensorzero.log").read_text()[-2000:])
-        base, _, rest = json.loads(line)["url"].partition("/openai")
+        while not found.exists() or not found.read_text():
+            if process.poll() is not None:
+                raise SystemExit(log.read_text()[-2000:])
+            time.sleep(0.1)
+        base, _, rest = found.read_text().partition("/openai")
         body = json.loads(BODY) | {"model": "tensorzero::function_name::hello"}
         yield Gateway(base, "/openai" + rest + CHAT, json.dumps(body).encode(), process.pid)
     finally:

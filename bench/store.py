@@ -21,7 +21,8 @@ from pp_resources.store.engine import address
 from pp_resources.store.ids import MICRO, now
 from pp_resources.store.opened import Store
 from pp_resources.store.read_feedback import demonstration_heads, feedback_since
-from pp_resources.store.read_inferences import active_episodes, inference, list_inferences
+from pp_resources.store.read_inferences import inference, list_inferences
+from pp_resources.store.read_trends import active_count
 from pp_resources.store.read_work import queue_counts
 from pp_resources.store.recorder import Recorder
 from pp_resources.store.rows import Feedback, Inference
@@ -127,7 +128,7 @@ def reads(store: Store, rows: int) -> dict[str, float]:
         "scores by day, 30 days": lambda: score_series(store, "triage", DAY),
         "traffic by hour, 7 days": lambda: traffic_series(store, "triage", 3600, since=seconds - 7 * DAY),
         "traffic by minute, 1 h": lambda: traffic_series(store, None, 60, since=seconds - 3600),
-        "active episodes": lambda: active_episodes(store, 5),
+        "active episodes": lambda: active_count(store, "triage", time.time() - 300),
         "queue": lambda: queue_counts(store),
     }
     worst = used = 0.0

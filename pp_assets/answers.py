@@ -38,7 +38,7 @@ class Answers:
         if adapter.digest not in self.models:
             self.models[adapter.digest] = of_adapter(self.p, self.task.spec, adapter)
         model = replace(self.models[adapter.digest], behind=behind)
-        return KeptPredictor(self.p.settings.home / "cells.db", model, answering_code(), trial, self.asked)
+        return KeptPredictor(self.p.settings.home / "cells.db", model, answering_code(), trial, asked=self.asked)
 
 
 def answers(p: "Pipeline", task: "Task", adapter: "Artifact", texts: Sequence[str]) -> tuple[list[Prediction], int]:

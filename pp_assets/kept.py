@@ -15,7 +15,7 @@ from pp_assets.experiment.store import CellStore
 from pp_assets.experiment.systems import ask
 from pp_resources.models.interface import Choice, Prediction
 
-BATCH = 512  # texts of one call: a kill costs at most so many answers
+BATCH = 512
 
 
 class Model(Protocol):
@@ -35,13 +35,15 @@ class KeptPredictor:
     """`model` as a Predictor that asks it for new texts alone. Raises what the model raises.
 
     `version` is that of the code and libraries that answer. Another `trial` asks every text once more and keeps that too, and so are
-    answers with distributions kept apart from those without. `asked` counts the texts that the model was given, by its name.
+    answers with distributions kept apart from those without. `batch` texts are asked at once: a kill costs at most so many answers.
+    `asked` counts the texts that the model was given, by its name.
     """
 
     file: Path
     model: Model
     version: str
     trial: int = 0
+    batch: int = BATCH
     asked: Counter[str] = field(default_factory=Counter)
     name: str = field(init=False)
 
@@ -55,7 +57,7 @@ class KeptPredictor:
         # What is not asked for is not in a key, so that a plain answer is found by whoever wants one.
         how: dict[str, list[Any]] = {"distributions": [True]} if distributions else {}
         how |= {"again": [self.trial]} if self.trial else {}
-        step = replace(ask, version=self.version, batch=("input_text", BATCH))
+        step = replace(ask, version=self.version, batch=("input_text", self.batch))
         with CellStore(self.file) as store:
             exp = Experiment([{"id": i, "input_text": text} for i, text in enumerate(different)], store=store)
             results = exp.vary(model=[self.model], **how).step("answer", step).run(workers=1, on_error="raise")

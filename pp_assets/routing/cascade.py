@@ -19,7 +19,7 @@ from scipy import stats as sps
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.stats.intervals import clopper_pearson, mid_p
 from pp_resources.errors import UserError
-from pp_resources.models.ensemble.predictor import route, thresholds
+from pp_resources.models.ensemble.predictor import thresholds
 
 THRESHOLDS = 50
 _NUISANCE, _OUTSIDE = 24, 0.02  # rates of gains that are tried, and the part of the error rate for one beyond them
@@ -57,11 +57,6 @@ class Cascade:
     cost_better: Measured
     tried: Sequence[tuple[float, float, float, float]]
 
-    def escalates(self, confidence: float | None, valid: bool = True) -> bool:
-        """Whether an answer with this confidence goes on to the better one; one without any, or that the schema does not allow, does."""
-        sure = -1.0 if confidence is None else confidence
-        return route([(valid, sure), (True, math.inf)], math.inf if self.threshold is None else self.threshold)[1] == 2
-
     def plain(self) -> dict[str, Any]:
         """JSON values; the threshold is not rounded."""
         return dict(rounded(asdict(self))) | {"threshold": self.threshold}
@@ -81,7 +76,8 @@ def fit_cascade(
     """The cheapest threshold with which, with a chance of at most `delta` of being wrong, no more than `tolerance` of the answers are lost
     against the better one.
 
-    Validation rows in one order: what the cheap one's confidence was, whether each was right. `groups`: rows that belong together, of which
+    Validation rows in one order: what the cheap one's confidence was (None: it does not say, or the schema does not allow its answer, which
+    then always goes on), whether each was right. `groups`: rows that belong together, of which
     the first is taken, since the guarantee is for independent rows. For a person as the better one give what a person gets right. Raises
     UserError with fewer rows than could prove anything.
     """

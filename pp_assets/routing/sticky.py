@@ -10,7 +10,7 @@ from .5, .3, .2 to .4, .3, .3 that is .200, this .127, d .100.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 
 _STEPS = 2**53
@@ -57,10 +57,3 @@ def _uniform(drawn: "hashlib.blake2b", name: str) -> float:
 
 def _bytes(word: str) -> bytes:
     return word.encode("utf-8", "surrogatepass")
-
-
-def share_moved(before: Sequence[float], after: Sequence[float]) -> float:
-    """The expected share of episodes that meet another variant after a change of weights (same variants, same order)."""
-    old, new = ([weight / sum(weights) for weight in weights] for weights in (before, after))
-    stay = [1 / sum(max(a / x, b / y) for a, b in zip(old, new)) for x, y in zip(old, new) if x > 0 and y > 0]
-    return 1 - sum(stay)

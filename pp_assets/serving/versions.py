@@ -34,6 +34,13 @@ def package_of(artifacts: ArtifactStore, task: Task, variant: Package) -> Artifa
     return found
 
 
+def packaged(artifacts: ArtifactStore, task: Task) -> dict[str, Variant]:
+    """The newest package of every recipe, those that the task declares first: what is served where no variant is named."""
+    there = [key.partition("/")[2] for key in artifacts.keys(PACKAGES) if key.partition("/")[0] == task.name]
+    ordered = sorted(there, key=lambda name: (name not in task.spec.variants, name if name not in task.spec.variants else ""))
+    return {name: Package(kind="package", recipe=name) for name in ordered}
+
+
 def renewed(task: Task) -> bool:
     """Whether the task's flywheel says which package answers."""
     return task.spec.flywheel is not None and task.spec.flywheel.enabled

@@ -10,6 +10,7 @@ from typer.exceptions import Abort
 from pp_gateway.cli import (
     ab,
     bench,
+    cascade,
     clusters,
     compare,
     contract,
@@ -78,6 +79,7 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(dicl.app, name="dicl")
 app.command("weights")(weights.weights)
 app.command("next")(weights.next_)
+app.command("cascade")(cascade.cascade)
 app.command("ui")(ui.ui)
 
 

@@ -135,7 +135,7 @@ def fit(
     task: TaskArgument,
     target: Annotated[float, typer.Option(min=0.5, max=0.999, help="How many of the answers that go out must be right.")] = 0.95,
     delta: Annotated[float, typer.Option(min=0.001, max=0.5, help="Chance of being wrong about that.")] = 0.05,
-    variant: Annotated[str | None, typer.Option("--variant", "-v", help="A packaged variant. Default: the champion.")] = None,
+    variant: Annotated[str | None, typer.Option("--variant", "-v", help="A served variant. Default: the champion.")] = None,
     to: Annotated[Path | None, typer.Option(help="Write all that was tried to this file, as JSON.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -143,14 +143,16 @@ def fit(
 
     Example: pp queue fit support-triage --target 0.95
     """
-    from pp_assets.pipeline import Pipeline
-    from pp_assets.serving.handoff_fit import fit_handoff
+    from pp_assets.serving.thresholds import fit_handoff
     from pp_gateway.cli.stages import watching
+    from pp_gateway.serve.asking import hear
     from pp_resources.artifacts import write_atomic
 
     settings, name = settle(task)
     with watching("fit"):
-        wanted, found = fit_handoff(Pipeline(settings), name, variant, target=target, delta=delta)
+        heard = hear(settings, name, [variant or ""])
+    (wanted,), (said,) = heard.names, heard.said
+    found = fit_handoff(heard.task, heard.rows, said, target=target, delta=delta)
     told = {"task": name, "variant": wanted, **found.plain()}
     if to is not None:
         write_atomic(to, json.dumps(told, indent=1) + "\n")

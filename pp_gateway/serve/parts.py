@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets.champion import read_champion, standing
 from pp_assets.flywheel.trial import Trial, read_trial
-from pp_assets.pipeline import DATASETS, PACKAGES
+from pp_assets.pipeline import DATASETS
 from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
 from pp_assets.serving.local import training_shots, worded
@@ -26,7 +26,7 @@ from pp_assets.serving.spec import (
     check_names,
     parts_of,
 )
-from pp_assets.serving.versions import dataset_of, model_of, package_of, renewed, versions
+from pp_assets.serving.versions import dataset_of, model_of, package_of, packaged, renewed, versions
 from pp_assets.task.contract.files import load_contract
 from pp_assets.task.examples import read_split
 from pp_assets.task.spec import Task
@@ -71,7 +71,7 @@ class Parts:
     def add(self, task: Task) -> None:
         """Load all variants of a task."""
         serving = task.spec.serving or Serving()
-        variants = serving.variants or self._packaged(task)
+        variants = serving.variants or packaged(self.builder.artifacts, task)
         if not variants:
             self.skipped.append(f"task {task.name}: no packaged variant; run 'pp run {task.name}'")
             return
@@ -99,12 +99,6 @@ class Parts:
             self.versions[task.name] = versions(task, kept, models, dataset_of(self.builder.artifacts, task.name))
             self.tasks.append((task, serving, kept, standing(self.builder.settings.home, task, kept)))
             self._try(task)
-
-    def _packaged(self, task: Task) -> dict[str, Variant]:
-        keys = self.builder.artifacts.keys(PACKAGES)
-        there = [key.partition("/")[2] for key in keys if key.partition("/")[0] == task.name]
-        ordered = sorted(there, key=lambda name: (name not in task.spec.variants, name if name not in task.spec.variants else ""))
-        return {name: Package(kind="package", recipe=name) for name in ordered}
 
     def _try(self, task: Task) -> None:
         """Load the package that is on trial, where it is compared with the champion of now. One that cannot be loaded stops nothing."""
@@ -192,7 +186,7 @@ class Parts:
         if isinstance(variant, Ensemble):
             return Vote(members, FieldCombiner(task.output_schema, vote(task, variant.members)))
         if isinstance(variant, Cascade):
-            return Steps(members, variant.threshold)
+            return Steps(members, variant.threshold, _validity(task))
         if place in self.predictors:
             return self._local(place, batchers, getattr(variant, "cost", None))
         source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))

@@ -148,10 +148,11 @@ class Vote(_Several):
 
 
 class Steps(_Several):
-    """One variant after the other, until one is sure enough; the last one's answer stands whatever it is."""
+    """One variant after the other, until one is sure enough of an answer that the schema allows; the last one's answer stands whatever it
+    is."""
 
-    def __init__(self, steps: Sequence[tuple[str, Answerer]], threshold: float) -> None:
-        self._steps, self._threshold = steps, threshold
+    def __init__(self, steps: Sequence[tuple[str, Answerer]], threshold: float, valid: Callable[[str], bool]) -> None:
+        self._steps, self._threshold, self._valid = steps, threshold, valid
 
     async def ask(self, asked: Asked) -> Said:
         answers: list[Said] = []
@@ -162,7 +163,7 @@ class Steps(_Several):
                 if name == self._steps[-1][0] and not answers:
                     raise
                 continue
-            if (answers[-1].confidence or 0.0) >= self._threshold:
+            if (answers[-1].confidence or 0.0) >= self._threshold and self._valid(answers[-1].text):
                 break
         return together(answers[-1], answers)
 

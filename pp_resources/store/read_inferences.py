@@ -1,4 +1,4 @@
-"""Reading inferences and episodes: one, a page of those that match, those that are going on now."""
+"""Reading inferences: one, and a page of those that match."""
 
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, select, text, tuple_
 
-from pp_resources.store.ids import MICRO, now
 from pp_resources.store.opened import Store
 from pp_resources.store.rows import Inference
-from pp_resources.store.schema import BAD, episodes, inferences
+from pp_resources.store.schema import BAD, inferences
 
 _COLUMNS = [inferences.c[field.name] for field in fields(Inference)]
 _JSON = ("tags", "decision", "chain")
@@ -20,15 +19,6 @@ class Page(NamedTuple):
 
     rows: list[Inference]
     next: tuple[int, str] | None
-
-
-class Episode(NamedTuple):
-    """Times in microseconds."""
-
-    id: str
-    first_at: int
-    last_at: int
-    inferences: int
 
 
 def inference(store: Store, id: str) -> Inference | None:
@@ -73,14 +63,6 @@ def list_inferences(
         rows = [_inference(row) for row in db.execute(query).mappings()]
     more = len(rows) > limit
     return Page(rows[:limit], (rows[limit - 1].at, rows[limit - 1].id) if more else None)
-
-
-def active_episodes(store: Store, minutes: float = 5, limit: int = 1000) -> list[Episode]:
-    """Episodes with an inference in the last minutes, the latest first."""
-    since = now() - int(minutes * 60 * MICRO)
-    query = select(*episodes.c).where(episodes.c.last_at >= since).order_by(episodes.c.last_at.desc()).limit(limit)
-    with store.reading() as db:
-        return [Episode(*row) for row in db.execute(query)]
 
 
 def _inference(row: RowMapping) -> Inference:

@@ -1,54 +1,14 @@
 """Reading examples, jobs, the queue and decisions."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import orjson
 from sqlalchemy import Table, and_, func, select, true, tuple_
 
 from pp_resources.store.opened import Store
-from pp_resources.store.prepared import rows_where
 from pp_resources.store.schema import decisions, example_changes, examples, job_events, jobs, queue
 from pp_resources.store.work import ExampleChange
-
-if TYPE_CHECKING:
-    import numpy as np
-
-
-class Vectors(NamedTuple):
-    """Examples in the order of their ids, a row of `matrix` (float32, n x d) each."""
-
-    ids: list[str]
-    matrix: "np.ndarray"
-
-
-def example_vectors(store: Store, task: str, encoder: str, variant: str = "") -> Vectors:
-    """The active examples of a task for one variant (its own, and those for any) whose vectors are of one encoder."""
-    import numpy as np
-
-    c = examples.c
-    query = select(c.id, c.embedding).where(c.task == task, c.state == "active", c.encoder == encoder, c.variant.in_({"", variant}))
-    with store.reading() as db:
-        rows = db.execute(query.order_by(c.id)).all()
-    if not rows:
-        return Vectors([], np.empty((0, 0), np.float32))
-    return Vectors([row.id for row in rows], np.frombuffer(b"".join(row.embedding for row in rows), np.float32).reshape(len(rows), -1))
-
-
-def read_examples(store: Store, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Examples by id, in the order asked for, without their vectors; ids that are not there are left out."""
-    with store.reading() as db:
-        columns = [column for column in examples.c if column.name not in ("embedding", "content")]
-        found = {row["id"]: {**row, "parents": orjson.loads(row["parents"])} for row in rows_where(db, columns, examples.c.id, ids)}
-    return [found[id] for id in ids if id in found]
-
-
-def list_examples(store: Store, task: str, *, state: str | None = None, after: str = "", limit: int = 100) -> list[dict[str, Any]]:
-    """A page of a task's examples by id, those after one."""
-    query = select(examples.c.id).where(examples.c.task == task, examples.c.id > after).order_by(examples.c.id).limit(limit)
-    with store.reading() as db:
-        ids = db.execute(query if state is None else query.where(examples.c.state == state)).scalars().all()
-    return read_examples(store, ids)
 
 
 def example_history(store: Store, id: str) -> list[dict[str, Any]]:

@@ -69,13 +69,17 @@ def test_what_says_the_same_gives_way_to_what_is_new() -> None:
     assert [one.id for one in retriever.select(QUERY[:4], Choosing(k=2, relevance=1.0))] == ["e001", "e000"]
 
 
+def characters(one: Worked) -> int:
+    return len(one.input_text)
+
+
 def test_the_distance_and_the_tokens_are_kept() -> None:
     examples = [Worked("e0", "long " * 30, {}), Worked("e1", "b", {}), Worked("e2", "c", {})]
-    retriever = Retriever(index=Index.of(examples, at(0.9, 0.6, 0.3)), cost=lambda one: len(one.input_text))
+    retriever = Retriever(index=Index.of(examples, at(0.9, 0.6, 0.3)))
     assert [one.id for one in retriever.select(QUERY[:4], Choosing(max_distance=0.45))] == ["e1", "e0"]
     # What does not fit is passed over, and what comes after it is taken.
-    assert [one.id for one in retriever.select(QUERY[:4], Choosing(tokens=2))] == ["e2", "e1"]
-    assert retriever.select(QUERY[:4], Choosing(tokens=0)) == [] and retriever.select(QUERY[:4], Choosing(k=0)) == []
+    assert [one.id for one in retriever.select(QUERY[:4], Choosing(tokens=2), cost=characters)] == ["e2", "e1"]
+    assert retriever.select(QUERY[:4], Choosing(tokens=0), cost=characters) == [] and retriever.select(QUERY[:4], Choosing(k=0)) == []
     assert rough_tokens(examples[0]) > 30
 
 

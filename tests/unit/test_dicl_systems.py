@@ -134,18 +134,25 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_language_model_sees_the_examples_of_its_input(base: Path) -> None:
     spec = spec_on(base)
     inner = CausalPredictor.from_base("tiny", base, spec.output_schema, prompt_of(spec), max_new_tokens=24)
-    retriever = Retriever(embed, shot_tokens(spec, inner.tokenizer), index_of(30))
+    retriever = Retriever(embed, index_of(30))
     model = ContextPredictor("dicl", spec, inner, retriever, Choosing(k=2))
-    texts = ["my bill please", "no parcel yet"]
+    texts, count = ["my bill please", "no parcel yet"], shot_tokens(spec, inner.tokenizer)
     said = model.predict(texts)
     for text, one in zip(texts, said):
-        shots = retriever.select(text, model.choosing)
+        shots = retriever.select(text, model.choosing, cost=count)
         assert shots and shots[-1].label in text
         assert one.text == inner.behind(prompt_of(spec, shots)).predict([text])[0].text
     room = 512 // 2 - len(inner.encoder.prefix_ids) - 24
     assert model.choosing.tokens == room and model.predict([]) == []
     block = len(inner.tokenizer(render_examples(spec, [retriever.index.examples[0]]))["input_ids"])
-    assert retriever.cost_of(retriever.index, retriever.index.examples[0]) == block
+    assert count(retriever.index.examples[0]) == block
+    # What counts are the tokens of this model, not a guess: one token less, and a second example is not shown.
+    near = retriever.select(texts[0], Choosing(k=2, pool=2), cost=count)
+    both = sum(count(one) for one in retriever.index.examples if one.id in {shot.id for shot in near})
+    for tokens, shown in ((both, 2), (both - 1, 1)):
+        tight = ContextPredictor("dicl", spec, inner, retriever, Choosing(k=2, pool=2, tokens=tokens))
+        shots = retriever.select(texts[0], tight.choosing, cost=count)
+        assert len(shots) == shown and tight.predict(texts[:1])[0].text == inner.behind(prompt_of(spec, shots)).predict(texts[:1])[0].text
 
 
 OUTPUT_SPEC = spec_on(Path("base"))

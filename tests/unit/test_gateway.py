@@ -1,9 +1,14 @@
 """Tasks over HTTP: answers, what is kept of them, and what is refused."""
 
+import asyncio
 import json
+import time
 
 import pytest
 from gateway_place import TEXT, ask, events, place, running
+
+from pp_gateway.serve.said import Asked, Failed, Said
+from pp_gateway.serve.variants import Steps
 
 SERVING = {
     "variants": {
@@ -41,6 +46,33 @@ def test_every_kind_of_variant_gives_the_answer_of_its_parts(server, variant):
     said = server.infer(variant_name=variant).json
     assert said["variant_name"] == variant and said["valid"] and said["output"] == server.infer().json["output"]
     assert said["usage"]["input_tokens"] == server.infer().json["usage"]["input_tokens"] * (1 if variant in ("encoder", "twin") else 2)
+
+
+def test_a_cascade_goes_on_from_what_is_not_sure_not_valid_or_not_said():
+    heard = []
+
+    class Step:
+        def __init__(self, name, *said):
+            self.name, self.said = name, said
+
+        async def ask(self, _asked):
+            heard.append(self.name)
+            if not self.said:
+                raise Failed(503, "away", "nobody is there")
+            return Said(*self.said)
+
+    def taken(*steps):
+        heard.clear()
+        made = Steps([(step.name, step) for step in steps], 0.8, lambda text: text == "good")
+        return asyncio.run(made.ask(Asked("text", time.monotonic() + 9))).parts, list(heard)
+
+    sure, last = Step("sure", "good", 0.8), Step("last", "bad", None)
+    assert taken(sure, last) == (["sure"], ["sure"])
+    for step in (Step("unsure", "good", 0.79), Step("silent", "good", None), Step("invalid", "bad", 1.0), Step("away")):
+        assert taken(step, last) == (["last"], [step.name, "last"]) and taken(step, sure, last) == (["sure"], [step.name, "sure"])
+    assert taken(Step("unsure", "good", 0.1), Step("away")) == (["unsure"], ["unsure", "away"])
+    with pytest.raises(Failed):
+        taken(Step("away"), Step("gone"))
 
 
 def test_the_last_user_message_is_the_input(server):

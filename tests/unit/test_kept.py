@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from suite_models import Rule, examples, task
 
-from pp_assets import kept
 from pp_assets.evaluation.predictions import make_rows
 from pp_assets.evaluation.suite.asking import Asked, Subject
 from pp_assets.evaluation.suite.consistency import consistency
@@ -16,11 +15,6 @@ from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output
 
 TEST = examples(30)
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    monkeypatch.setattr(kept, "BATCH", 16)
 
 
 class Weights(Rule):
@@ -37,7 +31,7 @@ class Weights(Rule):
 
 
 def keeping(tmp_path, model):
-    return KeptPredictor(tmp_path / "cells.db", model, "1")
+    return KeptPredictor(tmp_path / "cells.db", model, "1", batch=16)
 
 
 def part(tmp_path, model, spec=None):

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as sps
 
-from pp_assets.routing.sticky import choose, shadows, share_moved
+from pp_assets.routing.sticky import choose, shadows
 
 EPISODES = [f"episode-{i}" for i in range(6000)]
-weights = st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6)
 
 
 def chosen(shares: dict[str, float], key: str = "") -> list[str]:
@@ -50,6 +49,14 @@ def test_words_that_run_into_each_other_are_other_words() -> None:
     assert 120 < sum(one == other for one, other in drawn) < 280
 
 
+def share_moved(before: tuple[float, ...], after: tuple[float, ...]) -> float:
+    """The expected share of episodes that meet another variant: of all rules without a memory the smallest."""
+    old, new = (np.array(shares) / sum(shares) for shares in (before, after))
+    both = (old > 0) & (new > 0)
+    with np.errstate(divide="ignore"):
+        return 1 - sum(1 / np.maximum(old / x, new / y).sum() for x, y in zip(old[both], new[both]))
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [((0.5, 0.5), (0.9, 0.1)), ((0.5, 0.3, 0.2), (0.4, 0.3, 0.3)), ((0.2, 0.3, 0.5), (0.5, 0.3, 0.2)), ((0.4, 0.4, 0.2), (0.5, 0.5, 0.0))],
@@ -59,25 +66,6 @@ def test_as_many_episodes_move_as_is_said(before: tuple[float, ...], after: tupl
     moved = sum(x != y for x, y in zip(one, other))
     low, high = sps.binom.interval(0.999, len(EPISODES), share_moved(before, after))
     assert low <= moved <= high
-
-
-@given(weights, st.data())
-def test_moves_lie_between_what_must_move_and_what_no_stateless_rule_can_beat(before: list[float], data: st.DataObject) -> None:
-    after = data.draw(st.lists(st.floats(0.01, 1.0), min_size=len(before), max_size=len(before)))
-    old, new = (np.array(shares) / sum(shares) for shares in (before, after))
-    distance = np.abs(old - new).sum() / 2
-    moved = share_moved(before, after)
-    assert distance - 1e-9 <= moved <= 2 * distance / (1 + distance) + 1e-9
-    if len(before) == 2:
-        assert moved == pytest.approx(distance, abs=1e-9)
-
-
-@given(weights, st.floats(0.0, 1.0))
-def test_a_change_of_one_variant_moves_no_more_than_it_must(before: list[float], weight: float) -> None:
-    assume(sum(before[1:]) > 0)
-    old = np.array(before) / sum(before)
-    new = np.array([weight, *before[1:]])
-    assert share_moved(before, new.tolist()) == pytest.approx(np.abs(old - new / new.sum()).sum() / 2, abs=1e-9)
 
 
 def test_when_a_variant_is_rolled_back_only_its_own_episodes_move() -> None:

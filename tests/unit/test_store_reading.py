@@ -14,23 +14,22 @@ from store_rows import AT, inference
 
 from pp_resources.errors import UserError
 from pp_resources.store.buckets import DAY, HOUR, MINUTE
+from pp_resources.store.examples import stored_examples
 from pp_resources.store.ids import MICRO, now
 from pp_resources.store.opened import Store, open_store
 from pp_resources.store.read_feedback import feedback_on, feedback_since
-from pp_resources.store.read_inferences import active_episodes, list_inferences
 from pp_resources.store.read_inferences import inference as read_inference
+from pp_resources.store.read_inferences import list_inferences
+from pp_resources.store.read_trends import active_count
 from pp_resources.store.read_work import (
     decisions_on,
     example_history,
-    example_vectors,
     job,
     job_events_after,
-    list_examples,
     list_jobs,
     newest_job_events,
     queue_counts,
     queue_items,
-    read_examples,
     roll_back_examples,
 )
 from pp_resources.store.retention import retain
@@ -132,8 +131,8 @@ def test_episodes_of_the_last_minutes_are_active(store: Store) -> None:
     store.write_many(
         [inference(1, episode="old", at=at - 600 * MICRO), inference(2, episode="new", at=at), inference(3, episode="new", at=at - 9)]
     )
-    assert active_episodes(store, 5) == [("new", at - 9, at, 2)]
-    assert {one.id for one in active_episodes(store, 60)} == {"old", "new"}
+    assert [active_count(store, "t", at / MICRO - minutes * 60) for minutes in (5, 60)] == [1, 2]
+    assert active_count(store, "other", 0) == 0
 
 
 def example(name: str, vector: list[float], **more) -> Example:
@@ -141,23 +140,27 @@ def example(name: str, vector: list[float], **more) -> Example:
     return Example(**(values | {"embedding": np.array(vector, np.float32).tobytes()} | more))
 
 
-def test_examples_are_a_matrix_and_can_go_back_in_time(store: Store) -> None:
-    assert example_vectors(store, "t", "e").ids == []
+def active(store: Store, variant: str = "") -> list[str]:
+    return [one.id for one in stored_examples(store, "t", variant=variant, state="active")]
+
+
+def test_examples_can_go_back_in_time(store: Store) -> None:
+    assert active(store) == []
     store.write_many(
         [example("x1", [1, 2]), example("x2", [3, 4]), example("x3", [5, 6], variant="v"), example("x4", [7], encoder="other")]
     )
-    ids, matrix = example_vectors(store, "t", "e", "v")
-    assert ids == ["x1", "x2", "x3"] and matrix.dtype == np.float32 and matrix.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert active(store, "v") == ["x1", "x2", "x3", "x4"] and active(store) == ["x1", "x2", "x4"]
+    vectors = [one.vector for one in stored_examples(store, "t", variant="v")]
+    assert {vector.dtype for vector in vectors} == {np.dtype(np.float32)} and [*map(list, vectors)] == [[1, 2], [3, 4], [5, 6], [7]]
     store.write(ExampleChange(example="x1", state="removed", reason="wrong", who="ann", at=AT + 10))
     store.write(example("x5", [9, 9], at=AT + 20))
     store.write(ExampleChange(example="x2", state="removed", reason="double", who="ann", at=AT + 30))
-    assert example_vectors(store, "t", "e").ids == ["x5"]
+    assert active(store) == ["x4", "x5"]
     changes = roll_back_examples(store, "t", AT + 15, reason="quality fell", who="gate")
     assert {(one.example, one.state) for one in changes} == {("x2", "active"), ("x5", "removed")}
-    assert example_vectors(store, "t", "e").ids == ["x2"]
+    assert active(store) == ["x2", "x4"]
     assert [one["reason"] for one in example_history(store, "x2")] == ["double", "quality fell"]
-    assert [one["id"] for one in list_examples(store, "t", state="removed")] == ["x1", "x5"]
-    assert [one["input"] for one in read_examples(store, ["x3", "nope", "x1"])] == ["in x3", "in x1"]
+    assert [one.id for one in stored_examples(store, "t", state="removed")] == ["x1", "x5"]
     with pytest.raises(UserError, match="there is no example 'x9'"):
         store.write(ExampleChange(example="x9", state="removed", reason="", who=""))
 
@@ -217,7 +220,7 @@ def test_what_is_read_often_is_served_by_an_index(store: Store) -> None:
     list_inferences(store, bad=True)
     feedback_since(store, after=3)
     feedback_since(store, "t", kind="demonstration", in_force=True)
-    active_episodes(store)
+    active_count(store, "t", AT / MICRO)
     traffic_of(store, since=AT // MICRO)
     score_series(store, "t", HOUR, since=AT // MICRO)
     queue_items(store)

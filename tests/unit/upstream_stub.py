@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,11 +12,13 @@ ANSWER = '{"topic": "refund", "order": "A7", "angry": false}'
 
 
 class Stub:
-    """`url` ends in /v1. `fail` are statuses of the next requests; `hang` and `pause` seconds before an answer and between its pieces; with
-    `breaks` a stream ends in its middle. `seen` are request bodies, `headers` those of the last request."""
+    """`url` ends in /v1; `says` answers a request instead of `text`. `fail` are statuses of the next requests; `hang` and `pause` seconds
+    before an answer and between its pieces; with `breaks` a stream ends in its middle. `seen` are request bodies, `headers` those of the
+    last request."""
 
     def __init__(self) -> None:
         self.text, self.url, self.key = ANSWER, "", ""
+        self.says: Callable[[dict[str, Any]], str] | None = None
         self.fail: list[int] = []
         self.hang = self.pause = 0.0
         self.breaks = False
@@ -47,7 +49,7 @@ def stub(text: str = ANSWER) -> Iterator[Stub]:
             (self._stream if asked.get("stream") else self._answer)(asked)
 
         def _answer(self, asked: dict[str, Any]) -> None:
-            message = {"role": "assistant", "content": told.text}
+            message = {"role": "assistant", "content": told.says(asked) if told.says else told.text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
             self._whole(200, {"id": "up", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}, {})

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -37,18 +37,15 @@ class Index:
 
     examples: tuple[Worked, ...]
     matrix: np.ndarray
-    costs: dict[str, int] = field(default_factory=dict, compare=False)
-    """Tokens by id, filled as they are asked for."""
 
     @classmethod
-    def of(cls, examples: Sequence[Worked], vectors: np.ndarray, costs: dict[str, int] | None = None) -> "Index":
-        """From examples in any order and their vectors (examples, size), of any length but 0. Ids must differ. `costs` are those of an
-        index before, to go on with."""
+    def of(cls, examples: Sequence[Worked], vectors: np.ndarray) -> "Index":
+        """From examples in any order and their vectors (examples, size), of any length but 0. Ids must differ."""
         order = sorted(range(len(examples)), key=lambda i: examples[i].id)
         rows = np.asarray(vectors, np.float32)[order] if order else np.zeros((0, 0), np.float32)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True) if order else rows
         matrix = np.ascontiguousarray(rows / np.maximum(lengths, 1e-12)) if order else rows
-        return cls(tuple(examples[i] for i in order), matrix, {} if costs is None else costs)
+        return cls(tuple(examples[i] for i in order), matrix)
 
     def __len__(self) -> int:
         return len(self.examples)

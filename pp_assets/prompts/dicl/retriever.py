@@ -15,6 +15,7 @@ from pp_assets.prompts.dicl.index import Index, Worked
 from pp_resources.errors import UserError
 
 Embed = Callable[[Sequence[str]], np.ndarray]
+Cost = Callable[[Worked], int]
 EMPTY = Index((), np.zeros((0, 0), np.float32))
 
 
@@ -50,12 +51,11 @@ class Shown:
 class Retriever:
     """Chooses examples from an index in memory, which any thread may exchange for a newer one. Nothing here reads a disk or a network.
 
-    `embed` makes unit vectors of texts, needed only where texts are asked for; `cost` counts the tokens of an example in the prompt.
+    `embed` makes unit vectors of texts, needed only where texts are asked for.
     """
 
-    def __init__(self, embed: Embed | None = None, cost: Callable[[Worked], int] | None = None, index: Index = EMPTY) -> None:
-        self.embed, self._cost = embed, cost or rough_tokens
-        self._index = index
+    def __init__(self, embed: Embed | None = None, index: Index = EMPTY) -> None:
+        self.embed, self._index = embed, index
 
     @property
     def index(self) -> Index:
@@ -67,9 +67,12 @@ class Retriever:
         index.known  # noqa: B018  computed here, so that no request waits for it
         self._index = index
 
-    def select(self, query: str | np.ndarray, choosing: Choosing | None = None, *, vector: np.ndarray | None = None) -> list[Shown]:
+    def select(
+        self, query: str | np.ndarray, choosing: Choosing | None = None, *, vector: np.ndarray | None = None, cost: Cost | None = None
+    ) -> list[Shown]:
         """The examples for an input, the most similar last; fewer than `k` where no more are near, allowed or fit. `query` is the input, or
-        its vector; give both (`vector`) where the vector is known already. Equal cosines are decided by id."""
+        its vector; give both (`vector`) where the vector is known already. `cost` counts the tokens of an example in the prompt. Equal
+        cosines are decided by id."""
         choosing, index = choosing or Choosing(), self._index
         if not len(index) or not choosing.k:
             return []
@@ -80,7 +83,7 @@ class Retriever:
         if choosing.max_distance is not None:
             near = 1 - cosines <= choosing.max_distance
             places, cosines = places[near], cosines[near]
-        chosen = self._diverse(index, places, cosines, choosing)
+        chosen = _diverse(index, places, cosines, choosing, cost or rough_tokens)
         shown = [(float(cosines[i]), index.examples[places[i]]) for i in chosen]
         shown.sort(key=lambda one: (one[0], one[1].id))
         return [Shown(one.id, one.input_text, one.output, one.label, similarity) for similarity, one in shown]
@@ -91,33 +94,28 @@ class Retriever:
             raise UserError("a text was given and no encoder", where="dicl", how="give the retriever an encoder, or vectors")
         return self.embed([text])[0]
 
-    def _diverse(self, index: Index, places: np.ndarray, cosines: np.ndarray, choosing: Choosing) -> list[int]:
-        """Places in `places` by maximal marginal relevance; of equal ones the nearest."""
-        alike = index.matrix[places] @ index.matrix[places].T
-        chosen: list[int] = []
-        left, counts, room = list(range(len(places))), Counter[str](), choosing.tokens
-        while left and len(chosen) < choosing.k:
-            said = alike[:, chosen].max(1) if chosen else np.zeros(len(places))
-            worth = choosing.relevance * cosines - (1 - choosing.relevance) * said
-            best = max(left, key=lambda i: (worth[i], -i))
-            left.remove(best)
-            example = index.examples[places[best]]
-            if example.label and counts[example.label] >= choosing.per_label:
-                continue
-            if room is not None:
-                cost = self.cost_of(index, example)
-                if cost > room:
-                    continue
-                room -= cost
-            counts[example.label] += 1
-            chosen.append(best)
-        return chosen
 
-    def cost_of(self, index: Index, example: Worked) -> int:
-        """Tokens of an example, counted once."""
-        if example.id not in index.costs:
-            index.costs[example.id] = self._cost(example)
-        return index.costs[example.id]
+def _diverse(index: Index, places: np.ndarray, cosines: np.ndarray, choosing: Choosing, cost: Cost) -> list[int]:
+    """Places in `places` by maximal marginal relevance; of equal ones the nearest."""
+    alike = index.matrix[places] @ index.matrix[places].T
+    chosen: list[int] = []
+    left, counts, room = list(range(len(places))), Counter[str](), choosing.tokens
+    while left and len(chosen) < choosing.k:
+        said = alike[:, chosen].max(1) if chosen else np.zeros(len(places))
+        worth = choosing.relevance * cosines - (1 - choosing.relevance) * said
+        best = max(left, key=lambda i: (worth[i], -i))
+        left.remove(best)
+        example = index.examples[places[best]]
+        if example.label and counts[example.label] >= choosing.per_label:
+            continue
+        if room is not None:
+            tokens = cost(example)
+            if tokens > room:
+                continue
+            room -= tokens
+        counts[example.label] += 1
+        chosen.append(best)
+    return chosen
 
 
 def rough_tokens(example: Worked) -> int:

@@ -37,7 +37,7 @@ class Shelf:
         there = {one.id: one for one in before.examples}
         worked = [there.get(one.id) or Worked(one.id, one.input, json.loads(one.output), one.label) for one in found]
         vectors = np.stack([one.vector for one in found]) if found else np.zeros((0, 0), np.float32)
-        return Index.of(worked, vectors, before.costs if before is not EMPTY else None)
+        return Index.of(worked, vectors)
 
     def mark(self) -> Mark:
         """Differs where the index would."""

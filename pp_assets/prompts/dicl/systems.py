@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pp_assets.data.labels import label_fields
 from pp_assets.prompts.dicl.head import NEIGHBOURS, Blend, blended, fit_blends
 from pp_assets.prompts.dicl.index import Index, Worked
-from pp_assets.prompts.dicl.retriever import Choosing, Retriever
+from pp_assets.prompts.dicl.retriever import Choosing, Cost, Retriever
 from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.examples import Example
 from pp_assets.task.prompt import render_examples
@@ -30,6 +30,7 @@ class ContextPredictor:
         from pp_resources.models.causal import context_length
 
         self.name, self._spec, self._inner, self._retriever = name, spec, inner, retriever
+        self._cost = shot_tokens(spec, inner.tokenizer)
         choosing = choosing or Choosing()
         bare = inner.behind(prompt_of(spec)).encoder
         room = context_length(inner.model.config) // 2 - len(bare.prefix_ids) - inner.max_new_tokens
@@ -41,16 +42,19 @@ class ContextPredictor:
             raise UserError("the retriever has no encoder", where=self.name, how="give it one")
         made = []
         for text, vector in zip(inputs, embed(list(inputs)) if inputs else ()):
-            shots = self._retriever.select(text, self.choosing, vector=vector)
+            shots = self._retriever.select(text, self.choosing, vector=vector, cost=self._cost)
             made += self._inner.behind(prompt_of(self._spec, shots)).predict([text], distributions=distributions)
         return made
 
 
-def shot_tokens(spec: TaskSpec, tokenizer: Any) -> Callable[[Worked], int]:
-    """Counts the tokens of an example as it stands in the prompt, for a retriever's `cost`."""
+def shot_tokens(spec: TaskSpec, tokenizer: Any) -> Cost:
+    """Counts the tokens of an example as it stands in the prompt, those of one id once."""
+    counted: dict[str, int] = {}
 
     def count(example: Worked) -> int:
-        return len(tokenizer(render_examples(spec, [example]), add_special_tokens=False)["input_ids"])
+        if example.id not in counted:
+            counted[example.id] = len(tokenizer(render_examples(spec, [example]), add_special_tokens=False)["input_ids"])
+        return counted[example.id]
 
     return count
 
