@@ -1,6 +1,7 @@
 """The processes of `pp serve`: one, or several on one socket under a parent that starts those again which die."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import shutil
@@ -16,15 +17,17 @@ from typing import Any
 
 from pp_gateway.listening import url_of
 from pp_gateway.serve.app import Plan, build_app
+from pp_gateway.serve.corked import CorkedProtocol
 from pp_gateway.serve.gateway import Gateway
 from pp_resources.errors import UserError
 
 GRACE = 30  # seconds that requests have to end
 PAUSE = 1.0  # seconds before a worker that died is started again
 BAD_INPUT = 2
+SEARCHES = 20_000, 20, 50  # objects more than were freed, until the youngest are searched; and so on for the older ones
 SWITCH = 0.001  # seconds that a thread waits for the event loop's turn to end: the journal's waits once for every batch of answers
 # Of uvicorn: nothing that a gateway does not need is done for each request.
-FAST: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "ws": "none", "lifespan": "on", "log_level": "critical"}
+FAST: dict[str, Any] = {"loop": "uvloop", "http": CorkedProtocol, "ws": "none", "lifespan": "on", "log_level": "critical"}
 FAST |= {"access_log": False, "proxy_headers": False, "server_header": False}
 Ready = Callable[[str], None]
 
@@ -54,6 +57,7 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
         except SystemExit:
             raise app.error or RuntimeError("the server did not start") from None
         if not server.should_exit:
+            _spare_what_lasts()
             ready()
 
     async def shutdown(sockets: Any = None) -> None:
@@ -65,6 +69,14 @@ def run_worker(plan: Plan, made: socket.socket, ready: Callable[[], None]) -> No
     # Ctrl-C is how a server ends.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[made])
+
+
+def _spare_what_lasts() -> None:
+    """What is there when serving begins stays: a full search of it for garbage stopped everything for 60 to 100 ms, once a second under
+    load. Requests leave next to no cycles, so the searches for those may be rare."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*SEARCHES)
 
 
 def _reload_when_told(gateway: Gateway) -> None:

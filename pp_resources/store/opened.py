@@ -56,7 +56,7 @@ class Store:
     """
 
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
-        self.url = url
+        self.url, self.patience = url, patience
         self.file = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
         self._engine = make_engine(url, patience)
         self._lock = threading.Lock()

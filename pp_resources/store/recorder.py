@@ -3,7 +3,8 @@
 An answer is acknowledged when it is in the journal, on disk; the store gets those of a quarter of a second in one transaction, where a
 transaction for the few rows that gather during the one before costs a row ten times as much. All else goes to the store at once, with what
 is still waiting before it, since its sender hears what the store says of it; while the store is away it goes to the journal, too. Rows have
-ids, so whatever is written twice counts once. Only when neither can be written (a full disk) is a row refused.
+ids, so whatever is written twice counts once. Only when neither can be written (a full disk) is a row refused. When rows come in large
+numbers a process of its own writes them to the store (`apart`).
 """
 
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from pp_resources.store.apart import Apart
 from pp_resources.store.engine import StoreUnavailable
 from pp_resources.store.group import GroupWriter, Results
 from pp_resources.store.ids import MICRO, now
@@ -59,7 +61,8 @@ class Recorder:
         self._away, self._why = False, ""
         self._refused = 0
         self._closed, self._stirred = threading.Event(), threading.Event()
-        self._calls: SimpleQueue[tuple[Sequence[Row], Future[list[Ack | Exception]]] | None] = SimpleQueue()
+        self._apart = Apart(store)
+        self._calls: SimpleQueue[tuple[Sequence[Row], Future[Results]] | None] = SimpleQueue()
         threading.Thread(target=self._call, name="store", daemon=True).start()
         self._log, self._group = GroupWriter(self._append, "journal"), GroupWriter(self._commit, "recorder")
         self._filler = threading.Thread(target=self._fill, name="filler", daemon=True)
@@ -165,7 +168,7 @@ class Recorder:
         self._away, self._why, self._fresh = True, str(error), None
         self._stirred.set()
 
-    def _flush(self, rows: Sequence[Row]) -> list[Ack | Exception]:
+    def _flush(self, rows: Sequence[Row]) -> Results:
         """Write what waits in the journal and these rows in one transaction; what becomes of these. Holds `_turn`."""
         with self._lock:
             fresh, self._fresh = self._fresh, []
@@ -185,9 +188,9 @@ class Recorder:
         self._note_refused(fresh, results[: len(fresh)])
         return results[len(fresh) :]
 
-    def _ask_store(self, rows: Sequence[Row], patience: float | None) -> list[Ack | Exception]:
+    def _ask_store(self, rows: Sequence[Row], patience: float | None) -> Results:
         """Write to the store from a thread of its own: a call that hangs there holds up nobody else."""
-        call: Future[list[Ack | Exception]] = Future()
+        call: Future[Results] = Future()
         self._calls.put((rows, call))
         try:
             return call.result(patience)
@@ -200,9 +203,10 @@ class Recorder:
             rows, call = asked
             if call.set_running_or_notify_cancel():
                 try:
-                    call.set_result(self.store.write_many(rows))
+                    call.set_result(self._apart.write_many(rows))
                 except BaseException as error:
                     call.set_exception(error)
+        self._apart.close()
 
     def _fill(self) -> None:
         """The thread that brings rows from the journal to the store."""
