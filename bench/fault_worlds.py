@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from bench.gateway_parts import BODY, PP, started
@@ -117,12 +118,15 @@ class Ours(World):
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """No file that it writes may grow beyond what stands for the disk's room."""
+        """No file that it or a process of its own writes may grow beyond what stands for the disk's room."""
         assert self.gateway is not None
+        pids = [self.gateway.pid, *(one.pid for one in psutil.Process(self.gateway.pid).children(recursive=True))]
         soft, hard = resource.prlimit(self.gateway.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.gateway.pid, resource.RLIMIT_FSIZE, (ROOM, hard))
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (ROOM, hard))
         yield
-        resource.prlimit(self.gateway.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TensorZero(World):

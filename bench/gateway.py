@@ -3,13 +3,14 @@
     make install-gateways                      # the peers, in an environment of their own
     .venv/bin/python -m bench.gateway --tensorzero CLONE [--rounds 5] [--seconds 10] [--rates 25 100 400] [--record]
 
-All on loopback before one upstream that answers at once; every gateway is one process (LiteLLM with one worker) and answers the same
-request through its OpenAI route. Closed loop: `wrk` where it is installed. Open loop: requests come at fixed rates however slow the answers
-are, and an answer's time counts from when its request was due. `direct` goes to the upstream itself: what the load alone can do. The ways
-take turns, round by round; ratios are of the same round, with a t-interval of their logarithms over the rounds. "durable": an answer is
-given when its row is on disk. "kept": TensorZero's default, rows written to PostgreSQL after the answer. CLONE is a clone of TensorZero's
-repository, whose migrations its package lacks; without it, or without PostgreSQL, that way is left out. LiteLLM keeps nothing here, which
-is in its favour.
+All on loopback before one upstream that answers at once; every gateway is one process (LiteLLM with one worker; ours also with two, since
+TensorZero's computes with as many threads as there are cores) and answers the same request through its OpenAI route. Closed loop: `wrk`
+where it is installed. Open loop: requests come at fixed rates however slow the answers are, and an answer's time counts from when its
+request was due. `direct` goes to the upstream itself: what the load alone can do. The ways take turns, round by round; ratios are of one
+round, with a t-interval of their logarithms over the rounds. "durable": an answer is given when its row is on disk. "kept": TensorZero's
+default, rows written to PostgreSQL after the answer. What a gateway puts off is waited for before the next one's turn; "sustained" are
+requests a second of the closed loop and that wait together. CLONE is a clone of TensorZero's repository, whose migrations its package
+lacks; without it, or without PostgreSQL and pg_cron, that way is left out. LiteLLM keeps nothing here, which is in its favour.
 """
 
 import argparse
@@ -31,19 +32,22 @@ import uvloop
 from scipy import stats
 
 from bench import gateway_peers as peers
-from bench.gateway_parts import BODY, STUB, cpu_seconds, load, paced, started
+from bench.gateway_parts import BODY, STUB, cpu_seconds, load, paced, settle, started
 from bench.gateway_peers import Gateway
 from bench.postgres import for_tensorzero
 from bench.throughput import processor, record
 
 HEADING = "## Gateways side by side"
-OURS, OURS_OFF, KEPT, OFF, LITELLM, DIRECT = "ours, durable", "ours, off", "TensorZero, kept", "TensorZero, off", "LiteLLM, off", "direct"
+OURS, OURS_TWO, OURS_OFF = "ours, durable", "ours, durable, two workers", "ours, off"
+KEPT, OFF, LITELLM, DIRECT = "TensorZero, kept", "TensorZero, off", "LiteLLM, off", "direct"
 
 
 class Closed(NamedTuple):
-    """One closed loop: requests a second, milliseconds, processor time of the gateway for a request (µs)."""
+    """One closed loop: requests a second, and until all of them were dealt with; milliseconds; processor time of the gateway and its
+    database for a request (µs)."""
 
     per_s: float
+    sustained: float
     p50: float
     p99: float
     cpu: float
@@ -97,8 +101,8 @@ def running(root: Path, source: Path | None) -> Iterator[dict[str, Gateway]]:
             (root / name).mkdir()
             return root / name
 
-        for name, logging in ((OURS, "durable"), (OURS_OFF, "off")):
-            found[name] = stack.enter_context(peers.promptprecision(folder(logging), upstream, logging))
+        for name, logging, workers in ((OURS, "durable", 1), (OURS_TWO, "durable", 2), (OURS_OFF, "off", 1)):
+            found[name] = stack.enter_context(peers.promptprecision(folder(f"{logging}{workers}"), upstream, logging, workers))
         if why := peers.missing():
             print(why)
         else:
@@ -107,15 +111,18 @@ def running(root: Path, source: Path | None) -> Iterator[dict[str, Gateway]]:
             if source is not None:
                 postgres = for_tensorzero(source)
                 stack.callback(postgres.close)
-                found[KEPT] = stack.enter_context(peers.tensorzero(folder("kept"), upstream, postgres.url))
+                kept = stack.enter_context(peers.tensorzero(folder("kept"), upstream, postgres.url))
+                found[KEPT] = kept._replace(beside=(postgres.pid,))
         yield found
 
 
 def closed_loop(gateway: Gateway, seconds: float, at_once: int) -> Closed:
     """So many clients, each of which asks again when it has its answer. Raises SystemExit for an answer that is none."""
-    before = cpu_seconds(gateway.pid)
+    pids = gateway.pid, *gateway.beside
+    before = cpu_seconds(*pids)
     count, took, p50, p99 = (_wrk if shutil.which("wrk") else _ours)(gateway, seconds, at_once)
-    return Closed(count / took, p50, p99, 1e6 * (cpu_seconds(gateway.pid) - before) / count)
+    rest = settle()
+    return Closed(count / took, count / (took + rest), p50, p99, 1e6 * (cpu_seconds(*pids) - before) / count)
 
 
 def _wrk(gateway: Gateway, seconds: float, at_once: int) -> tuple[int, float, float, float]:
@@ -148,6 +155,7 @@ def _ours(gateway: Gateway, seconds: float, at_once: int) -> tuple[int, float, f
 def open_loop(gateway: Gateway, rate: float, seconds: float) -> Open:
     """Requests at a rate."""
     took, failed = uvloop.run(paced(gateway.url, gateway.path, gateway.body, rate, seconds))
+    settle()
     p50, p99 = np.quantile(took, [0.5, 0.99]) * 1000
     return Open(float(p50), float(p99), failed)
 
@@ -162,7 +170,7 @@ def ratio(mine: list[float], theirs: list[float]) -> tuple[float, float, float]:
 def as_table(closed: dict[str, list[Closed]], opened: dict[tuple[str, float], list[Open]], args: argparse.Namespace) -> str:
     """Medians of the rounds, ratios with intervals, the RESULT line."""
     lines = [f"{args.rounds} rounds of {args.seconds:g} s in turn; medians over the rounds. Closed loop, {args.at_once} at once:", ""]
-    lines += ["| gateway | requests/s | p50 ms | p99 ms | processor time a request (µs) |", "| --- | --: | --: | --: | --: |"]
+    lines += ["| gateway | requests/s | sustained | p50 ms | p99 ms | processor time a request (µs) |", "| --- |" + " --: |" * 5]
     for name, found in closed.items():
         lines.append(f"| {name} | " + " | ".join(f"{median(column):,.3g}" for column in zip(*found, strict=True)) + " |")
     rates = sorted({rate for _, rate in opened})
@@ -171,15 +179,19 @@ def as_table(closed: dict[str, list[Closed]], opened: dict[tuple[str, float], li
     for name in closed:
         cells = [[median(column) for column in zip(*opened[name, rate], strict=True)] for rate in rates]
         lines.append(f"| {name} | " + " | ".join(f"{p50:.3g} / {p99:.3g} ({failed:g})" for p50, p99, failed in cells) + " |")
-    lines += ["", "| ours, durable, times better than | requests/s | p50 | p99 |", "| --- | --: | --: | --: |"]
+    lines += ["", "| times better | requests/s | sustained | p50 | p99 |", "| --- |" + " --: |" * 4]
     results = {}
-    for name, short in ((LITELLM, "litellm"), (KEPT, "tensorzero_logged"), (OFF, "tensorzero_off")):
-        if name in closed:
-            found = [ratio(*_pair(closed[OURS], closed[name], field)) for field in ("per_s", "p50", "p99")]
-            results[f"vs_{short}"] = found[0][0]
-            lines.append(f"| {name} | " + " | ".join(f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean, low, high in found) + " |")
-            if name == LITELLM:
-                results |= {"vs_litellm_p50": found[1][0], "vs_litellm_p99": found[2][0]}
+    for mine, workers in ((OURS, ""), (OURS_TWO, "_two")):
+        for name, short in ((LITELLM, "litellm"), (KEPT, "tensorzero_logged"), (OFF, "tensorzero_off")):
+            if name in closed:
+                found = {field: ratio(*_pair(closed[mine], closed[name], field)) for field in ("per_s", "sustained", "p50", "p99")}
+                cells = " | ".join(f"{mean:.2f} [{low:.2f}, {high:.2f}]" for mean, low, high in found.values())
+                lines.append(f"| {mine}, than {name} | {cells} |")
+                results[f"vs_{short}{workers}"] = found["per_s"][0]
+                if name == LITELLM:
+                    results |= {f"vs_litellm_{field}{workers}": found[field][0] for field in ("p50", "p99")}
+                if name == KEPT:
+                    results[f"vs_tensorzero_sustained{workers}"] = found["sustained"][0]
     results["p99_ms"] = median(one.p99 for one in closed[OURS])
     if rates:
         direct = median(one.p50 for one in opened[DIRECT, rates[0]])
@@ -196,7 +208,7 @@ def as_table(closed: dict[str, list[Closed]], opened: dict[tuple[str, float], li
 def _pair(mine: list[Closed], theirs: list[Closed], field: str) -> tuple[list[float], list[float]]:
     """So that larger is better for us."""
     values = [getattr(one, field) for one in mine], [getattr(one, field) for one in theirs]
-    return values if field == "per_s" else (values[1], values[0])
+    return values if field in ("per_s", "sustained") else (values[1], values[0])
 
 
 if __name__ == "__main__":

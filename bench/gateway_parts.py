@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httptools
+import psutil
 import uvloop
 import yaml
 
@@ -22,6 +23,7 @@ from pp_resources.http_pool import Pool
 from pp_resources.settings import PROJECT_ROOT
 
 PP = "import sys; from pp_gateway.cli import main; sys.exit(main())"
+WINDOW, BUSY = 0.5, 10.0  # seconds and percent: of how much time the processors are in use
 PATIENCE = 10.0  # seconds of a request
 STUB = [sys.executable, "-m", "bench.gateway_parts"]
 BODY = json.dumps({"model": "stub", "messages": [{"role": "user", "content": "Is Santa real?"}]}).encode()
@@ -58,10 +60,19 @@ class started:
         self._process.wait(60)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(*pids: int) -> float:
+    """User and system time of processes and those that they have started, so far."""
+    found = {one.pid: one for pid in pids for one in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))}
+    return float(sum(sum(one.cpu_times()[:2]) for one in found.values()))
+
+
+def settle(most: float = 60.0) -> float:
+    """Wait until nine tenths of the machine are idle, `most` seconds at most: what a gateway has put off is its own, and not that of the one
+    whose turn is next. Seconds from the call to that."""
+    began = time.monotonic()
+    while psutil.cpu_percent(WINDOW) > BUSY and time.monotonic() < began + most:
+        pass
+    return time.monotonic() - began - WINDOW
 
 
 def free_port() -> int:
@@ -71,12 +82,13 @@ def free_port() -> int:
         return int(made.getsockname()[1])
 
 
-def ours(home: Path, upstream: str, logging: str, code: Path = PROJECT_ROOT) -> started:
+def ours(home: Path, upstream: str, logging: str, code: Path = PROJECT_ROOT, workers: int = 1) -> started:
     """Our gateway over an installation that has a remote model, and nothing else; `code` is the checkout that it comes from."""
     home.mkdir(parents=True, exist_ok=True)
     config = {"logging": logging, "models": {"stub": {"url": upstream, "model": "m"}}}
     (home / "gateway.yaml").write_text(yaml.safe_dump(config))
-    return started([sys.executable, "-c", PP, "serve", "--port", "0", "--json"], code, PP_HOME=str(home), PP_TASKS=str(home.parent))
+    words = ["serve", "--port", "0", "--json", "--workers", str(workers)]
+    return started([sys.executable, "-c", PP, *words], code, PP_HOME=str(home), PP_TASKS=str(home.parent))
 
 
 async def load(url: str, requests: int, at_once: int, body: bytes = BODY, path: str = "/v1/chat/completions") -> list[float]:

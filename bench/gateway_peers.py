@@ -46,18 +46,19 @@ model = "stub"
 
 
 class Gateway(NamedTuple):
-    """Where requests go, what they say, and the process whose time counts."""
+    """Where requests go, what they say, the process that answers, and the others whose time counts (its database's)."""
 
     url: str
     path: str
     body: bytes
     pid: int
+    beside: tuple[int, ...] = ()
 
 
 @contextmanager
-def promptprecision(root: Path, upstream: str, logging: str) -> Iterator[Gateway]:
+def promptprecision(root: Path, upstream: str, logging: str, workers: int = 1) -> Iterator[Gateway]:
     """`logging`: durable, async or off."""
-    with ours(root / "home", upstream, logging) as (process, facts):
+    with ours(root / "home", upstream, logging, workers=workers) as (process, facts):
         yield Gateway(facts["url"], "/v1" + CHAT, BODY, process.pid)
 
 
@@ -88,6 +89,7 @@ def tensorzero(
     after it is given."""
     config, found, log = root / "tensorzero.toml", root / "url", root / "tensorzero.log"
     config.write_text(TENSORZERO_CONFIG.format(kept=str(bool(store)).lower(), upstream=upstream, more=more))
+    found.unlink(missing_ok=True)  # of one that was killed
     words = [PEERS / "python", "-c", _TENSORZERO, str(config), store, str(found)]
     environment = os.environ | {"RUST_LOG": "error"} | dict(environment or {})
     with log.open("w") as said:  # not a pipe: once that is full, whoever writes to it stands still

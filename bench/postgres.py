@@ -40,7 +40,11 @@ class Postgres:
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c max_connections=200"
         options += " -c shared_preload_libraries=pg_cron -c cron.database_name=tensorzero"
-        self._call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+        try:
+            self._call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+        except subprocess.CalledProcessError as error:  # pg_cron is a package of its own (Debian: postgresql-15-cron)
+            raise SystemExit((self.folder / "log").read_text()[-1000:]) from error
+        self.pid = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
 
     def stop(self, how: str = "fast") -> None:
         self._call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", how, "stop")

@@ -47,7 +47,7 @@ def test_a_turn_is_one_write_and_an_end_loses_nothing():
 
 def test_an_answer_arrives_in_one_piece(tmp_path):
     body = b'{"function_name": "toy", "input": "%s"}' % TEXT.encode()
-    head = b"POST /inference HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /inference HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     with running(place(tmp_path)) as made, socket.create_connection(("127.0.0.1", int(made.url.rpartition(":")[2])), timeout=30) as client:
         client.sendall(head + body)
         said = client.recv(1 << 16)
