@@ -67,7 +67,7 @@ def cpu_seconds(*pids: int) -> float:
 
 
 def settle(most: float = 60.0) -> float:
-    """Wait until nine tenths of the machine are idle, `most` seconds at most: what a gateway has put off is its own, and not that of the one
+    """Wait until nine tenths of the machine are idle, `most` seconds at most: what a gateway has put off is its own, not that of the one
     whose turn is next. Seconds from the call to that."""
     began = time.monotonic()
     while psutil.cpu_percent(WINDOW) > BUSY and time.monotonic() < began + most:
