@@ -22,6 +22,7 @@ from pp_gateway.cli import (
     flywheel,
     generate,
     history,
+    inferences,
     jobs,
     package,
     power,
@@ -75,6 +76,7 @@ app.command("flywheel")(flywheel.flywheel)
 app.command("champion")(flywheel.champion)
 app.command("status")(status.status)
 app.add_typer(store.app, name="store")
+app.add_typer(inferences.app, name="inferences")
 app.add_typer(queue.app, name="queue")
 app.add_typer(dicl.app, name="dicl")
 app.command("weights")(weights.weights)
