@@ -74,7 +74,8 @@ def list_(
 
 @app.command()
 def show(id: Annotated[str, typer.Argument(metavar="ID", help="Of an inference.")], as_json: JsonFlag = False) -> None:
-    """Show one answer whole: what was asked and said, who answered and why that one, what it cost, and all feedback on it.
+    """Show one answer whole: what was asked and said, who answered and why that one, what it cost, and all feedback on it or
+    its episode.
 
     Of values on one metric, and of demonstrations, the last one counts, whoever sent it.
 
@@ -88,7 +89,7 @@ def show(id: Annotated[str, typer.Argument(metavar="ID", help="Of an inference."
     if row is None:
         how = "'pp inferences list TASK' shows them, 'pp store status' what waits in journals"
         raise UserError(f"no inference {id!r}", where="ID", how=how)
-    said = [_said(one) for one in feedback_on(store, id)]
+    said = [_said(one) for one in feedback_on(store, id, row.episode)]
     if Output(as_json).result({**_plain(row), "feedback": said}):
         return
     for what, words in _told(row):
@@ -97,8 +98,8 @@ def show(id: Annotated[str, typer.Argument(metavar="ID", help="Of an inference."
     if not said:
         line("no feedback")
         return
-    cells = [(one["at"][:19], one["source"], one["metric"] or one["kind"], _value(one), "yes" if one["counts"] else "no") for one in said]
-    table(("at", "source", "feedback", "", "counts"), cells, whole=("at",))
+    cells = [(one["at"][:19], one["source"], one["of"], one["metric"] or one["kind"], _value(one), _yes(one["counts"])) for one in said]
+    table(("at", "source", "of", "feedback", "", "counts"), cells, whole=("at",))
 
 
 def _store() -> "Store":
@@ -160,7 +161,8 @@ def _said(one: "Said") -> dict[str, Any]:
     from pp_resources.store.ids import iso
 
     kept = {key: getattr(one, key) for key in ("id", "kind", "metric", "value", "comment", "source", "subject", "counts")}
-    return kept | {"at": iso(one.at), "raw": one.output, "output": _parsed(one.output)}
+    of = "answer" if one.inference else "episode"
+    return kept | {"of": of, "at": iso(one.at), "raw": one.output, "output": _parsed(one.output)}
 
 
 def _parsed(text: str | None) -> Any:
@@ -219,6 +221,10 @@ def _value(said: Mapping[str, Any]) -> str:
     """What a feedback says."""
     value = "" if said["value"] is None else f"{said['value']:g}"
     return " ".join(filter(None, (value, said["raw"], said["comment"])))
+
+
+def _yes(so: bool) -> str:
+    return "yes" if so else "no"
 
 
 def _count(tokens: int | None) -> str:

@@ -39,9 +39,13 @@ class Output:
         print(line, file=sys.stderr, flush=True)
 
 
+# What users sent is shown, not obeyed: an escape sequence in a stored text must not move the cursor or set the clipboard.
+_SHOWN = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
 def line(text: str = "", end: str = "\n") -> None:
     """A line of the result, never folded: it may hold a path that somebody copies."""
-    print(text, end=end, flush=True)
+    print(text.translate(_SHOWN), end=end, flush=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), whole: Sequence[str] = ()) -> None:
@@ -89,4 +93,4 @@ def _plain(cell: str) -> Any:
     """Text from data shows as it is: brackets are not markup."""
     from rich.text import Text
 
-    return Text(cell)
+    return Text(cell.translate(_SHOWN))

@@ -62,9 +62,10 @@ def feedback_since(
         return [_said(row) for row in db.execute(query)]
 
 
-def feedback_on(store: Store, inference: str) -> list[Said]:
-    """All feedback on one inference, oldest first."""
-    query = _joined(*(_COLUMNS[name] for name in Said._fields)).where(feedback.c.inference == inference, feedback.c.visible.is_not(None))
+def feedback_on(store: Store, inference: str, episode: str | None = None) -> list[Said]:
+    """All feedback on one inference, and on the whole of an episode where that is named, oldest first."""
+    about = feedback.c.inference == inference if episode is None else (feedback.c.inference == inference) | (feedback.c.episode == episode)
+    query = _joined(*(_COLUMNS[name] for name in Said._fields)).where(about, feedback.c.visible.is_not(None))
     with store.reading() as db:
         return [_said(row) for row in db.execute(query.order_by(feedback.c.visible))]
 

@@ -61,7 +61,7 @@ SAME = [
     forgetting.test_rows_of_an_erased_person_do_not_come_back_from_a_journal,
     reading.test_an_inference_comes_back_as_it_was_written,
     reading.test_episodes_of_the_last_minutes_are_active,
-    reading.test_examples_are_a_matrix_and_can_go_back_in_time,
+    reading.test_examples_can_go_back_in_time,
     reading.test_feedback_is_followed_by_number_with_what_it_is_about,
     reading.test_jobs_queue_and_decisions_are_read_back,
     reading.test_pages_are_all_rows_once_also_where_times_are_equal,

@@ -166,8 +166,8 @@ def test_an_answer_is_shown_whole_with_the_feedback_that_counts(pp, store):
     ):
         assert words in shown
     judged = [line.split()[1:] for line in shown.splitlines()[-4:]]
-    assert judged[0] == ["bob", "right", "0", "no"] and judged[1] == ["cy", "right", "1", "it", "is", "yes"]
-    assert judged[2] == ["queue:ann", "demonstration", '{"category":', '"refund"}', "yes"]
+    assert judged[0] == ["bob", "answer", "right", "0", "no"] and judged[1] == ["cy", "answer", "right", "1", "it", "is", "yes"]
+    assert judged[2] == ["queue:ann", "answer", "demonstration", '{"category":', '"refund"}', "yes"]
     bare = pp("inferences", "show", "i2", "--json").json
     assert (bare["raw"], bare["output"], bare["feedback"][0]["comment"]) == ("no json", None, "of another")
 
@@ -177,6 +177,17 @@ def test_what_an_answer_lacks_is_no_zero(pp, store):
     shown = dict(line.split(maxsplit=1) for line in pp("inferences", "show", "i1").out.splitlines() if line)
     assert (shown["answer"], shown["output"]) == ("error: the upstream is down", "–")
     assert (shown["cost"], shown["latency"], shown["tokens"], shown["no"]) == ("unpriced", "–", "– in, – out", "feedback")
+
+
+def test_what_was_said_of_its_episode_is_shown_and_no_stored_text_steers_the_terminal(pp, store):
+    rows = [answer(1, episode="e1", input="\x1b]52;c;aGk=\x07 hi"), answer(2, episode="e2")]
+    said = [Feedback(kind="comment", episode=f"e{n}", comment=f"of e{n}\x1b[2J") for n in (1, 2)]
+    store.write_many([*rows, *said])
+    shown = pp("inferences", "show", "i1")
+    assert "\ufffd]52;c;aGk=\ufffd hi" in shown.out and "of e1\ufffd[2J" in shown.out and "of e2" not in shown.out
+    (one,) = pp("inferences", "show", "i1", "--json").json["feedback"]
+    assert (one["of"], one["comment"]) == ("episode", "of e1\x1b[2J")
+    assert "\x1b" not in pp("inferences", "list", "toy").out
 
 
 def test_what_was_masked_stays_masked(pp, store):
