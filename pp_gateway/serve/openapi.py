@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 from pp_gateway import queue_openapi as queue
 from pp_gateway.dashboard import openapi as dashboard
 from pp_gateway.jobs import openapi as jobs
-from pp_gateway.serve.openapi_parts import FLAG, NUMBER, TEXT, WHOLE, content, errors, get, listed, maybe, object_, path, post, ref
+from pp_gateway.serve.openapi_parts import FLAG, NUMBER, TEXT, WHOLE, by_name, content, errors, get, listed, maybe, object_, path, post, ref
 from pp_gateway.serve.requests import ChatRequest, EmbeddingsRequest, FeedbackRequest, InferenceRequest
 
 ANY = {"type": "object"}
@@ -19,7 +19,7 @@ def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
     models: list[type[BaseModel]] = [InferenceRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest, *queue.MODELS, *jobs.MODELS]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template="#/components/schemas/{model}")
-    schemas = definitions["$defs"] | {"Answer": _answer(), "ChatCompletion": _completion(), **_errors()}
+    schemas = definitions["$defs"] | {"Answer": _answer(), "ChatCompletion": _completion(), "Health": _health(), **_errors()}
     schemas |= {"Feedback": object_(feedback_id=TEXT, created=FLAG)}
     schemas |= queue.schemas() | dashboard.schemas() | jobs.schemas()
     return {
@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
             "/v1/embeddings": {"post": post("EmbeddingsRequest", ANY, "Sentence embeddings", openai=True)},
             "/v1/models": {"get": get("All models", ANY, openai=True)},
             "/v1/models/{model}": {"get": get("One model", ANY, openai=True, parameters=(path("model"),))},
-            "/health": {"get": get("Ready to answer, and what is kept where", ANY, free=True)},
+            "/health": {"get": _ready()},
             "/live": {"get": get("Alive", ANY, free=True)},
             "/metrics": {"get": get("Prometheus", TEXT, free=True, kind="text/plain")},
             "/openapi.json": {"get": get("This document", ANY, free=True)},
@@ -55,6 +55,38 @@ def document() -> dict[str, Any]:
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}, {}],
     }
+
+
+def _ready() -> dict[str, Any]:
+    operation = get("Ready to answer, and what is kept where", ref("Health"), free=True)
+    operation["responses"]["503"] = {"description": "nothing is served", "content": content(ref("Health"))}
+    return operation
+
+
+def _health() -> dict[str, Any]:
+    trial = object_(role={"enum": ["candidate", "previous"]}, package=TEXT, of=TEXT, share=NUMBER)
+    trial["description"] = "The package that gets copies of this share of what the champion's package `of` answers, by their digests."
+    function = object_(variants=listed(TEXT), trial=maybe(trial))
+    log = object_(store=FLAG, why=maybe(TEXT), waiting=WHOLE, journal_bytes=WHOLE, lag_s=NUMBER, refused=WHOLE)
+    learnt = object_(examples=WHOLE, error=TEXT, neighbours=by_name(NUMBER))
+    return object_(
+        live=FLAG,
+        ready=FLAG,
+        worker=WHOLE,
+        config=TEXT,
+        functions=by_name(function),
+        models=listed(TEXT),
+        skipped=listed(TEXT),
+        reload=object_(ok=FLAG, at=TEXT, error=maybe(TEXT)),
+        in_flight=WHOLE,
+        waiting_texts=WHOLE,
+        logging=TEXT,
+        rows=by_name(WHOLE),
+        log=maybe(log),
+        weights_age_s=maybe(NUMBER),
+        examples=by_name(learnt),
+        upstreams_down=listed(TEXT),
+    )
 
 
 def _reload() -> dict[str, Any]:
