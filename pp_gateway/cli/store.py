@@ -57,7 +57,9 @@ def retain(
     task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete old inferences with their feedback and queue items, and jobs that ended. Sums by time stay, and so do examples.
+    """Delete old inferences with their feedback and queue items, decisions on weights before the last, ended jobs.
+
+    Sums by time stay, and so do examples and all other decisions: promotions, roll-backs, the flywheel's turns.
 
     Example: pp store retain --older-than 90
     """

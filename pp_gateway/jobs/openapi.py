@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from pp_assets.flows.catalogue import ABSENT, KINDS, never
 from pp_gateway.jobs.ask import JobRequest
 from pp_gateway.jobs.records import STATES
+from pp_gateway.serve.openapi_parts import STREAM, content, event
 
 MODELS: list[type[BaseModel]] = [JobRequest, *(kind.model for kind in KINDS.values())]
 TEXT: dict[str, Any] = {"type": "string"}
@@ -93,7 +94,7 @@ def _post(model: str, summary: str, answers: dict[str, Any], errors: tuple[str, 
 
 
 def _stream(summary: str) -> dict[str, Any]:
-    events = {"description": "server-sent events, numbered", "content": {"text/event-stream": {"schema": TEXT}}}
+    events = {"description": "server-sent events, numbered", "content": content(event(), STREAM)}
     none = {"description": "there are none, and will be none"}
     return {"summary": summary, "parameters": [ID, AFTER, FOLLOW]} | _answers({"200": events, "204": none}, "400", "404", *COMMON)
 

@@ -6,60 +6,50 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from pp_gateway import queue_openapi as queue
+from pp_gateway.dashboard import openapi as dashboard
 from pp_gateway.jobs import openapi as jobs
-from pp_gateway.serve.requests import AnswerRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest, InferenceRequest, NextRequest, Working
+from pp_gateway.serve.openapi_parts import FLAG, NUMBER, TEXT, WHOLE, by_name, content, errors, get, listed, maybe, object_, path, post, ref
+from pp_gateway.serve.requests import ChatRequest, EmbeddingsRequest, FeedbackRequest, InferenceRequest
 
-ERRORS = {
-    "400": "the request is at fault",
-    "401": "the key is missing or wrong",
-    "403": "asked by another name than that of this machine",
-    "404": "no such task, variant or model",
-    "413": "too large",
-    "415": "not JSON",
-    "429": "too many requests; see Retry-After",
-    "500": "a model has failed",
-    "502": "a remote model has failed",
-    "503": "overloaded, or nothing can be kept; see Retry-After",
-    "504": "no answer in time",
-}
-NATIVE = {"type": "object", "properties": {"what": {"type": "string"}, "code": {"type": "string"}, "how": {"type": "string"}}}
-NATIVE["properties"]["where"] = {"type": ["string", "null"]}  # type: ignore[index]
-OPENAI = {"type": "object", "properties": {"message": {"type": "string"}, "type": {"type": "string"}, "code": {"type": ["string", "null"]}}}
-NUMBER: dict[str, Any] = {"type": ["number", "null"]}
-COUNT: dict[str, Any] = {"type": ["integer", "null"]}
-TEXT: dict[str, Any] = {"type": "string"}
+ANY = {"type": "object"}
 
 
 def document() -> dict[str, Any]:
     """OpenAPI 3.1."""
-    models: list[type[BaseModel]] = [InferenceRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest]
-    models += [Working, NextRequest, AnswerRequest, *jobs.MODELS]
+    models: list[type[BaseModel]] = [InferenceRequest, ChatRequest, EmbeddingsRequest, FeedbackRequest, *queue.MODELS, *jobs.MODELS]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template="#/components/schemas/{model}")
-    schemas = definitions["$defs"] | {"Error": _object(error=NATIVE), "OpenAIError": _object(error=OPENAI)}
-    schemas |= {"Answer": _answer(), "ChatCompletion": _completion(), "Feedback": _object(feedback_id=TEXT, created={"type": "boolean"})}
-    schemas |= jobs.schemas()
+    schemas = definitions["$defs"] | {"Answer": _answer(), "ChatCompletion": _completion(), "Health": _health(), **_errors()}
+    schemas |= {"Feedback": object_(feedback_id=TEXT, created=FLAG)}
+    schemas |= queue.schemas() | dashboard.schemas() | jobs.schemas()
     return {
         "openapi": "3.1.0",
         "info": {"title": "PromptPrecision gateway", "version": version("promptprecision")},
         "paths": {
-            "/inference": {"post": _post("InferenceRequest", "Answer", "Answer a text by a task", events=True, more=("422",))},
+            "/inference": {"post": post("InferenceRequest", ref("Answer"), "Answer a text by a task", events=True, more=("422",))},
             "/feedback": {
-                "post": _post("FeedbackRequest", "Feedback", "What somebody says of an answer; 200: it is on disk", more=("409",))
+                "post": post("FeedbackRequest", ref("Feedback"), "What somebody says of an answer; 200: it is on disk", more=("409",))
             },
             "/v1/chat/completions": {
-                "post": _post(
-                    "ChatRequest", "ChatCompletion", "Chat completion by a task or a remote model", openai=True, events=True, more=("422",)
+                "post": post(
+                    "ChatRequest",
+                    ref("ChatCompletion"),
+                    "Chat completion by a task or a remote model",
+                    openai=True,
+                    events=True,
+                    more=("422",),
                 )
             },
-            "/v1/embeddings": {"post": _post("EmbeddingsRequest", None, "Sentence embeddings", openai=True)},
-            "/v1/models": {"get": _get("All models", openai=True)},
-            "/v1/models/{model}": {"get": _get("One model", openai=True) | {"parameters": [_path("model")]}},
-            "/health": {"get": _get("Ready to answer, and what is kept where", free=True)},
-            "/live": {"get": _get("Alive", free=True)},
-            "/metrics": {"get": _get("Prometheus", free=True, kind="text/plain")},
-            "/openapi.json": {"get": _get("This document", free=True)},
+            "/v1/embeddings": {"post": post("EmbeddingsRequest", ANY, "Sentence embeddings", openai=True)},
+            "/v1/models": {"get": get("All models", ANY, openai=True)},
+            "/v1/models/{model}": {"get": get("One model", ANY, openai=True, parameters=(path("model"),))},
+            "/health": {"get": _ready()},
+            "/live": {"get": get("Alive", ANY, free=True)},
+            "/metrics": {"get": get("Prometheus", TEXT, free=True, kind="text/plain")},
+            "/openapi.json": {"get": get("This document", ANY, free=True)},
             "/reload": {"post": _reload()},
-            **_queue(),
+            **dashboard.paths(),
+            **queue.paths(),
             **jobs.paths(),
         },
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
@@ -67,87 +57,63 @@ def document() -> dict[str, Any]:
     }
 
 
-def _queue() -> dict[str, Any]:
-    """Work that was handed to people."""
-    one = "/api/queue/items/{id}"
-    asked = {name: {"name": name, "in": "query", "schema": TEXT} for name in ("task", "state", "limit")}
-    found: dict[str, Any] = {
-        "/api/queue": {"get": _get("Items of one state, and what waits") | {"parameters": list(asked.values())}},
-        "/api/queue/events": {"get": _get("What waits by task, whenever it changes", kind="text/event-stream")},
-        "/api/queue/measures": {"get": _get("What was answered, and how often people agree") | {"parameters": [asked["task"]]}},
-        "/api/queue/next": {"post": _post("NextRequest", None, "Take the next item", more=("409",))},
-        one: {"get": _get("One item") | {"parameters": [_path("id")]}},
-        f"{one}/answer": {"post": _post("AnswerRequest", None, "The right output: a demonstration", more=("409", "422"))},
-    }
-    words = {
-        "claim": "Take an item, or keep it longer",
-        "release": "Give it back",
-        "skip": "It needs no answer",
-        "undo": "Take an end back",
-    }
-    found |= {f"{one}/{name}": {"post": _post("Working", None, text, more=("409",))} for name, text in words.items()}
-    for path, methods in found.items():
-        if path.startswith(f"{one}/"):
-            methods["post"]["parameters"] = [_path("id")]
-    return found
+def _ready() -> dict[str, Any]:
+    operation = get("Ready to answer, and what is kept where", ref("Health"), free=True)
+    operation["responses"]["503"] = {"description": "nothing is served", "content": content(ref("Health"))}
+    return operation
 
 
-def _post(
-    model: str, answer: str | None, summary: str, *, openai: bool = False, events: bool = False, more: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{answer}"} if answer else {"type": "object"}
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if events:
-        content["text/event-stream"] = {"schema": TEXT}
-    return {
-        "summary": summary,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{model}"}}}},
-        "responses": {"200": {"description": "done", "content": content}} | _errors(openai, (*ERRORS, *more)),
-    }
-
-
-def _get(summary: str, *, openai: bool = False, free: bool = False, kind: str = "application/json") -> dict[str, Any]:
-    schema = TEXT if kind == "text/plain" else {"type": "object"}
-    found = {
-        "summary": summary,
-        "responses": {"200": {"description": "done", "content": {kind: {"schema": schema}}}}
-        | _errors(openai, ("503",) if free else ("401", "403", "404", "429", "503")),
-    }
-    return found | {"security": []} if free else found
+def _health() -> dict[str, Any]:
+    trial = object_(role={"enum": ["candidate", "previous"]}, package=TEXT, of=TEXT, share=NUMBER)
+    trial["description"] = "The package that gets copies of this share of what the champion's package `of` answers, by their digests."
+    function = object_(variants=listed(TEXT), trial=maybe(trial))
+    log = object_(store=FLAG, why=maybe(TEXT), waiting=WHOLE, journal_bytes=WHOLE, lag_s=NUMBER, refused=WHOLE)
+    learnt = object_(examples=WHOLE, error=TEXT, neighbours=by_name(NUMBER))
+    return object_(
+        live=FLAG,
+        ready=FLAG,
+        worker=WHOLE,
+        config=TEXT,
+        functions=by_name(function),
+        models=listed(TEXT),
+        skipped=listed(TEXT),
+        reload=object_(ok=FLAG, at=TEXT, error=maybe(TEXT)),
+        in_flight=WHOLE,
+        waiting_texts=WHOLE,
+        logging=TEXT,
+        rows=by_name(WHOLE),
+        log=maybe(log),
+        weights_age_s=maybe(NUMBER),
+        examples=by_name(learnt),
+        upstreams_down=listed(TEXT),
+    )
 
 
 def _reload() -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}}}
-    done = {"200": {"description": "served from now on", "content": content}, "409": {"description": "not sound", "content": content}}
+    done = {"200": "served from now on", "409": "not sound"}
     return {
         "summary": "Read configuration, tasks and packages again",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}}}},
-        "responses": done | _errors(False, ("400", "401", "403", "413", "415", "429")),
+        "requestBody": {"required": True, "content": content({"type": "object", "maxProperties": 0})},
+        "responses": {status: {"description": told, "content": content(ANY)} for status, told in done.items()}
+        | errors(False, ("400", "401", "403", "413", "415", "429")),
     }
 
 
-def _errors(openai: bool, statuses: tuple[str, ...]) -> dict[str, Any]:
-    ref = {"$ref": f"#/components/schemas/{'OpenAIError' if openai else 'Error'}"}
-    words = ERRORS | {"409": "taken by another", "422": "no answer has the form that was asked for"}
-    return {status: {"description": words[status], "content": {"application/json": {"schema": ref}}} for status in statuses}
+def _errors() -> dict[str, Any]:
+    """Refusals in either protocol."""
+    native = {"type": "object", "properties": {"what": TEXT, "code": TEXT, "how": TEXT, "where": maybe(TEXT)}}
+    openai = {"type": "object", "properties": {"message": TEXT, "type": TEXT, "code": maybe(TEXT)}}
+    return {"Error": object_(error=native), "OpenAIError": object_(error=openai)}
 
 
 def _answer() -> dict[str, Any]:
-    output = _object(raw=TEXT, parsed={})
-    usage = _object(input_tokens=COUNT, output_tokens=COUNT, cost=NUMBER)
+    output = object_(raw=TEXT, parsed={})
+    usage = object_(input_tokens=maybe(WHOLE), output_tokens=maybe(WHOLE), cost=maybe(NUMBER))
     ids = {"inference_id": TEXT, "episode_id": TEXT, "variant_name": TEXT, "finish_reason": TEXT}
-    said = {"valid": {"type": "boolean"}, "confidence": NUMBER, "latency_ms": {"type": "number"}}
-    handoff = {"handoff": {"type": "boolean"}, "handoff_reason": {"type": ["string", "null"]}, "handoff_item": {"type": ["string", "null"]}}
-    return _object(**ids, output=output, usage=usage, **said, **handoff)
+    said = {"valid": FLAG, "confidence": maybe(NUMBER), "latency_ms": NUMBER}
+    handoff = {"handoff": FLAG, "handoff_reason": maybe(TEXT), "handoff_item": maybe(TEXT)}
+    return object_(**ids, output=output, usage=usage, **said, **handoff)
 
 
 def _completion() -> dict[str, Any]:
-    return _object(id=TEXT, object={"const": "chat.completion"}, created={"type": "integer"}, model=TEXT, choices={"type": "array"})
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _path(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": TEXT}
+    return object_(id=TEXT, object={"const": "chat.completion"}, created={"type": "integer"}, model=TEXT, choices=listed(ANY))

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from pp_gateway.serve.exchange import Http, Reply
+from pp_gateway.serve.function import Function
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.metrics import CONTENT_TYPE
 from pp_resources.store.ids import iso
@@ -23,7 +24,7 @@ async def health(gateway: Gateway, _http: Http) -> Reply:
         "ready": ready,
         "worker": os.getpid(),
         "config": gateway.now.digest,
-        "functions": {name: sorted(function.variants) for name, function in gateway.now.functions.items()},
+        "functions": {name: _described(function) for name, function in gateway.now.functions.items()},
         "models": sorted(gateway.now.models),
         "skipped": gateway.now.skipped,
         "reload": gateway.last_reload | {"at": iso(gateway.last_reload["at"])},
@@ -37,6 +38,13 @@ async def health(gateway: Gateway, _http: Http) -> Reply:
         "upstreams_down": sorted(name for name, one in gateway.builder.upstreams().items() if one.open),
     }
     return Reply(orjson.dumps(told), 200 if ready else 503)
+
+
+def _described(function: Function) -> dict[str, Any]:
+    """Who answers, and the package on trial, whose copies nobody sees: digests of it and of the champion's that it is compared with."""
+    tried = function.on_trial
+    trial = None if tried is None else {"role": tried.name, "package": tried.package, "of": tried.of, "share": tried.share}
+    return {"variants": sorted(function.variants), "trial": trial}
 
 
 async def live(_gateway: Gateway, _http: Http) -> Reply:

@@ -18,19 +18,35 @@ from pp_resources.store.opened import Store, subject_digest
 from pp_resources.store.prepared import merge_rows, rows_where
 from pp_resources.store.rebuild import TRAFFIC_COLUMNS
 from pp_resources.store.rows import VALUES
-from pp_resources.store.schema import episodes, erasures, example_changes, examples, feedback, inferences, job_events, jobs, queue, served
+from pp_resources.store.schema import (
+    decisions,
+    episodes,
+    erasures,
+    example_changes,
+    examples,
+    feedback,
+    inferences,
+    job_events,
+    jobs,
+    queue,
+    served,
+)
 from pp_resources.store.work import JOB_ENDS
 
-PART = 1000  # inferences of one transaction: writers get their turn in between
+PART = 1000  # inferences, or decisions, of one transaction: writers get their turn in between
+FREQUENT = "weights"  # the kind of decisions that come by the minute, each resting on the last; the others are a record for people
 
 
 def retain(store: Store, *, before: int, task: str | None = None) -> dict[str, int]:
     """Delete the inferences of before a time (microseconds), with their feedback and queue items, and feedback on inputs of its own that is
     as old: of one task, or of all, which also takes feedback whose target never came, and jobs that had ended by then. Examples stay.
-    Returns how many rows went."""
+
+    Of decisions, those on weights go that were not in force any more at that time. The last one of before it stays, as the next one rests
+    on it; its state tells of the roll-backs and the winner of its experiment. All other kinds (promotions, roll-backs, the flywheel's
+    turns, next steps, growth of examples) are rarer, and stay: they are the record of what was done. Returns how many rows went."""
     old = inferences.c.at < before
     of_task = [] if task is None else [inferences.c.task == task]
-    report = {"inferences": 0, "feedback": 0, "queue": 0} | ({"jobs": 0} if task is None else {})
+    report = {"inferences": 0, "feedback": 0, "queue": 0, "decisions": 0} | ({"jobs": 0} if task is None else {})
     with store.reading() as db:
         count = db.execute(select(func.count()).select_from(inferences).where(old, *of_task)).scalar() or 0
     with steps("retain", -(-count // PART)) as advance:
@@ -54,6 +70,7 @@ def retain(store: Store, *, before: int, task: str | None = None) -> dict[str, i
             ended = db.execute(select(jobs.c.id).where(jobs.c.state.in_(JOB_ENDS), jobs.c.changed < before)).scalars().all()
             _delete(db, job_events.c.job, ended)
             report["jobs"] = _delete(db, jobs.c.id, ended)
+    report["decisions"] = _forget_decisions(store, before, task)
     _truncate_log(store)
     return report
 
@@ -131,6 +148,24 @@ def _forget_feedback(db: Connection, rows: Iterable[Any], deltas: Deltas) -> int
         best = in_force(members)
         for row in members:
             db.execute(update(feedback).where(feedback.c.seq == row["seq"]).values(counts=int(row is best)))
+    return count
+
+
+def _forget_decisions(store: Store, before: int, task: str | None) -> int:
+    """Delete the frequent decisions that others had taken the place of before a time."""
+    c, count = decisions.c, 0
+    of_task = [] if task is None else [c.task == task]
+    with store.reading() as db:
+        in_force = select(c.task, func.max(c.seq)).where(c.kind == FREQUENT, c.at < before, *of_task).group_by(c.task)
+        last = db.execute(in_force).all()
+    for name, seq in last:
+        outdated = select(c.seq).where(c.task == name, c.kind == FREQUENT, c.seq < seq, c.at < before).limit(PART)
+        more = True
+        while more:
+            with store.writing() as db:
+                part = db.execute(outdated).scalars().all()
+                count += _delete(db, c.seq, part)
+            more = len(part) == PART
     return count
 
 

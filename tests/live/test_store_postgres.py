@@ -22,6 +22,7 @@ from sqlalchemy import create_engine
 from store_rows import inference, kept_scores, naive_scores, requests
 from test_store_recorder import eventually, stored
 
+from pp_assets.serving.desk import Desk, Missing
 from pp_resources.store.buckets import DAY, WIDTHS
 from pp_resources.store.decide_once import write_after
 from pp_resources.store.engine import StoreUnavailable, address
@@ -56,6 +57,7 @@ SAME = [
     writing.test_what_is_said_of_an_episode_is_said_of_each_variant_that_answered_in_it,
     forgetting.test_a_correction_that_is_younger_keeps_what_it_corrects,
     forgetting.test_each_day_is_one_file_with_all_its_rows,
+    forgetting.test_old_weights_go_but_for_those_in_force_and_what_people_decided_stays,
     forgetting.test_retention_of_all_takes_feedback_whose_target_never_came,
     forgetting.test_retention_takes_what_is_old_and_leaves_the_sums,
     forgetting.test_rows_of_an_erased_person_do_not_come_back_from_a_journal,
@@ -155,6 +157,11 @@ def test_weights_are_decided_and_facts_are_counted_as_on_sqlite(store: Store, tm
         told.append((decided, used, len(decisions_on(served.store, "toy", kind="weights"))))
         assert write_after(served.store, Decision(task="toy", kind="weights", data={}), 0) is None, "others came before"
     assert told[0] == told[1] and told[0][0][-1]["basis"] == "evidence"
+
+
+def test_an_id_that_it_cannot_hold_is_that_of_no_item(store: Store) -> None:
+    with pytest.raises(Missing):
+        Desk(store).look("i1\0")
 
 
 def test_what_is_in_it_is_told(store: Store, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator
 from sqlalchemy import select
 from test_package import package, parts, write_task
 
@@ -21,6 +22,7 @@ from pp_gateway.listening import listen, url_of
 from pp_gateway.serve.app import Plan, build_app
 from pp_gateway.serve.edge import Edge
 from pp_gateway.serve.gateway import Gateway
+from pp_gateway.serve.openapi import document
 from pp_gateway.serve.process import FAST
 from pp_resources.settings import Settings
 from pp_resources.store.opened import open_store
@@ -145,6 +147,12 @@ def events(body: bytes) -> list[Any]:
     """The data of server-sent events, parsed but for [DONE]."""
     found = [part.removeprefix("data: ") for part in body.decode().split("\n\n") if part]
     return [one if one == "[DONE]" else json.loads(one) for one in found]
+
+
+def described(name: str, value: Any) -> None:
+    """Raises ValidationError for what is not as the OpenAPI document says of that schema."""
+    components = document()["components"]
+    Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components}).validate(value)
 
 
 def closed_port() -> int:

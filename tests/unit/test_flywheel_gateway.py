@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from flywheel_place import RIGHT, WRONG
-from gateway_place import ask, place, running
+from gateway_place import ask, described, place, running
 from test_gateway_changes import load, until
 from test_package import package
 
@@ -81,10 +81,17 @@ class Users:
         return {json.loads(row["tags"])["shadow_of"]: row for row in self.server.place.rows() if row["shadow"]}
 
 
+def on_trial(server) -> dict | None:
+    """What /health tells of it."""
+    told = ask(server.url, "/health").json
+    described("Health", told)
+    return told["functions"]["toy"]["trial"]
+
+
 def served(server) -> tuple[str, str | None]:
     """The variant that answers, and the package that gets copies."""
-    function = server.gateway.now.functions["toy"]
-    return function.champion, function.on_trial.package if function.on_trial else None
+    trial = on_trial(server)
+    return server.gateway.now.functions["toy"].champion, trial["package"] if trial else None
 
 
 @pytest.mark.slow
@@ -102,6 +109,7 @@ def test_candidate_in_the_shadow_promoted_and_a_planted_bad_one_taken_back(tmp_p
         assert served(server) == ("worn", None)
         assert turn(p, "toy").state.stage == "shadow" and until(lambda: served(server) == ("worn", good.digest))
         assert server.infer(variant_name="candidate").status == 404, "nobody can ask for it"
+        assert on_trial(server) == {"role": "candidate", "package": good.digest, "of": worn.digest, "share": 1.0}
 
         # People put right what the worn champion says; the candidate had said so, unseen.
         assert set(users.ask(8, corrected=True)) == {"worn"} and set(users.ask(12)) == {"worn"}
@@ -111,6 +119,7 @@ def test_candidate_in_the_shadow_promoted_and_a_planted_bad_one_taken_back(tmp_p
             made = turn(p, "toy")
             assert made.state.stage == "watch", made.reason
             assert until(lambda: served(server) == ("good", worn.digest))
+            assert on_trial(server) == {"role": "previous", "package": worn.digest, "of": good.digest, "share": 1.0}
             enough = len(answers) + 5
             assert until(lambda: len(answers) >= enough)
         assert {answer.status for answer in answers} == {200} and answers[-1].json["variant_name"] == "good"

@@ -165,7 +165,7 @@ def test_feedback_that_is_at_fault_is_told_so(server, body):
 def test_health_and_metrics_tell_what_goes_on(server):
     assert ask(server.url, "/inference", {"function_name": "toy", "input": TEXT, "variant_name": "big"}, **APP).status == 200
     told = ask(server.url, "/health").json
-    assert told["ready"] and told["functions"] == {"toy": ["big", "encoder"]} and told["log"]["store"] is True
+    assert told["ready"] and told["functions"] == {"toy": {"variants": ["big", "encoder"], "trial": None}} and told["log"]["store"] is True
     assert told["rows"]["stored"] > 0 and told["reload"]["ok"] and told["in_flight"] == 0
     page = ask(server.url, "/metrics").body.decode()
     assert 'pp_requests_total{path="/inference",status="200"}' in page and 'pp_answer_seconds_count{task="toy"}' in page

@@ -12,7 +12,9 @@ from pp_assets.routing.policy import OBJECTIVE
 from pp_assets.routing.state import State
 from pp_resources.errors import UserError
 from pp_resources.store.engine import StoreUnavailable
+from pp_resources.store.ids import MICRO
 from pp_resources.store.read_work import decisions_on
+from pp_resources.store.retention import retain
 
 TWO: dict[str, Any] = {"metric": "right", "champion": "a", "weights": {"a": 1.0, "b": 1.0}, "horizon": 60.0, "cohort": 20}
 
@@ -85,6 +87,19 @@ def test_a_new_package_under_an_old_name_is_another_experiment_and_is_back_in_th
     found = served.move()
     assert found.data["read"]["left_out"].keys() == {"another model of that name"}
     assert found.data["variants"]["b"]["guards"]["invalid"]["mean"] == 0.0
+
+
+def test_an_account_goes_on_as_if_nothing_had_been_forgotten(tmp_path: Path) -> None:
+    policy = TWO | {"guards": [{"metric": "invalid", "tolerance": 0.02}]}
+    kept, forgot = (Served(tmp_path / name, **policy) for name in ("kept", "forgot"))
+    gone = 0
+    for _ in range(20):
+        for served in (kept, forgot):
+            served.serve(20, {"a": 0.5, "b": 0.8}, {"b": 0.05})
+            last = served.move()
+        gone += retain(forgot.store, before=round((forgot.clock - 120) * MICRO))["decisions"]
+        assert last.data == stage.last_decision(kept.store, "toy").data and forgot.weights == kept.weights
+    assert gone > 5 and len(decisions_on(forgot.store, "toy")) + gone == len(decisions_on(kept.store, "toy"))
 
 
 def test_of_two_deciders_one_writes(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from command_line import command_line
 from sqlalchemy import select
 from store_rows import AT, inference, kept_scores, requests
 
+from pp_assets.routing.stage import last_decision
 from pp_resources.store.buckets import DAY, WIDTHS
 from pp_resources.store.export import export
 from pp_resources.store.ids import MICRO, now
@@ -17,11 +18,13 @@ from pp_resources.store.journal_erasure import erase_from_journals
 from pp_resources.store.opened import Store, open_store
 from pp_resources.store.read_feedback import feedback_on
 from pp_resources.store.read_inferences import list_inferences
+from pp_resources.store.read_trends import decisions_between
+from pp_resources.store.read_work import decisions_on
 from pp_resources.store.rebuild import rebuild
 from pp_resources.store.retention import erase, retain
 from pp_resources.store.rows import Feedback
 from pp_resources.store.schema import episodes, feedback, served
-from pp_resources.store.work import Example, QueueItem
+from pp_resources.store.work import Decision, Example, QueueItem
 
 SECRET = "my name is Rosalind Quux"
 
@@ -51,7 +54,7 @@ def test_retention_takes_what_is_old_and_leaves_the_sums(store: Store) -> None:
     store.write(QueueItem(inference="i1", task="t", reason="low"))
     before = sums(store)
     # The first episode goes, of the second one half.
-    assert retain(store, before=AT + 6 * 40 * MICRO, task="t") == {"inferences": 6, "feedback": 8, "queue": 1}
+    assert retain(store, before=AT + 6 * 40 * MICRO, task="t") == {"inferences": 6, "feedback": 8, "queue": 1, "decisions": 0}
     assert left(store) == {f"i{n}" for n in range(6, 12)} and sums(store) == before
     with store.reading() as db:
         assert set(db.execute(select(episodes.c.id)).scalars()) == {"e1", "e2"} == set(db.execute(select(served.c.episode)).scalars())
@@ -63,13 +66,35 @@ def test_retention_takes_what_is_old_and_leaves_the_sums(store: Store) -> None:
 
 def test_retention_of_all_takes_feedback_whose_target_never_came(store: Store) -> None:
     store.write_many([rated(99, at=AT), rated(98, at=AT + 10)])
-    assert retain(store, before=AT + 5) == {"inferences": 0, "feedback": 1, "queue": 0, "jobs": 0}
+    assert retain(store, before=AT + 5) == {"inferences": 0, "feedback": 1, "queue": 0, "decisions": 0, "jobs": 0}
 
 
 def test_a_correction_that_is_younger_keeps_what_it_corrects(store: Store) -> None:
     about = {"kind": "boolean", "metric": "m", "task": "t", "input": "x"}
     store.write_many([Feedback(**about, value=1, at=AT), Feedback(**about, value=0, at=AT + 10)])
     assert retain(store, before=AT + 5)["feedback"] == 0 and kept_scores(store, DAY) == {("t", "", 0, "m"): (1, 0.0)}
+
+
+def test_old_weights_go_but_for_those_in_force_and_what_people_decided_stays(store: Store) -> None:
+    def decision(task: str, kind: str, minute: int) -> Decision:
+        return Decision(id=f"{task} {kind} {minute}", task=task, kind=kind, data={"minute": minute}, at=AT + minute * 60 * MICRO)
+
+    told = ("promotion", "rollback", "flywheel", "next_step", "dicl-growth")
+    rows = [decision("t", "weights", minute) for minute in range(2500)] + [decision("u", "weights", minute) for minute in range(3)]
+    store.write_many([*rows, *(decision(task, kind, minute) for task in "tu" for kind in told for minute in range(2))])
+    before = AT + 2400 * 60 * MICRO
+
+    def seen(task: str) -> list[int]:
+        return [row["data"]["minute"] for row in decisions_between(store, task, "weights", since=before // MICRO)]
+
+    shown = seen("t"), seen("u"), last_decision(store, "t"), last_decision(store, "u")
+    assert retain(store, before=before, task="u")["decisions"] == 2 and len(decisions_on(store, "t", kind="weights", limit=9999)) == 2500
+    assert retain(store, before=before)["decisions"] == 2399 and retain(store, before=before)["decisions"] == 0
+    assert (seen("t"), seen("u"), last_decision(store, "t"), last_decision(store, "u")) == shown
+    kept = decisions_on(store, "t", kind="weights", limit=9999)
+    assert [row["data"]["minute"] for row in kept] == list(range(2499, 2398, -1)), "the one in force at that time, and all since"
+    assert retain(store, before=AT + 9999 * 60 * MICRO)["decisions"] == 100 and last_decision(store, "t") == shown[2]
+    assert [len(decisions_on(store, task, kind=kind)) for task in "tu" for kind in told] == [2] * 10
 
 
 def test_after_an_erasure_no_file_of_the_store_holds_the_persons_words(store: Store, tmp_path: Path) -> None:
@@ -155,7 +180,7 @@ def test_the_commands_tell_what_they_did(tmp_path: Path, capfd: pytest.CaptureFi
     assert "5 rows in" in pp("store", "export", str(tmp_path / "out")).out
     assert pp("store", "erase", "rosa", "--json").json["inferences"] == 1
     assert pp("store", "rebuild", "--json").json["differed"] == 0 and "0 differed" in pp("store", "rebuild").out
-    assert "deleted: 1 inferences, 1 feedback, 0 queue" in pp("store", "retain", "--older-than", "1").out
+    assert "deleted: 1 inferences, 1 feedback, 0 queue, 0 decisions, 0 jobs" in pp("store", "retain", "--older-than", "1").out
     assert "0 inferences" in pp("store", "erase", "rosa").out
     bad = pp("store", "export", str(tmp_path / "out"), "--since", "yesterday")
     assert bad.code == 2 and "'yesterday' is no day" in bad.err
