@@ -28,18 +28,26 @@ def copies(store: Store, task: str, role: str, package: str, since: int, until: 
     return [row for row in _read(store, where) if _package(row) == package]
 
 
-def originals(store: Store, copied: Sequence[Row]) -> dict[str, Row]:
-    """By id the answers that copies were made of, as far as they are in the store."""
+def beside(store: Store, task: str, copied: Sequence[Row], package: str, since: int, until: int) -> dict[str, Row]:
+    """What a package says to what copies were made of, by the id of the answer that users saw: that answer, or where another variant gave
+    it, the package's own copy."""
+    wanted = {_of(row) for row in copied}
     with store.reading() as db:
-        found = rows_where(db, _COLUMNS, inferences.c.id, {_of(row) for row in copied})
-    return {row["id"]: row for row in found}
+        seen = rows_where(db, _COLUMNS, inferences.c.id, wanted)
+    found = {row["id"]: row for row in seen if _package(row) == package}
+    if len(found) < len(wanted):
+        c = inferences.c
+        others = _read(store, (c.task == task) & (c.at >= since) & (c.at < until) & (c.shadow == 1))
+        found |= {_of(row): row for row in others if _of(row) in wanted - found.keys() and _package(row) == package}
+    return found
 
 
 def pairs(
-    task: Task, copied: Sequence[Row], live: Mapping[str, Row], of: str, slower: float, said: Mapping[str, str], learnt: frozenset[str]
+    task: Task, copied: Sequence[Row], live: Mapping[str, Row], slower: float, said: Mapping[str, str], learnt: frozenset[str]
 ) -> Pairs:
-    """Copies beside the answers of the package `of`. `said` are demonstrations by input, `learnt` inputs that models have learnt from."""
-    both = [(row, original) for row in copied if (original := live.get(_of(row))) and _package(original) == of]
+    """Copies beside what the package in use says to the same (`beside`). `said` are demonstrations by input, `learnt` inputs that models
+    have learnt from."""
+    both = [(row, original) for row in copied if (original := live.get(_of(row)))]
     timed = [(a["latency_ms"], b["latency_ms"]) for a, b in both if not (a["error"] or b["error"]) and a["latency_ms"] and b["latency_ms"]]
     reader, seen = OutputReader(task.output_schema, Scoring.of(task.spec).compare), set[str]()
     agree: list[tuple[bool, bool]] = []

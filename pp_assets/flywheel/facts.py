@@ -156,8 +156,8 @@ def _evidence(p: "Pipeline", task: Task, policy: Flywheel, state: State, said: S
 
     def beside(role: str, hidden: str, seen: str, since: int, until: int) -> Pairs:
         copied = evidence.copies(store, name, role, hidden, since, until)
-        of = evidence.originals(store, copied) if copied else {}
-        return evidence.pairs(task, copied, of, seen, slower, evidence.said_since(said, state.tried), learnt)
+        live = evidence.beside(store, name, copied, seen, since, until) if copied else {}
+        return evidence.pairs(task, copied, live, slower, evidence.said_since(said, state.tried), learnt)
 
     first = beside(CANDIDATE, candidate, previous, state.tried, turned)
     if state.stage == "shadow":

@@ -34,7 +34,10 @@ class Flywheel(_Strict):
     least_new: int = Field(default=50, ge=1, description="new demonstrations that start a training by themselves")
     after_alarm: int = Field(default=10, ge=1, description="new demonstrations that are enough where inputs drift or answers got worse")
     training_hours: Hours = Field(default=24.0, description="after which a training that brought nothing is given up")
-    shadow: Share = Field(default=0.2, description="of the champion's traffic that a candidate gets a copy of")
+    shadow: Share = Field(
+        default=0.2,
+        description="of the task's traffic that a candidate gets a copy of; where another variant answered, the champion gets one too",
+    )
     copies: int = Field(default=300, ge=10, le=2000, description="answered copies before a candidate may be promoted")
     demonstrations: int = Field(default=0, ge=0, description="of these, inputs with a demonstration that came meanwhile")
     shadow_hours: Hours = Field(default=0.0, description="that a candidate stays in the shadow at least")

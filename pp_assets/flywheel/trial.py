@@ -14,7 +14,8 @@ SUFFIX = ".candidate.json"
 
 
 class Trial(Plain):
-    """A candidate, or while a new champion is watched the previous one. It gets a copy of the share of what the package `of` answers."""
+    """A candidate, or while a new champion is watched the previous one. It gets a copy of the share of the task's traffic, and is compared
+    with what the package `of` says to the same."""
 
     role: Literal["candidate", "previous"]
     pack: Pack

@@ -55,7 +55,8 @@ class Call:
 
 @dataclass(frozen=True)
 class OnTrial:
-    """A package that gets a copy of the share of what the package `of` answers; nobody sees what it says, and nobody can ask for it."""
+    """A package that gets copies of a share of the traffic, to be compared with what the package `of` says to the same; nobody sees what it
+    says, and nobody can ask for it."""
 
     name: str
     answerer: Answerer
@@ -173,11 +174,16 @@ class Function:
         )
 
     def copies(self, call: Call) -> list[str]:
-        """The variants that get a copy of an answered call."""
+        """The variants that get a copy of an answered call. A package on trial is compared with another one: where that did not answer, it
+        gets a copy as well, so that a variant which has lost its traffic can be renewed, too."""
         shares, trial = self.shares.shadow, self.on_trial
-        if trial is not None and self.packages.get(call.variant) == trial.of:
+        beside = next((name for name in self.variants if trial and self.packages.get(name) == trial.of), None)
+        if trial is not None and beside is not None:
             shares = {**shares, trial.name: trial.share}
-        return shadows(shares, self.name, call.episode, self._key) if shares else []
+        chosen = shadows(shares, self.name, call.episode, self._key) if shares else []
+        if trial is not None and trial.name in chosen and self.packages.get(call.variant) != trial.of and beside not in chosen:
+            chosen.append(str(beside))
+        return chosen
 
     def row(self, call: Call) -> Inference:
         """What is stored of a call."""

@@ -65,7 +65,9 @@ def _ready() -> dict[str, Any]:
 
 def _health() -> dict[str, Any]:
     trial = object_(role={"enum": ["candidate", "previous"]}, package=TEXT, of=TEXT, share=NUMBER)
-    trial["description"] = "The package that gets copies of this share of what the champion's package `of` answers, by their digests."
+    trial["description"] = (
+        "The package that gets copies of this share of the traffic, and that of the champion that it is compared with, by digest."
+    )
     function = object_(variants=listed(TEXT), trial=maybe(trial))
     log = object_(store=FLAG, why=maybe(TEXT), waiting=WHOLE, journal_bytes=WHOLE, lag_s=NUMBER, refused=WHOLE)
     learnt = object_(examples=WHOLE, error=TEXT, neighbours=by_name(NUMBER))

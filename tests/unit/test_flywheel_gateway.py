@@ -8,6 +8,7 @@ from flywheel_place import RIGHT, WRONG
 from gateway_place import ask, described, place, running
 from test_gateway_changes import load, until
 from test_package import package
+from upstream_stub import stub
 
 from pp_assets.evaluation.predictions import PredictionRow, System, make_rows, write_systems
 from pp_assets.flywheel.stage import history, turn
@@ -143,6 +144,35 @@ def test_candidate_in_the_shadow_promoted_and_a_planted_bad_one_taken_back(tmp_p
         assert turn(p, "toy").state.stage == "idle" and served(server) == ("good", None), "it does not come again"
         told = [one["state"]["stage"] for one in history(p.inbox.store, "toy")]
         assert told == ["idle", "watch", "shadow", "idle", "watch", "shadow", "idle"]
+
+
+@pytest.mark.slow
+def test_a_variant_that_has_lost_its_traffic_is_renewed_all_the_same(tmp_path):
+    """Another variant answers everything: candidate and champion get copies of the same, of which neither is seen."""
+    with stub(json.dumps(RIGHT)) as up:
+        variants = {"small": {"kind": "package", "stage": "champion"}, "big": {"kind": "remote", "url": up.url, "model": "m"}}
+        routing = {"metric": "right", "champion": "big", "weights": {"big": 1.0}}
+        where = place(tmp_path, {"variants": variants, "routing": routing}, {"reload_seconds": 0.05}, flywheel=FLYWHEEL)
+        p, encoder = Pipeline(where.settings), package("encoder-lora")
+        worn = planted(p, encoder, "worn", topics_turned=True, right=150)
+        good = planted(p, encoder, "good", topics_turned=False, right=190)
+        shutil.rmtree(where.settings.home / "packages" / "toy" / "encoder-lora")
+        assert p.regression("toy", "worn").metadata["promoted"]
+        with running(where) as server:
+            assert turn(p, "toy").state.stage == "shadow" and until(lambda: on_trial(server) is not None)
+            ids = [server.infer(f"please refund me for order A{n}").json["inference_id"] for n in range(20)]
+
+            def copied() -> dict[str, set[tuple[str, str]]]:
+                found = {id: set() for id in ids}
+                for row in where.rows():
+                    if row["shadow"]:
+                        found[json.loads(row["tags"])["shadow_of"]].add((row["variant"], json.loads(row["decision"])["package"]))
+                return found
+
+            assert until(lambda: all(one == {("candidate", good.digest), ("small", worn.digest)} for one in copied().values()))
+            made = turn(p, "toy")
+            assert made.state.stage == "watch", made.reason
+            assert until(lambda: server.gateway.now.functions["toy"].packages["small"] == good.digest)
 
 
 @pytest.mark.slow
