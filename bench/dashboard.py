@@ -11,11 +11,9 @@ variant in SQL, and quantiles of the latency exactly; both must tell the same nu
 import argparse
 import json
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,12 +22,11 @@ import numpy as np
 import yaml
 from sqlalchemy import Connection, func, select
 
+from bench.serving import serving
 from bench.store import TASKS, VARIANTS, fill
 from pp_gateway.dashboard.overview import begin
 from pp_gateway.dashboard.snapshots import FRESH
-from pp_gateway.listening import listen, url_of
 from pp_gateway.serve.app import Plan, build_app
-from pp_gateway.serve.process import FAST
 from pp_resources.settings import Settings
 from pp_resources.store.ids import MICRO, now
 from pp_resources.store.opened import Store, open_store
@@ -79,7 +76,9 @@ def measured(home: Path, store: Store, url: str | None) -> dict[str, float]:
     """Median and longest time of the route (ms), its processor time, and the time of a scan."""
     models = {task: {"url": "http://127.0.0.1:9/v1", "model": "none"} for task in TASKS}
     (home / "gateway.yaml").write_text(yaml.safe_dump({"models": models}))
-    with serving(home, url) as base:
+    plan = Plan(Settings(home, home / "tasks", threads=1), store_url=url)
+    plan.settings.tasks.mkdir(exist_ok=True)
+    with serving(build_app(plan)) as base:
         path = f"{base}/api/overview?task={TASKS[0]}&range={RANGE}"
         asked(path)
         times, used = [], []
@@ -138,27 +137,6 @@ def compare(told: dict[str, Any], counted: dict[str, Any]) -> None:
         assert (point["n"], round(point["value"] * point["n"])) == (sum(row[3] for row in rows), sum(row[4] for row in rows))
     for name, exact in zip(("p50", "p95"), counted["quantiles"]):
         assert abs(told["whole"][name]["value"] / exact - 1) < 0.19, (name, exact)
-
-
-@contextmanager
-def serving(home: Path, url: str | None) -> Iterator[str]:
-    """A gateway on loopback, in this process."""
-    import uvicorn
-
-    made = listen("127.0.0.1", 0)
-    plan = Plan(Settings(home, home / "tasks", threads=1), store_url=url)
-    plan.settings.tasks.mkdir(exist_ok=True)
-    server = uvicorn.Server(uvicorn.Config(build_app(plan), **FAST))
-    thread = threading.Thread(target=lambda: server.run(sockets=[made]), daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    try:
-        yield url_of(made)
-    finally:
-        server.should_exit = True
-        thread.join(30)
 
 
 def asked(url: str) -> Any:

@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from pp_gateway.listening import listen, url_of
+from bench.serving import serving
 from pp_gateway.serve.app import Plan, build_app
 from pp_gateway.serve.gateway import Gateway
-from pp_gateway.serve.process import FAST
 from pp_resources.settings import Settings
 
 
@@ -50,28 +48,7 @@ class Served:
 @contextmanager
 def running(settings: Settings) -> Iterator[Served]:
     """Serve until the block ends."""
-    import uvicorn
-
-    made, begun = listen("127.0.0.1", 0), []
+    begun: list[tuple[Gateway, asyncio.AbstractEventLoop]] = []
     edge = build_app(Plan(settings), started=lambda gateway: begun.append((gateway, asyncio.get_running_loop())))
-    server, ready = uvicorn.Server(uvicorn.Config(edge, **FAST)), threading.Event()
-    begin = server.startup
-
-    async def startup(sockets: Any = None) -> None:
-        try:
-            await begin(sockets)
-        finally:
-            ready.set()
-
-    server.startup = startup  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [made]}, daemon=True)
-    thread.start()
-    ready.wait()
-    try:
-        if edge.error is not None:
-            raise edge.error
-        yield Served(url_of(made), *begun[0])
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        made.close()
+    with serving(edge) as url:
+        yield Served(url, *begun[0])

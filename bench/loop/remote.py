@@ -5,13 +5,13 @@ They know the right answers of the simulation. Whether one of them is right abou
 
 import json
 import random
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from bench.serving import answering
 from pp_assets.data.generation.made import seed_of
 from pp_resources.json_schema import Schema, leaf_fields, set_path
 from pp_resources.json_schema import dump_output as as_json
@@ -73,12 +73,5 @@ def served(expert: Expert) -> Iterator[str]:
         def log_message(self, *_args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as url:
+        yield f"{url}/v1"

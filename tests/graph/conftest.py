@@ -31,6 +31,16 @@ class Place:
     def add(self, name: str, **options) -> Path:
         return write_task(self.settings.tasks, name, **options)
 
+    def ended(self, run: dg.ExecuteInProcessResult, sensor: str) -> dg.RunStatusSensorContext:
+        """What a sensor is told when a run has ended."""
+        return dg.build_run_status_sensor_context(
+            sensor_name=sensor,
+            dagster_instance=self.instance,
+            dagster_run=run.dagster_run,
+            dagster_event=run.get_run_success_event() if run.success else run.get_run_failure_event(),
+            resources=self.defs.resources,
+        )
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:

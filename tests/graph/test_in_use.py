@@ -49,14 +49,7 @@ def test_inputs_from_elsewhere_are_found_by_the_sensor_and_told(place, monkeypat
     assert window["drift"] and window["novel"]["rows"] > 2 * window["n"] * window["novel"]["expected"]
     assert {driver["input_text"].rsplit(" ", 1)[0] for driver in window["drivers"][:5]} <= set(ELSEWHERE)
 
-    context = dg.build_run_status_sensor_context(
-        sensor_name=names.SENSOR_DRIFT_ALERTS,
-        dagster_instance=place.instance,
-        dagster_run=run.dagster_run,
-        dagster_event=run.get_run_success_event(),
-        resources=place.defs.resources,
-    )
-    tell_of_drift(context)
+    tell_of_drift(place.ended(run, names.SENSOR_DRIFT_ALERTS))
     (alert,) = [json.loads(line) for line in (place.settings.home / "alerts.jsonl").read_text().splitlines()]
     assert alert["partition"] == "alpha" and alert["drift"].startswith("1 of 1 windows drift")
 

@@ -146,13 +146,7 @@ def packaged(place, *, fail: bool = False) -> dg.ExecuteInProcessResult:
 def test_every_new_package_is_tested_against_the_champion(place) -> None:
     run = packaged(place)
     assert challengers(place.instance, run.run_id) == [("alpha", "v1")]
-    context = dg.build_run_status_sensor_context(
-        sensor_name=names.SENSOR_REGRESSION,
-        dagster_instance=place.instance,
-        dagster_run=run.dagster_run,
-        dagster_event=run.get_run_success_event(),
-    )
-    (request,) = list(test_new_adapters(context))
+    (request,) = list(test_new_adapters(place.ended(run, names.SENSOR_REGRESSION)))
     assert request.run_key == f"{run.run_id}:alpha:v1"
     assert request.run_config["ops"]["test_against_champion"]["config"] == {"task": "alpha", "variant": "v1"}
 
@@ -160,13 +154,6 @@ def test_every_new_package_is_tested_against_the_champion(place) -> None:
 def test_a_failed_run_is_told(place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PP_ALERT_WEBHOOK", raising=False)
     run = packaged(place, fail=True)
-    context = dg.build_run_status_sensor_context(
-        sensor_name=names.SENSOR_ALERTS,
-        dagster_instance=place.instance,
-        dagster_run=run.dagster_run,
-        dagster_event=run.get_run_failure_event(),
-        resources=place.defs.resources,
-    ).for_run_failure()
-    alert_on_failure(context)
+    alert_on_failure(place.ended(run, names.SENSOR_ALERTS).for_run_failure())
     (alert,) = [json.loads(line) for line in (place.settings.home / "alerts.jsonl").read_text().splitlines()]
     assert alert["partition"] == "alpha|v1" and alert["steps"] == ["package"] and "no space left" in alert["error"]

@@ -1,6 +1,6 @@
 """What a person sees after a run: the Dagster asset graph with partitions and the MLflow runs, in a real headless browser.
 
-Needs Debian's chromium (`apt install chromium`). Screenshots are kept in the test's folder. Nothing may be asked from other hosts.
+Screenshots are kept in the test's folder. Nothing may be asked from other hosts.
 """
 
 import importlib.util
@@ -22,16 +22,11 @@ import pytest
 from pp_assets.names import GROUP_DATA, GROUP_RESULTS, GROUP_TRAINING
 from pp_resources.settings import PROJECT_ROOT, Settings
 
-BROWSER = Path("/usr/bin/chromium")
 WAIT = 90_000  # milliseconds
 GRAPH = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "generation_choice", "baselines"]
 GRAPH += ["adapter", "eval_report", "package", "leaderboard"]
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not BROWSER.exists(), reason=f"no browser at {BROWSER}"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-]
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("chromium")]
 
 
 @dataclass
@@ -89,18 +84,12 @@ raise SystemExit(run_ui(Settings(Path({str(settings.home)!r}), Path({str(setting
 
 
 @pytest.fixture(scope="module")
-def browse(running: Running) -> Iterator[tuple]:
+def browse(running: Running, browser) -> tuple:
     """A page, and the hosts that it has asked."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(BROWSER), args=["--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.set_default_timeout(WAIT)
-        hosts: set[str] = set()
-        page.on("request", lambda request: hosts.add(urlparse(request.url).hostname or ""))
-        yield page, hosts
-        browser.close()
+    page, hosts = browser.new_page(viewport={"width": 1600, "height": 1000}), set()
+    page.set_default_timeout(WAIT)
+    page.on("request", lambda request: hosts.add(urlparse(request.url).hostname or ""))
+    return page, hosts
 
 
 def asked(running: Running, query: str) -> dict:

@@ -1,15 +1,11 @@
 """The queue in a real headless browser: keys, forms of every kind of field, wrong answers, two people, taking back, a phone."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
 from gateway_place import running
 from queue_place import SAID, put, queue_place, store_of, texts
 
@@ -17,48 +13,29 @@ from pp_gateway.serve.keys import new_key
 from pp_resources.store.read_feedback import feedback_on
 from pp_resources.store.read_queue import work
 
-BROWSER = Path("/usr/bin/chromium")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not BROWSER.exists(), reason=f"no browser at {BROWSER}"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-]
-SLOW = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(BROWSER), args=["--disable-gpu"])
-        yield found
-        found.close()
+REFUSALS = ("409 (Conflict)", "422 (Unprocessable Entity)")  # answers of the gateway that Chromium tells on the console, too
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def desk(browser, tmp_path: Path) -> Iterator:
+def desk(new_page, tmp_path: Path) -> Iterator:
     """A queue, and pages on it, each of another person. No page may have faults, or ask anybody but the gateway."""
-    where, faults, asked, pages = queue_place(tmp_path), [], set(), []
+    where, pages = queue_place(tmp_path), []
     with running(where) as server:
 
         def opened(size: dict[str, int] = WIDE, **options: Any):
-            context = browser.new_context(viewport=size, **options)
-            page = context.new_page()
-            pages.append(context)
-            page.set_default_timeout(SLOW)
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
-            page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+            page = new_page(size, known=REFUSALS, **options)
+            pages.append(page)
             page.goto(f"{server.url}/queue")
             page.wait_for_function("() => document.getElementById('counts').textContent || document.querySelector('dialog')")
             return page
 
         yield server, store_of(where), opened
-        for context in pages:
-            context.close()
-    assert not faults and asked <= {server.url.removeprefix("http://")}
+        faults = [text for page in pages for text in page.faults]
+        for page in pages:
+            page.close()
+    assert faults == [] and {url.split("/")[2] for page in pages for url in page.asked} <= {server.url.removeprefix("http://")}
 
 
 def take(page) -> None:
@@ -175,14 +152,12 @@ def test_an_answer_that_is_no_json_and_an_item_that_is_gone(desk):
     told(page, "is dismissed already.")
 
 
-def test_the_key_is_asked_for_and_forgotten_with_the_tab(browser, tmp_path: Path):
+def test_the_key_is_asked_for_and_forgotten_with_the_tab(new_page, tmp_path: Path):
     secret, key = new_key()
     where = queue_place(tmp_path, {"keys": {"desk": key.model_dump(exclude_none=True)}})
     put(store_of(where), 1, json.dumps(SAID))
     with running(where) as server:
-        context = browser.new_context()
-        page = context.new_page()
-        page.set_default_timeout(SLOW)
+        page = new_page(WIDE)
         page.goto(f"{server.url}/queue")
         for given, text in (("pp-wrong", "That key is not known here."), (secret, "")):
             page.fill("dialog input", given)
@@ -194,7 +169,7 @@ def test_the_key_is_asked_for_and_forgotten_with_the_tab(browser, tmp_path: Path
         assert page.evaluate("Object.keys(localStorage).length") == 0
         take(page)
         assert (work(store_of(where), "i1").by or "").startswith("desk:guest-")
-        again = context.new_page()
+        again = page.context.new_page()
         again.goto(f"{server.url}/queue")
         again.wait_for_selector("dialog input")
-        context.close()
+        page.context.close()

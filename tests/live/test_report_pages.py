@@ -1,13 +1,11 @@
 """The pages of an evaluation and of comparisons in a real headless browser, at the width of a phone and of a desk, and as printed.
 
 The systems are really fitted: the classical baselines of the example task, learnt from its training rows, that answer its test rows.
-Needs Debian's chromium (`apt install chromium`). Screenshots are kept in the test's folder.
+Screenshots are kept in the test's folder.
 """
 
-import importlib.util
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,14 +22,9 @@ from pp_resources.models.embedder import Embedder
 from pp_resources.settings import PROJECT_ROOT, Settings
 
 TASK = "support-triage"
-BROWSER = Path("/usr/bin/chromium")
 WIDTHS = {390: 844, 1280: 900}  # of a window, with its height
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(not BROWSER.exists(), reason=f"no browser at {BROWSER}"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-]
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
@@ -66,31 +59,14 @@ def pages(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return found
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Chromium has no sandbox of its own for root, as whom containers run.
-        arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        started = playwright.chromium.launch(executable_path=str(BROWSER), args=arguments)
-        yield started
-        started.close()
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["evaluation", "compare", "ab"])
-def test_a_page_fits_the_window_loads_nothing_and_begins_with_the_verdict(pages, browser, tmp_path: Path, name: str, width: int) -> None:
-    page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
-    asked, wrong = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("requestfailed", lambda request: wrong.append(request.url))
-    page.on("console", lambda message: wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+def test_a_page_fits_the_window_loads_nothing_and_begins_with_the_verdict(pages, new_page, tmp_path: Path, name: str, width: int) -> None:
+    page = new_page({"width": width, "height": WIDTHS[width]})
     page.goto(pages[name].as_uri())
     page.screenshot(path=tmp_path / f"{name}-{width}.png")
     page.screenshot(path=tmp_path / f"{name}-{width}-whole.png", full_page=True)
-    assert wrong == [] and [url for url in asked if not url.startswith("data:")] == [pages[name].as_uri()]
+    assert page.faults == [] and [url for url in page.asked if not url.startswith("data:")] == [pages[name].as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth") == width, "the page does not scroll sideways"
     verdict = page.locator(".banner b").first.bounding_box()
     assert verdict["y"] + verdict["height"] < WIDTHS[width] / 2, "the verdict is in the first screen"
@@ -100,8 +76,8 @@ def test_a_page_fits_the_window_loads_nothing_and_begins_with_the_verdict(pages,
     page.close()
 
 
-def test_links_of_the_contents_lead_to_their_sections(pages, browser) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+def test_links_of_the_contents_lead_to_their_sections(pages, new_page) -> None:
+    page = new_page({"width": 390, "height": 844})
     page.goto(pages["compare"].as_uri())
     for link in page.locator("nav a").all():
         link.click()
@@ -110,8 +86,8 @@ def test_links_of_the_contents_lead_to_their_sections(pages, browser) -> None:
     page.close()
 
 
-def test_in_print_everything_is_open_and_nothing_is_cut(pages, browser, tmp_path: Path) -> None:
-    page = browser.new_page(viewport={"width": 718, "height": 1000})  # the paper's width between its margins
+def test_in_print_everything_is_open_and_nothing_is_cut(pages, new_page, tmp_path: Path) -> None:
+    page = new_page({"width": 718, "height": 1000})  # the paper's width between its margins
     page.goto(pages["compare"].as_uri())
     hidden = "[...document.querySelectorAll('details:not([open]) .example')].filter(e => !e.checkVisibility()).length"
     folded = page.evaluate(hidden)
@@ -125,12 +101,12 @@ def test_in_print_everything_is_open_and_nothing_is_cut(pages, browser, tmp_path
     page.close()
 
 
-def test_the_numbers_on_the_page_are_those_of_the_command(settings, pages, browser, capfd, monkeypatch) -> None:
+def test_the_numbers_on_the_page_are_those_of_the_command(settings, pages, new_page, capfd, monkeypatch) -> None:
     monkeypatch.setenv("PP_HOME", str(settings.home))
     monkeypatch.setenv("PP_TASKS", str(settings.tasks))
     assert main(["compare", f"{TASK}/embedding-logreg", f"{TASK}/majority", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
-    page = browser.new_page()
+    page = new_page({"width": 1280, "height": 900})
     page.goto(pages["compare"].as_uri())
     text = page.locator("body").inner_text()
     assert found["conclusion"] in text and f"A wins {found['wins']} and loses {found['losses']} against B" in text

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from pp_gateway.cli import main
+
+PP = "import sys; from pp_gateway.cli import main; sys.exit(main())"
 
 
 class Said(NamedTuple):
@@ -43,3 +47,17 @@ def command_line(root: Path, capfd: pytest.CaptureFixture[str]) -> Callable[...,
         return Said(code, *capfd.readouterr())
 
     return call
+
+
+def started_server(*words: str, **options: Any) -> "tuple[subprocess.Popen[str], str]":
+    """A command that serves, in a process of its own as a person starts it, and the address that it tells; `options` are Popen's."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PP, *words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+    assert process.stdout is not None
+    said = ""
+    while not said.endswith("\n}\n"):
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        said += line
+    return process, json.loads(said)["url"]

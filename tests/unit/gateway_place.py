@@ -3,12 +3,10 @@
 import json
 import shutil
 import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,11 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import select
 from test_package import package, parts, write_task
 
-from pp_gateway.listening import listen, url_of
+from bench.serving import serving
 from pp_gateway.serve.app import Plan, build_app
 from pp_gateway.serve.edge import Edge
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.openapi import document
-from pp_gateway.serve.process import FAST
 from pp_resources.settings import Settings
 from pp_resources.store.opened import open_store
 from pp_resources.store.schema import inferences
@@ -120,27 +117,9 @@ class Running:
 @contextmanager
 def running(where: Place, beside: Any = None) -> Iterator[Running]:
     """Serve an installation until the block ends."""
-    import uvicorn
-
-    made = listen("127.0.0.1", 0)
     edge = build_app(Plan(where.settings), beside=beside)
-    server = uvicorn.Server(uvicorn.Config(edge, **FAST))
-
-    def serve() -> None:
-        with suppress(SystemExit):  # what could not start is told by the assertion below
-            server.run(sockets=[made])
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), edge.error
-        time.sleep(0.01)
-    try:
-        yield Running(url_of(made), edge, where)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        made.close()
+    with serving(edge) as url:
+        yield Running(url, edge, where)
 
 
 def events(body: bytes) -> list[Any]:

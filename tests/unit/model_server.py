@@ -4,12 +4,13 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.serving import answering
 from pp_resources.models.bases import TINY_BASE, find_base
 from pp_resources.models.causal import CausalPredictor, load_model, load_tokenizer
 from pp_resources.models.causal_plain import shares_prefix
@@ -93,13 +94,6 @@ def model_server(base: Path | None = None, *, key: str | None = None, failing: i
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(Handler) as url:
+        made.url = f"{url}/v1"
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

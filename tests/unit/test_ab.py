@@ -4,18 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from command_line import command_line
 from test_cli_compare import home  # noqa: F401  (a fixture)
 from test_eval_predictions import answers, spec
 
 from pp_assets.evaluation.ab import ab_test, path_plot, sequential_test
 from pp_assets.evaluation.comparison_rows import nearly
 from pp_resources.errors import UserError
-
-
-@pytest.fixture
-def pp(home, capfd):  # noqa: F811
-    return command_line(home, capfd)
 
 
 def test_a_better_system_wins_with_its_sizes_and_power():

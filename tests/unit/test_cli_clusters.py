@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from causal_tiny import write_tiny_base
-from command_line import command_line
 from model_server import model_server
 from small_task import write_task
 
@@ -27,11 +26,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(root: Path):
     p = Pipeline(Settings(root / "pp", root / "tasks", 1))
     return [stage("alpha") for stage in (p.seeds, p.contract, p.generated_data, p.clusters)][-1]
-
-
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
 
 
 def test_topics_are_shown_with_sizes_names_and_the_path_of_the_map(pp):

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import command_line
 from small_task import write_task
 
 from pp_assets.evaluation.predictions import PredictionRow, write_predictions, write_systems
@@ -45,11 +44,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.produce(EVALUATIONS, "alpha/encoder-lora", {"v": "1"}, lambda out: write_systems(out / "predictions", systems))
     store.produce(BASELINES, "beta", {"v": "1"}, lambda out: write_systems(out / "predictions", baselines))
     return root
-
-
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
 
 
 def test_a_variant_is_compared_with_a_baseline(pp) -> None:

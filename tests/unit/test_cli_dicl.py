@@ -21,11 +21,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
-
-
 def test_examples_grow_are_browsed_taken_out_put_back_and_rolled_back(pp, home):
     said = pp("dicl", "grow", "alpha", "--json")
     assert said.code == 0, said.err

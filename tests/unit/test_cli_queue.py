@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from command_line import command_line
 from queue_place import SAID, put, queue_place, texts
 
 from pp_resources.store.read_feedback import feedback_on
@@ -16,11 +15,6 @@ def home(tmp_path: Path) -> Path:
     queue_place(tmp_path, claim_minutes=5)
     (tmp_path / "home").rename(tmp_path / "pp")
     return tmp_path
-
-
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
 
 
 @pytest.fixture

@@ -5,24 +5,9 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
-from command_line import command_line
-from small_task import write_task
 
 STAGES = ["seeds", "contract", "generated_data", "clusters", "evaluated_inputs", "baselines", "generation_choice"]
 STAGES += ["adapter", "eval_report", "package", "leaderboard"]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tasks folder that holds one small task, `alpha`."""
-    root = tmp_path_factory.mktemp("installation")
-    write_task(root / "tasks", "alpha")
-    return root
-
-
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
 
 
 def test_a_run_shows_its_stages_then_the_table_and_the_package(pp, home: Path) -> None:

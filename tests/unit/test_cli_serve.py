@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from command_line import started_server
 from gateway_place import TEXT, ask, place
 from upstream_stub import stub
 
@@ -18,27 +17,12 @@ from pp_resources.store.journal import journals_of
 from pp_resources.store.opened import open_store
 from pp_resources.store.recorder import Recorder
 
-PP = "import sys; from pp_gateway.cli import main; sys.exit(main())"
-
 
 def start(where, *options):
     """A gateway in a process of its own, and its address."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")])}
     env |= {"PP_HOME": str(where.settings.home), "PP_TASKS": str(where.settings.tasks)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", PP, "serve", "--port", "0", "--json", *options],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    said = ""
-    while not said.endswith("\n}\n"):
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        said += line
-    return process, json.loads(said)["url"]
+    return started_server("serve", "--port", "0", *options, env=env, start_new_session=True)
 
 
 def remote_place(root, url):

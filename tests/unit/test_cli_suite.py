@@ -12,21 +12,8 @@ from pathlib import Path
 
 import pytest
 from command_line import command_line
-from small_task import write_task
 
 from pp_resources.artifacts import changed_files
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("suite")
-    write_task(root / "tasks", "alpha")
-    return root
-
-
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
 
 
 def test_an_unknown_suite_is_told_before_anything_is_run(pp) -> None:

@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import threading
 from dataclasses import replace
 
 import pytest
 from test_package import package, parts
 
+from bench.serving import serving
 from pp_assets.answers import answers
 from pp_assets.evaluation.metrics import score_system
 from pp_assets.evaluation.predictions import make_rows
@@ -113,19 +113,11 @@ def test_the_rows_of_a_split_are_those_of_the_data_set_and_openings_of_test_are_
 @pytest.fixture
 def url(installed):
     """A server of this installation that allows nothing but what every server does."""
-    import uvicorn
-
     from pp_assets.experiment.served import Served
     from pp_gateway.experiment_server import Door, build_app
 
-    door = Door(port=0)
-    listening = door.open()
-    server = uvicorn.Server(uvicorn.Config(build_app(Served([]), door), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(build_app(Served([]), Door())) as made:
+        yield made
 
 
 def test_a_server_asks_its_own_copy_of_a_model_and_scores_by_the_task(installed, url, tmp_path):

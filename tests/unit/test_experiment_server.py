@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import served_steps as steps
+from command_line import started_server
 
 from pp_assets.experiment import CellStore, Experiment, half_width, op
 from pp_assets.experiment import remote as remotes
@@ -26,23 +26,12 @@ from pp_resources.json_server import JsonServer
 from pp_resources.settings import PROJECT_ROOT
 
 ROWS = [{"id": f"r{i}", "text": f"text {i}", "wanted": f"text {i} by a, answer 1"} for i in range(5)]
-PP = "import sys; from pp_gateway.cli import main; sys.exit(main())"
 
 
 def serve(calls: Path, *options: str, **environment: str) -> "tuple[subprocess.Popen[str], str]":
     """A server, the way a person starts it, in the folder of the steps."""
-    words = ["experiment", "serve", "--allow", "served_steps", "--json", *options]
     env = os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "CALLS": str(calls), **environment}
-    process = subprocess.Popen(
-        [sys.executable, "-c", PP, *words], cwd=Path(__file__).parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    said = ""
-    while not said.endswith("\n}\n"):
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        said += line
-    return process, json.loads(said)["url"]
+    return started_server("experiment", "serve", "--allow", "served_steps", *options, env=env, cwd=Path(__file__).parent)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from command_line import command_line
-from small_task import write_task
 
 from pp_assets.data.generation.made import Generated
 from pp_assets.data.queue import queue
@@ -52,18 +50,6 @@ def test_rejected_rows_go_and_edited_ones_are_replaced_and_say_what_they_were() 
     assert new.params["edited_from"] == ROW.item_id and new.example.item_id != ROW.item_id
     assert told.rows(SCHEMA, [replace(ROW, item_id="bad"), replace(ROW, item_id="kept")]) == [replace(ROW, item_id="kept")]
     assert Decided(accepted=frozenset({"1"})).digest == Decided().digest != told.digest, "an acceptance changes no row"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("installation")
-    write_task(root / "tasks", "alpha")
-    return root
-
-
-@pytest.fixture
-def pp(home: Path, capfd: pytest.CaptureFixture[str]):
-    return command_line(home, capfd)
 
 
 def test_generating_shows_the_yield_of_each_stage_and_writes_a_card(pp) -> None:

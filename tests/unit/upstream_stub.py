@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from bench.serving import answering
 
 ANSWER = '{"topic": "refund", "order": "A7", "angry": false}'
 
@@ -90,15 +92,9 @@ def stub(text: str = ANSWER) -> Iterator[Stub]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    told.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield told
-    finally:
-        told.ended.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as url:
+        told.url = f"{url}/v1"
+        try:
+            yield told
+        finally:
+            told.ended.set()
