@@ -96,7 +96,8 @@ class SwitchedPredictor:
     """A causal predictor that has its adapter switched on while it is asked."""
 
     def __init__(self, shared: SharedCausal, adapter: str | None, inner: CausalPredictor) -> None:
-        self.name, self.encoder, self.model, self.max_new_tokens = inner.name, inner.encoder, inner.model, inner.max_new_tokens
+        self.name, self.encoder, self.model, self.tokenizer = inner.name, inner.encoder, inner.model, inner.tokenizer
+        self.max_new_tokens = inner.max_new_tokens
         self._shared, self._adapter, self._inner = shared, adapter, inner
 
     def behind(self, prompt: Prompt) -> "SwitchedPredictor":

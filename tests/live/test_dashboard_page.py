@@ -35,79 +35,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
             yield made
 
 
-<<<<<<< HEAD
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(BROWSER), args=["--disable-gpu"])
-        yield found
-        found.close()
-
-
-def opened(browser, server, size: dict[str, int], query: str = "", scheme: str = "light"):
-    """A page that has been given the key; `faults` are errors, refusals of the policy among them, `asked` all addresses."""
-    page = browser.new_page(viewport=size, color_scheme=scheme)
-    page.set_default_timeout(60_000)
-    page.faults, page.asked = [], []
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("console", lambda told: page.faults.append(told.text) if told.type == "error" and "401" not in told.text else None)
-    page.on("request", lambda request: page.asked.append(request.url))
-=======
-def rows(where: Place) -> None:
-    """Two variants that answer and one whose answers nobody sees: 200 requests, 100 of them rated, 73 of these as right."""
-    start, made = now() - 9 * DAY, list[object]()
-    for n in range(200):
-        at = start + n * DAY // 25
-        one = Inference(
-            id=f"i{n}", task="toy", variant="ab"[n % 2], episode=f"e{n}", input="x", output="{}", latency_ms=4.0 + n % 50, at=at
-        )
-        made.append(one)
-        if n % 2 == 0:
-            made.append(Feedback(kind="boolean", metric="right", inference=one.id, value=int(n % 200 < 146), at=at))
-    made += [Inference(task="toy", variant="copy", input="x", output="{}", shadow=True, latency_ms=4.0, at=start + n) for n in range(7)]
-    made += [QueueItem(inference=f"i{n}", task="toy", reason="<b>unsure</b>", at=now()) for n in range(3)]
-    for n in range(4):
-        weights = {"a": 0.5 + n / 10, "b": 0.5 - n / 10}
-        made.append(Decision(task="toy", kind="weights", data={"weights": weights, "reason": f"reason {n}"}, at=start + n * DAY))
-    made.append(Decision(task="toy", kind="rollback", data={"variant": "c", "reason": "c was worse than a"}))
-    for result in open_store(where.settings.home).write_many(made):
-        assert not isinstance(result, Exception), result
-
-
-def artifacts(where: Place) -> None:
-    """What `pp feedback clusters` and `pp drift` leave, made by the functions that make it."""
-    chance, store = np.random.default_rng(0), ArtifactStore(where.settings.home)
-    vectors = chance.normal(size=(400, 8)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    entry = {
-        "task": "toy",
-        "kind": "rating",
-        "rating": 0.0,
-        "output": None,
-        "answer": None,
-        "source": "web",
-        "at": "2026-11-01T00:00:00+00:00",
-    }
-    entries = [Entry(seq=n, id=f"f{n}", input_text=f"text {n}", comment=f"far too late {n}", **entry) for n in range(30)]
-    topics = feedback_topics(entries, lambda texts: vectors[: len(texts)])
-    like = known(vectors[:200], [str(n) for n in range(200)])
-    assert like is not None
-    met = [Met(f"m{n}", f"input {n}", None) for n in range(200)]
-    found = windows(like, [str(n) for n in range(200)], met, vectors[200:])
-
-    def writing(name: str, content: object, **metadata: object):
-        return lambda out: (out / name).write_text(json.dumps(content)) and metadata
-
-    store.produce(COMPLAINTS, "toy", {"n": "1"}, writing("topics.json", topics, entries=30))
-    store.produce(DRIFTS, "toy", {"n": "1"}, writing("drift.json", found))
-
-
 def opened(new_page, server, size: dict[str, int], query: str = "", scheme: str = "light"):
     """A page that has been given the key: asked without it, the gateway refuses; left for another range, a page ends its stream."""
     page = new_page(size, known=("401 (Unauthorized)", "/api/live?range=30d: net::ERR_ABORTED"), color_scheme=scheme)
->>>>>>> h/tests
     page.goto(server.url + "/" + query)
     page.fill("#door-key", server.key)
     page.click("dialog button")
