@@ -57,10 +57,12 @@ class Shop:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--visits", type=int, default=5000)
+    parser.add_argument("--visits", type=int, default=5000, help=f"at least {EVERY}: the platform has its turn after so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--home", type=Path, default=PROJECT_ROOT / ".pp" / "demo-loop", help="emptied first")
     args = parser.parse_args()
+    if args.visits < EVERY:
+        parser.error(f"--visits {args.visits}: give {EVERY} or more")
     story = play(args.home.resolve(), args.visits, args.seed, lambda line: print(line, file=sys.stderr, flush=True))
     file, picture = args.home / "loop.json", args.home / "loop.png"
     story.write(file, picture)

@@ -10,6 +10,7 @@ from pp_resources.store.work import Decision, Example, ExampleChange, Job, JobEv
 KINDS: dict[str, type[Row]] = {
     cls.kind_name: cls for cls in (Inference, Feedback, Example, ExampleChange, Job, JobEvent, QueueItem, QueueChange, Decision)
 }
+_NAMES = {kind: frozenset(field.name for field in fields(cls)) for kind, cls in KINDS.items()}
 
 
 def to_json(row: Row) -> bytes:
@@ -20,8 +21,7 @@ def to_json(row: Row) -> bytes:
 def from_json(line: bytes) -> Row:
     """The row of `to_json`. Raises ValueError or UserError for anything else."""
     kind, values = orjson.loads(line)
-    cls = KINDS[kind]
+    cls, known = KINDS[kind], _NAMES[kind]
     if kind == "example":
         values["embedding"] = bytes.fromhex(values["embedding"])
-    known = {f.name for f in fields(cls)}
-    return cls(**{k: v for k, v in values.items() if k in known})
+    return cls(**(values if values.keys() <= known else {name: value for name, value in values.items() if name in known}))
