@@ -18,6 +18,7 @@ from pp_assets.training.labels import Row, encode_rows, label_report
 from pp_assets.training.params import CausalParams, EncoderParams
 from pp_assets.training.predictors import load_predictor
 from pp_assets.training.recipes import Recipe
+from pp_assets.training.run import LEAST_JUDGED
 from pp_resources.errors import UserError
 from pp_resources.models.causal import CausalPredictor, load_model, load_tokenizer
 from pp_resources.models.causal_prompt import PromptEncoder
@@ -145,13 +146,13 @@ def test_the_adapter_answers_as_it_did_in_training(base, trained):
 
 
 def test_the_best_epoch_is_kept_and_training_stops_when_nothing_improves(base, tmp_path):
-    recipe = replace(RECIPE, params=replace(RECIPE.params, lr=1e-5, epochs=12, patience=2))
-    metadata = train(base, tmp_path / "out", recipe=recipe)
+    recipe = replace(RECIPE, params=replace(RECIPE.params, lr=1e-5, epochs=8, patience=2))
+    metadata = train(base, tmp_path / "out", recipe=recipe, val=examples(LEAST_JUDGED, seed=9))
     record = json.loads((tmp_path / "out" / "training.json").read_text())
-    scores = [(entry["val_object_exact_match"], -entry["val_loss"]) for entry in record["history"]]
+    scores = [(entry["val_primary"], entry["val_object_exact_match"], -entry["val_loss"]) for entry in record["history"]]
     assert record["best_epoch"] == scores.index(max(scores)) + 1
-    assert (record["stop_reason"] == "patience") == (record["epochs"] < 12)
-    assert metadata["val_loss"] == -max(scores)[1]
+    assert (record["stop_reason"] == "patience") == (record["epochs"] < 8)
+    assert metadata["val_loss"] == -max(scores)[2]
 
 
 def test_without_validation_rows_the_last_epoch_is_kept(base, tmp_path):

@@ -103,7 +103,7 @@ def test_more_than_is_held_in_memory_is_read_from_the_journal_again(store: Store
 
 
 def test_rows_that_come_while_the_journal_is_written_to_the_store_get_there_too(store: Store) -> None:
-    rec = recorder(store)
+    rec = recorder(store, patience=10)
     rec.write(inference(0))
     rec.settle()
     with locked(store):
