@@ -5,8 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 # A second index for torch, such as https://download.pytorch.org/whl/cpu: without it pip may fetch the CUDA build, which is large.
 TORCH_INDEX ?=
-# More words for pytest, such as "-n 2 --dist loadfile" for two processes: 2 min 10 s instead of 3 min on two cores.
-PYTEST_ARGS ?=
+# Words for pytest: two processes take 7 to 8 minutes on two cores, one takes 15.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 BIN := .venv/bin
 PINS := .ci/constraints.txt
