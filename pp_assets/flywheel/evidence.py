@@ -35,10 +35,10 @@ def beside(store: Store, task: str, copied: Sequence[Row], package: str, since: 
     with store.reading() as db:
         seen = rows_where(db, _COLUMNS, inferences.c.id, wanted)
     found = {row["id"]: row for row in seen if _package(row) == package}
-    if len(found) < len(wanted):
+    if missing := wanted - found.keys():
         c = inferences.c
         others = _read(store, (c.task == task) & (c.at >= since) & (c.at < until) & (c.shadow == 1))
-        found |= {_of(row): row for row in others if _of(row) in wanted - found.keys() and _package(row) == package}
+        found |= {_of(row): row for row in others if _of(row) in missing and _package(row) == package}
     return found
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pp_gateway.cli.output import JsonFlag, Output, line, number, table
-from pp_gateway.cli.tasks import settle
+from pp_gateway.cli.tasks import settle, store_here
 from pp_resources.errors import UserError
-from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
     from pp_resources.store.opened import Store
@@ -51,7 +50,7 @@ def list_(
     from pp_resources.store.ids import iso
     from pp_resources.store.read_inferences import Page, list_inferences
 
-    out, store = Output(as_json), _store()
+    out, store = Output(as_json), store_here()
     times, cursor = (_micros(since, "--since"), _micros(until, "--until")), None if before is None else _cursor(before)
     name = _known(store, task, variant)
     filters: dict[str, Any] = {"variant": variant, "episode": episode, "subject": subject, "shadow": shadow, "bad": bad}
@@ -84,7 +83,7 @@ def show(id: Annotated[str, typer.Argument(metavar="ID", help="Of an inference."
     from pp_resources.store.read_feedback import feedback_on
     from pp_resources.store.read_inferences import inference
 
-    store = _store()
+    store = store_here()
     row = inference(store, id) if store.exists else None
     if row is None:
         how = "'pp inferences list TASK' shows them, 'pp store status' what waits in journals"
@@ -100,13 +99,6 @@ def show(id: Annotated[str, typer.Argument(metavar="ID", help="Of an inference."
         return
     cells = [(one["at"][:19], one["source"], one["of"], one["metric"] or one["kind"], _value(one), _yes(one["counts"])) for one in said]
     table(("at", "source", "of", "feedback", "", "counts"), cells, whole=("at",))
-
-
-def _store() -> "Store":
-    from pp_resources.store.opened import open_store
-
-    settings = Settings.from_env()
-    return open_store(settings.home, settings.store_url)
 
 
 def _known(store: "Store", task: str, variant: str | None) -> str:

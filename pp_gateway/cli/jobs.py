@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pp_gateway.cli.output import JsonFlag, Output, line, number, table
+from pp_gateway.cli.tasks import store_here
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 
@@ -39,7 +40,7 @@ def list_(
         for one in given:
             if one not in known:
                 raise UserError(f"unknown {one!r}", where=option, how=nearest(one, known))
-    out, store = Output(as_json), _store()
+    out, store = Output(as_json), store_here()
     rows = list_jobs(store, limit, states=state or None, kind=kind, payload=False) if store.exists else []
     found = describe(store, rows) if rows else []
     if out.result(found):
@@ -56,7 +57,7 @@ def show(id: IdArgument, as_json: JsonFlag = False) -> None:
     """Show a job: state, progress, what it has spent, its result or what went wrong."""
     from pp_gateway.jobs.records import log_of
 
-    out, store = Output(as_json), _store()
+    out, store = Output(as_json), store_here()
     found = _find(store, id)
     found["log"] = str(log_of(Settings.from_env().home, found["id"]))
     if out.result(found):
@@ -81,7 +82,7 @@ def cancel(id: IdArgument, as_json: JsonFlag = False) -> None:
     """End a job. What it has made stays; one that had ended stays as it is."""
     from pp_gateway.jobs.records import ask_to_cancel
 
-    store = _store()
+    store = store_here()
     found = _find(store, id)
     state = ask_to_cancel(store, Settings.from_env().home, found["id"], "command line")
     if not Output(as_json).result({"id": found["id"], "state": state}):
@@ -101,7 +102,7 @@ def follow(
     """
     from pp_gateway.jobs.records import DATA, MESSAGES
 
-    store = _store()
+    store = store_here()
     found = _find(store, id)
     ended = ""
     for event in _events(store, found["id"], after, (DATA,) if data else MESSAGES):
@@ -129,13 +130,6 @@ def _events(store: "Store", id: str, after: int, kinds: tuple[str, ...]) -> Iter
             return
         if not events:
             time.sleep(LOOK)
-
-
-def _store() -> "Store":
-    from pp_resources.store.opened import open_store
-
-    settings = Settings.from_env()
-    return open_store(settings.home, settings.store_url)
 
 
 def _find(store: "Store", id: str) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pp_gateway.cli.output import JsonFlag, Output, line, table
+from pp_gateway.cli.tasks import store_here
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
-    from pp_resources.store.opened import Store
+    pass
 
 app = typer.Typer(help="Look after the store of inferences and feedback.", no_args_is_help=True)
 Day = Annotated[str | None, typer.Option(metavar="DATE", help="A UTC day such as 2026-11-01.")]
@@ -25,7 +26,7 @@ def status(as_json: JsonFlag = False) -> None:
     from pp_resources.store.overview import overview
 
     out = Output(as_json)
-    found = overview(_store(), journals_of(Settings.from_env().home))
+    found = overview(store_here(), journals_of(Settings.from_env().home))
     if not out.result(found):
         table(("store", ""), [(name.replace("_", " "), str(value)) for name, value in found.items()], whole=("",))
 
@@ -46,7 +47,7 @@ def export(
 
     out = Output(as_json)
     with watching("export"):
-        files = write(_store(), folder, since=_seconds(since, "--since"), until=_seconds(until, "--until"))
+        files = write(store_here(), folder, since=_seconds(since, "--since"), until=_seconds(until, "--until"))
     if not out.result({"files": files, "rows": sum(one["rows"] for one in files)}):
         line(f"{sum(one['rows'] for one in files)} rows in {len(files)} files under {folder}")
 
@@ -70,7 +71,7 @@ def retain(
     out = Output(as_json)
     until = time.time() - older_than * 86400
     with watching("retain"):
-        report = delete(_store(), before=int(until * MICRO), task=task)
+        report = delete(store_here(), before=int(until * MICRO), task=task)
     for file in (Settings.from_env().home / "logs" / "jobs").glob("*.log") if task is None else ():
         if file.stat().st_mtime < until:
             file.unlink()
@@ -92,7 +93,7 @@ def erase(
     from pp_resources.store.retention import erase as delete
 
     out = Output(as_json)
-    report = delete(_store(), subject)
+    report = delete(store_here(), subject)
     journals = erase_from_journals(journals_of(Settings.from_env().home), subject)
     report |= {"journal_rows": journals["rows"], "journals_held": journals["held"]}
     if not out.result(report):
@@ -109,18 +110,11 @@ def rebuild(as_json: JsonFlag = False) -> None:
 
     out = Output(as_json)
     with watching("rebuild"):
-        report = recount(_store())
+        report = recount(store_here())
     if not out.result(report):
         line(
             f"{report['inferences']} inferences, {report['feedback']} feedback: {report['buckets']} buckets, {report['differed']} differed"
         )
-
-
-def _store() -> "Store":
-    from pp_resources.store.opened import open_store
-
-    settings = Settings.from_env()
-    return open_store(settings.home, settings.store_url)
 
 
 def _seconds(day: str | None, where: str) -> int | None:

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
+
+if TYPE_CHECKING:
+    from pp_resources.store.opened import Store
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="Name of a task, or the path of its folder.")]
 VariantOption = Annotated[str, typer.Option("--variant", "-v", help="Name of a variant, such as encoder-lora.")]
@@ -22,6 +25,14 @@ def settle(task: str, *, seed: int | None = None) -> tuple[Settings, str]:
     settings = replace(settings, tasks=found.file.parent.parent.resolve())
     name = load_task(found.folder.resolve().name, settings.tasks).name
     return (settings if seed is None else replace(settings, tasks=with_seed(settings, name, seed))), name
+
+
+def store_here() -> "Store":
+    """The store of the installation."""
+    from pp_resources.store.opened import open_store
+
+    settings = Settings.from_env()
+    return open_store(settings.home, settings.store_url)
 
 
 def check_variants(variants: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The gateway of one process: what is served now, how it is kept, and the work that goes on beside requests."""
 
 import asyncio
+import gc
 import sys
 import time
 import traceback
@@ -249,3 +250,7 @@ class Gateway:
         async with self._reloading:
             if not self.retired:
                 await asyncio.get_running_loop().run_in_executor(self.builder.loader, self.builder.keep, self.now.model_keys)
+                if gc.get_freeze_count():  # by `process`; a model that went may stand in a cycle of what is spared
+                    gc.unfreeze()
+                    gc.collect()
+                    gc.freeze()
