@@ -14,11 +14,11 @@ from pp_assets import pipeline as stages
 from pp_assets.evaluation.benchmark import machine_cost, measure, summary, token_cost
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.stats.groups import generator
-from pp_assets.experiment.ops import Price
 from pp_assets.result_facts import hardware
 from pp_assets.task.examples import read_split
 from pp_resources.artifacts import Artifact, write_atomic
 from pp_resources.errors import UserError
+from pp_resources.models.price import Price
 from pp_resources.progress import steps
 from pp_resources.settings import Settings
 

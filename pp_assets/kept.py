@@ -68,4 +68,4 @@ class KeptPredictor:
 
 def _prediction(value: Mapping[str, Any]) -> Prediction:
     choices = {path: [Choice(*choice) for choice in listed] for path, listed in value["choices"].items()}
-    return Prediction(**{**value, "choices": choices})
+    return Prediction(**{**value, "choices": choices, "reasoning": tuple(value["reasoning"])})

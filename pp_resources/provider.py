@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_server import is_loopback
+from pp_resources.models.chat import Messages, Reply
 from pp_resources.settings import Settings
 from pp_resources.spending import meter
 
@@ -25,20 +26,8 @@ KEY_VERSION = 1  # of the cache's keys
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, tokens_in INTEGER NOT NULL,
     tokens_out INTEGER NOT NULL, finish_reason TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID"""
 
-Messages = Sequence[Mapping[str, str]]
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-class Reply(NamedTuple):
-    """One answer. Tokens are as the provider counted them when it was bought; `cached`: it costs nothing now. `finish_reason` is "stop",
-    "length" when a limit cut it off, or the provider's own word for a refusal."""
-
-    text: str
-    tokens_in: int
-    tokens_out: int
-    cached: bool
-    finish_reason: str = "stop"
 
 
 class Provider:

@@ -15,8 +15,8 @@ from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.stats.intervals import quantile_interval
 from pp_assets.evaluation.stats.location import paired_ratio
 from pp_assets.evaluation.stats.nested import nested_mean
-from pp_assets.experiment.ops import Price
 from pp_resources.models.interface import Predictor
+from pp_resources.models.price import Price
 from pp_resources.progress import steps
 
 WARM_UP = 4  # texts; the first call prepares things once

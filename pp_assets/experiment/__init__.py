@@ -2,12 +2,13 @@
 
 from pp_assets.experiment.comparison import Compared
 from pp_assets.experiment.experiment import Experiment, half_width
-from pp_assets.experiment.ops import Out, Price, Refused, op
+from pp_assets.experiment.ops import Out, Refused, op
 from pp_assets.experiment.plan import Plan
 from pp_assets.experiment.results import Results
 from pp_assets.experiment.statistics import pass_all, quantile
 from pp_assets.experiment.store import CellStore
 from pp_assets.experiment.systems import ask, models, parsed, task_rows, task_scores
+from pp_resources.models.price import Price
 
 __all__ = [
     "CellStore",

@@ -9,10 +9,11 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from pp_assets.experiment.cells import Step
-from pp_assets.experiment.ops import Op, Out, Price, Refused, label, price_of
+from pp_assets.experiment.ops import Op, Out, Refused, label, price_of
 from pp_assets.experiment.store import DONE, FAILED, REFUSED, Cell
 from pp_assets.experiment.values import as_json
 from pp_resources.errors import UserError
+from pp_resources.models.price import Price
 
 T = TypeVar("T")
 Arguments = Mapping[str, Any]

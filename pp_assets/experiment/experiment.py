@@ -12,7 +12,7 @@ from pp_assets.experiment.calls import Caller
 from pp_assets.experiment.cells import State, Step
 from pp_assets.experiment.data import read_rows
 from pp_assets.experiment.grid import KEYS, TRIAL, Grid
-from pp_assets.experiment.ops import Price, as_op, label
+from pp_assets.experiment.ops import as_op, label
 from pp_assets.experiment.plan import Plan, make_plan
 from pp_assets.experiment.remote import LOCAL, callers_of
 from pp_assets.experiment.results import Results
@@ -20,6 +20,7 @@ from pp_assets.experiment.runner import Limits, Runner
 from pp_assets.experiment.statistics import matrix
 from pp_assets.experiment.store import CellStore
 from pp_resources.errors import UserError, nearest
+from pp_resources.models.price import Price
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from typing import Any
 
@@ -11,23 +10,11 @@ from pp_assets.experiment.fingerprint import Fingerprint, fingerprint
 from pp_assets.experiment.values import NotData, digest, encode
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import file_sha256
+from pp_resources.models.price import Price
 
 
 class Refused(Exception):
     """Raised by a step whose model declines to answer: kept as a cell with this status, never asked again and never served as a result."""
-
-
-@dataclass(frozen=True)
-class Price:
-    """US dollars a million tokens, and since when that price is known."""
-
-    usd_in: float
-    usd_out: float
-    since: date | None = None
-
-    def of(self, tokens_in: float, tokens_out: float) -> float:
-        """US dollars of so many tokens."""
-        return (tokens_in * self.usd_in + tokens_out * self.usd_out) / 1e6
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import orjson
 
 from pp_assets.experiment.cells import State, Step
 from pp_assets.experiment.grid import Grid
-from pp_assets.experiment.ops import Price, label, price_of
+from pp_assets.experiment.ops import label, price_of
 from pp_assets.experiment.store import FAILED, REFUSED
 from pp_resources.errors import UserError, nearest
+from pp_resources.models.price import Price
 
 Z = 1.96  # two-sided 95 %
 

@@ -12,11 +12,12 @@ import orjson
 from pp_assets.experiment.calls import Arguments, Caller, Here, done
 from pp_assets.experiment.cells import Step
 from pp_assets.experiment.exchange import CALLS, CHECK, HEALTH, PROTOCOL
-from pp_assets.experiment.ops import Op, Out, Price
+from pp_assets.experiment.ops import Op, Out
 from pp_assets.experiment.store import FAILED, REFUSED, Cell
 from pp_assets.experiment.wire import pack, place_of
 from pp_resources.errors import UserError, nearest
 from pp_resources.json_server import JsonServer
+from pp_resources.models.price import Price
 
 LOCAL = "local"
 PATIENCE = 60.0  # seconds that a server which cannot be reached is waited for

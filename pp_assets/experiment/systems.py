@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pp_assets.evaluation.outputs import strict_json
 from pp_assets.evaluation.scoring import Scoring
 from pp_assets.experiment.item_scores import score_answer
-from pp_assets.experiment.ops import Op, Out, Price, op
+from pp_assets.experiment.ops import Op, Out, op
 from pp_assets.pipeline import ADAPTERS, DATASETS, Pipeline, answering_spec
 from pp_assets.result_facts import libraries
 from pp_assets.sources import source_digest
@@ -19,6 +19,7 @@ from pp_resources.device import CPU, device_kind
 from pp_resources.errors import UserError, nearest
 from pp_resources.fingerprint import digest
 from pp_resources.models.interface import Prediction, Predictor
+from pp_resources.models.price import Price
 from pp_resources.settings import Settings
 
 if TYPE_CHECKING:

@@ -35,20 +35,21 @@ def render_prompt(spec: "TaskSpec", input_text: str, examples: Sequence[Shot] = 
     return [{"role": "system", "content": spec.system_prompt}, user] if spec.system_prompt else [user]
 
 
-def split_prompt(spec: "TaskSpec", examples: Sequence[Shot] = ()) -> tuple[str, str]:
+def split_prompt(spec: "TaskSpec", examples: Sequence[Shot] = (), schema: dict[str, Any] | None = None) -> tuple[str, str]:
     """Text of the user message before and after the input, equal for all inputs (a shared prefix can be computed once).
 
-    Examples stand where the template says `{{ examples }}`; a template without it gets them in front.
+    Examples stand where the template says `{{ examples }}`; a template without it gets them in front. `schema` is that of the answer, by
+    default the task's; outputs of examples follow it.
     """
-    block = render_examples(spec, examples)
-    schema = json.dumps(spec.io_schema.output, ensure_ascii=False, separators=(",", ":"))
-    return _split(spec.instruction_template, schema, json.dumps(labels(spec), ensure_ascii=False), block)
+    wanted = spec.io_schema.output if schema is None else schema
+    block = render_examples(wanted, examples)
+    told = json.dumps(wanted, ensure_ascii=False, separators=(",", ":"))
+    return _split(spec.instruction_template, told, json.dumps(labels(spec), ensure_ascii=False), block)
 
 
-def render_examples(spec: "TaskSpec", examples: Sequence[Shot]) -> str:
-    """The few-shot block: `Input:` and `Output:` lines with canonical JSON, empty without examples."""
-    output = spec.io_schema.output
-    return "".join(f"Input: {e.input_text}\nOutput: {dump_output(output, e.output)}\n\n" for e in examples)
+def render_examples(schema: dict[str, Any], examples: Sequence[Shot]) -> str:
+    """The few-shot block: `Input:` and `Output:` lines with JSON in the form that `schema` gives it, empty without examples."""
+    return "".join(f"Input: {e.input_text}\nOutput: {dump_output(schema, e.output)}\n\n" for e in examples)
 
 
 def labels(spec: "TaskSpec") -> dict[str, list[Any]]:

@@ -40,7 +40,7 @@ def bench(
         pp bench support-triage --price-in 0.15 --price-out 0.60
     """
     from pp_assets.benchmarks import Options, benchmark
-    from pp_assets.experiment.ops import Price
+    from pp_resources.models.price import Price
 
     check_variants(variant or [])
     if (price_in is None) != (price_out is None):

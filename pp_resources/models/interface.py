@@ -20,7 +20,7 @@ class Prediction:
     whole object, or None when the model has none; `fields` the same per field, by dotted path. `latency_ms` is the wall time of the batch
     divided by its size. `choices` holds, where asked for, by path of each field with listed values all of them, the likeliest first: their
     probabilities add up to 1, but for an array of listed values, where each is that of being in it. `finish_reason` is "stop", or
-    "length" when a limit cut the answer off.
+    "length" when a limit cut the answer off. `reasoning` are the steps that led to it, where the prompt asked for some.
     """
 
     text: str
@@ -31,6 +31,7 @@ class Prediction:
     latency_ms: float = 0.0
     finish_reason: str = "stop"
     choices: Mapping[str, Sequence[Choice]] = field(default_factory=dict)
+    reasoning: tuple[str, ...] = ()
 
 
 class Predictor(Protocol):

@@ -15,11 +15,11 @@ from pp_assets.benchmarks import Options, benchmark, profile
 from pp_assets.evaluation.benchmark import WARM_UP, Timing, machine_cost, measure, summary, token_cost
 from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.stats.location import hodges_lehmann, paired_ratio
-from pp_assets.experiment.ops import Price
 from pp_assets.pipeline import Pipeline
 from pp_gateway.cli.bench import _short, _show
 from pp_resources.errors import UserError
 from pp_resources.models.interface import Prediction
+from pp_resources.models.price import Price
 from pp_resources.settings import Settings
 
 TEXTS = [f"text {i}" for i in range(20)]

@@ -144,7 +144,7 @@ def test_a_language_model_sees_the_examples_of_its_input(base: Path) -> None:
         assert one.text == inner.behind(prompt_of(spec, shots)).predict([text])[0].text
     room = 512 // 2 - len(inner.encoder.prefix_ids) - 24
     assert model.choosing.tokens == room and model.predict([]) == []
-    block = len(inner.tokenizer(render_examples(spec, [retriever.index.examples[0]]))["input_ids"])
+    block = len(inner.tokenizer(render_examples(spec.output_schema, [retriever.index.examples[0]]))["input_ids"])
     assert count(retriever.index.examples[0]) == block
     # What counts are the tokens of this model, not a guess: one token less, and a second example is not shown.
     near = retriever.select(texts[0], Choosing(k=2, pool=2), cost=count)

@@ -53,7 +53,7 @@ def shot_tokens(spec: TaskSpec, tokenizer: Any) -> Cost:
 
     def count(example: Worked) -> int:
         if example.id not in counted:
-            counted[example.id] = len(tokenizer(render_examples(spec, [example]), add_special_tokens=False)["input_ids"])
+            counted[example.id] = len(tokenizer(render_examples(spec.output_schema, [example]), add_special_tokens=False)["input_ids"])
         return counted[example.id]
 
     return count
