@@ -7,32 +7,40 @@ from pydantic import BaseModel
 from pp_assets.flows.catalogue import ABSENT, KINDS, never
 from pp_gateway.jobs.ask import JobRequest
 from pp_gateway.jobs.records import STATES
-from pp_gateway.serve.openapi_parts import STREAM, content, event
+from pp_gateway.serve.openapi_parts import (
+    ERRORS,
+    FLAG,
+    NUMBER,
+    STREAM,
+    TEXT,
+    WHOLE,
+    content,
+    event,
+    listed,
+    maybe,
+    object_,
+    path,
+    query,
+    ref,
+)
 
 MODELS: list[type[BaseModel]] = [JobRequest, *(kind.model for kind in KINDS.values())]
-TEXT: dict[str, Any] = {"type": "string"}
-WHOLE: dict[str, Any] = {"type": "integer", "minimum": 0}
-ID = {"name": "id", "in": "path", "required": True, "schema": TEXT}
+ID = path("id")
 KEY = {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 128}}
-AFTER = {"name": "after", "in": "query", "schema": WHOLE, "description": "the last number that is known; also as Last-Event-ID"}
-FOLLOW = {"name": "follow", "in": "query", "schema": {"enum": ["true", "false"]}, "description": "false: only what is there"}
+AFTER = query("after", WHOLE, "the last number that is known; also as Last-Event-ID")
+FOLLOW = query("follow", {"enum": ["true", "false"]}, "false: only what is there")
 LIST: list[dict[str, Any]] = [
-    {"name": "kind", "in": "query", "schema": {"enum": list(KINDS)}},
-    {"name": "state", "in": "query", "schema": {"type": "array", "items": {"enum": list(STATES)}}},
-    {"name": "limit", "in": "query", "schema": WHOLE | {"maximum": 1000}},
-    {"name": "before", "in": "query", "schema": TEXT, "description": "`next` of the page before"},
+    query("kind", {"enum": list(KINDS)}, "jobs of this kind alone"),
+    query("state", listed({"enum": list(STATES)}), "jobs in one of these states alone"),
+    query("limit", WHOLE | {"maximum": 1000}, "the most on a page"),
+    query("before", TEXT, "`next` of the page before"),
 ]
 COMMON = ("401", "403", "429", "503")
 ASKED = ("400", "404", "409", "411", "413", "415", *COMMON)
-WORDS = {
-    "400": "the request is at fault",
-    "401": "the key is missing or wrong",
-    "403": "asked by another name than that of this machine",
+WORDS = ERRORS | {
     "404": "no such task, or no such job of this caller",
     "409": "the idempotency key is that of another job",
     "411": "the request does not say how large it is",
-    "413": "too large",
-    "415": "not JSON",
     "429": "too many requests, or too many jobs that have not ended",
     "501": "not part of this version",
     "503": "the store is away, or too many streams are open; see Retry-After",
@@ -41,19 +49,16 @@ WORDS = {
 
 def schemas() -> dict[str, Any]:
     """What is told of jobs."""
-    some = lambda kind: {"type": [kind, "null"]}  # noqa: E731
+    an_object = {"type": "object"}
     job = dict.fromkeys(("id", "kind", "caller", "created", "changed"), TEXT)
-    job |= {"state": {"enum": list(STATES)}, "task": some("string"), "request": {"type": "object"}, "last_event": WHOLE}
-    job |= {"progress": some("object"), "eta_s": some("number"), "eta_from": some("string"), "spend": {"type": "object"}}
-    job |= {"result": some("object"), "error": some("object")}
-    ref = {"$ref": "#/components/schemas/Job"}
-    page = {"jobs": {"type": "array", "items": ref}, "next": some("string")}
-    quick = {"result": {"type": "object"}, "rows": {"type": "array"}, "job": {"type": "null"}}
+    job |= {"state": {"enum": list(STATES)}, "task": maybe(TEXT), "request": an_object, "last_event": WHOLE}
+    job |= {"progress": maybe(an_object), "eta_s": maybe(NUMBER), "eta_from": maybe(TEXT), "spend": an_object}
+    job |= {"result": maybe(an_object), "error": maybe(an_object)}
     return {
-        "Job": _object(job),
-        "Jobs": _object(page),
-        "JobStarted": _object({"job": ref, "created": {"type": "boolean"}}),
-        "AnswerAtOnce": _object(quick),
+        "Job": object_(**job),
+        "Jobs": object_(jobs=listed(ref("Job")), next=maybe(TEXT)),
+        "JobStarted": object_(job=ref("Job"), created=FLAG),
+        "AnswerAtOnce": object_(result=an_object, rows={"type": "array"}, job={"type": "null"}),
     }
 
 
@@ -80,16 +85,16 @@ def paths() -> dict[str, Any]:
     for kind in KINDS.values():
         answers = started
         if kind.quick is not never:
-            one_of = [{"$ref": f"#/components/schemas/{name}"} for name in ("AnswerAtOnce", "JobStarted")]
-            answers = started | {"200": {"description": "the answer, or the job of that key", "content": _json({"anyOf": one_of})}}
+            either = {"anyOf": [ref("AnswerAtOnce"), ref("JobStarted")]}
+            answers = started | {"200": {"description": "the answer, or the job of that key", "content": content(either)}}
         found[kind.path] = {"post": _post(kind.model.__name__, kind.summary, answers, ASKED)}
-    for path, name in ABSENT.values():
-        found[path] = {"post": {"summary": f"Not part of this version: {name}"} | _answers({}, "411", "413", "501", *COMMON)}
+    for place, name in ABSENT.values():
+        found[place] = {"post": {"summary": f"Not part of this version: {name}"} | _answers({}, "411", "413", "501", *COMMON)}
     return found
 
 
 def _post(model: str, summary: str, answers: dict[str, Any], errors: tuple[str, ...]) -> dict[str, Any]:
-    body = {"required": True, "content": _json({"$ref": f"#/components/schemas/{model}"})}
+    body = {"required": True, "content": content(ref(model))}
     return {"summary": summary, "parameters": [KEY], "requestBody": body} | _answers(answers, *errors)
 
 
@@ -100,17 +105,9 @@ def _stream(summary: str) -> dict[str, Any]:
 
 
 def _answers(done: dict[str, Any], *errors: str) -> dict[str, Any]:
-    refused = {"$ref": "#/components/schemas/Error"}
-    return {"responses": done | {status: {"description": WORDS[status], "content": _json(refused)} for status in sorted(errors)}}
+    refused = content(ref("Error"))
+    return {"responses": done | {status: {"description": WORDS[status], "content": refused} for status in sorted(errors)}}
 
 
 def _content(description: str, name: str) -> dict[str, Any]:
-    return {"description": description, "content": _json({"$ref": f"#/components/schemas/{name}"})}
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    return {"description": description, "content": content(ref(name))}
