@@ -57,19 +57,19 @@ def chat_model(name: str, settings: Settings, *, budget: int | None = None, budg
     return LocalChat(model, device=settings.device, threads=settings.threads)
 
 
-def split_name(name: str, settings: Settings) -> tuple[str, str]:
-    """Provider and model. Raises UserError with the nearest name."""
+def split_name(name: str, settings: Settings, *, whole: bool = True) -> tuple[str, str]:
+    """Provider and model, which may be "" where the name need not be `whole`. Raises UserError with the nearest name."""
     provider, model = (*re.split("[/:]", name, maxsplit=1), "")[:2]
     known = [*provider_table(settings), LOCAL]
     if provider not in known:
         raise UserError(f"no provider {provider!r}", where=f"model {name!r}", how=nearest(provider, known))
-    if not model:
+    if whole and not model:
         raise UserError("names a provider and no model", where=f"model {name!r}", how=f"give one, such as {provider}/MODEL")
     return provider, model
 
 
-def named_provider(provider: str, model: str, settings: Settings, **budgets: Any) -> Provider:
-    """A model of a provider in the table, its answers kept under PP_HOME."""
+def named_provider(provider: str, model: str, settings: Settings, *, kept: bool = True, **budgets: Any) -> Provider:
+    """A model of a provider in the table, its answers `kept` under PP_HOME or asked for anew."""
     row = provider_table(settings)[provider]
     key = os.environ.get(row.key_env) if row.key_env else None
     cassette = cassette_from_env(key)
@@ -82,7 +82,7 @@ def named_provider(provider: str, model: str, settings: Settings, **budgets: Any
         name=f"{provider}/{model}",
         key=key,
         price=offer.price,
-        cache=answers_file(settings),
+        cache=answers_file(settings) if kept else None,
         terms=row.terms(model),
         cassette=cassette,
         **budgets,

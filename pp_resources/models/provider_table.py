@@ -77,7 +77,7 @@ class Offer(Strict):
 class Listed(Terms):
     """A provider in the table."""
 
-    url: str = Field(pattern=r"^https?://[^/\s@]+", description="up to the path before /chat/completions; no key in it")
+    url: str = Field(pattern=r"^https?://[^/\s@]+(/\S*)?$", description="up to the path before /chat/completions; no key in it")
     key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$", description="environment variable that holds the key")
     models: dict[str, Offer] = {}
 

@@ -67,7 +67,9 @@ class Wire:
 
     def __init__(self, url: str, key: str | None, times: Timeouts) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.password:
+        if parts.password:  # which would be kept and told with the address
+            raise UserError("an address holds no key", where="provider", how="give it through PP_PROVIDER_KEY, or the provider's key_env")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{url!r} is no address of a provider", where="provider", how="give one such as http://127.0.0.1:8000/v1")
         self.url, self._key, self.times = url.rstrip("/"), key, times
         self._lock = threading.Lock()

@@ -112,6 +112,8 @@ def test_what_is_wrong_with_the_address_is_told(server: ModelServer) -> None:
             Provider(url, model, terms=NONE).ask(HELLO)
     with pytest.raises(UserError, match="no address"):
         Provider("localhost:80", "ours")
+    with pytest.raises(UserError, match="an address holds no key"):
+        Provider("http://me:secret@127.0.0.1/v1", "ours")
 
 
 def test_the_environment_names_the_provider(server: ModelServer, tmp_path: Path) -> None:
