@@ -102,7 +102,7 @@ def provider_from_env() -> Provider | None:
     budgets: dict[str, Any] = {"budget": None if budget is None else int(budget), "budget_usd": usd}
     if url and model:
         key = os.environ.get("PP_PROVIDER_KEY")
-        row = next((one for one in provider_table(settings).values() if one.url == url.rstrip("/")), None)
+        row = next((one for one in provider_table(settings).values() if one.url.rstrip("/") == url.rstrip("/")), None)
         known: dict[str, Any] = {"terms": row.terms(model), "price": row.models.get(model, Offer()).price} if row else {}
         return Provider(url, model, key=key, cache=answers_file(settings), cassette=cassette_from_env(key), **known, **budgets)
     if not model:

@@ -14,7 +14,6 @@ from pp_resources.models.chat import Reply
 
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, tokens_in INTEGER NOT NULL,
     tokens_out INTEGER NOT NULL, finish_reason TEXT NOT NULL, at REAL NOT NULL, seconds REAL) WITHOUT ROWID"""
-LOCKS = 256  # files that processes wait at; of two requests that are under way one waits for the other once in so many times
 
 
 class Answers:
@@ -50,6 +49,8 @@ class Answers:
 
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:
-        """While the block runs no other process buys the answer to this request."""
-        with FileLock(self._locks / f"{int(key[:8], 16) % LOCKS:02x}.lock"):
+        """While the block runs nobody else buys the answer to this request, in this process or another. It ends with a kept answer."""
+        file = self._locks / f"{key}.lock"
+        with FileLock(file):
             yield
+            file.unlink(missing_ok=True)  # who still waits at it finds the answer

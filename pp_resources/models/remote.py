@@ -80,7 +80,6 @@ class Provider:
             raise UserError(f"{self.name} is unpriced: a budget in US dollars cannot be kept", where="PP_PROVIDER_BUDGET_USD", how=how)
         self.spent, self.usd, self.unheard = 0, 0.0 if price else None, 0
         self._under_way, self._paid = 0, threading.Condition()
-        self._turns = [threading.Lock() for _ in range(1024)]
         self._meter, self._cassette = meter(), cassette
         self._answers = Answers(cache) if cache else None
         with _knowing:
@@ -119,10 +118,8 @@ class Provider:
         key = digest([KEY_VERSION, self.url, request, *self._matters], ordered=True)
         if self._cassette and self._cassette.replays:
             return self._cassette.played(self.url, request)
-        # Who asks the same at the same time waits for the first answer instead of buying a second.
-        with self._turns[int(key[:4], 16) % len(self._turns)]:
-            reply = self._answers.kept(key) if self._answers else None
-            reply = reply or self._bought(key, request)
+        reply = self._answers.kept(key) if self._answers else None
+        reply = reply or self._bought(key, request)
         if self._cassette:
             self._cassette.record(self.url, request, reply)
         return reply
@@ -153,6 +150,7 @@ class Provider:
     def _bought(self, key: str, request: dict[str, Any]) -> Reply:
         if self._answers is None:
             return self._buy(uuid.uuid4().hex, request)
+        # Who asks the same at the same time waits for the first answer instead of buying a second.
         with self._answers.alone(key):
             reply = self._answers.kept(key)
             if reply is None:
@@ -161,13 +159,12 @@ class Provider:
         return reply
 
     def _buy(self, key: str, request: dict[str, Any]) -> Reply:
-        """`key` tells the server which tries are one request."""
+        """`key` tells the server which tries are one request. A server that counts no tokens is counted for: its answers are not free."""
         read = _tokens("".join(str(message["content"]) for message in request["messages"]))
         estimate = read + int(request.get("max_tokens") or 0)
         self._reserve(estimate)
         try:
             heard = self._heard(key, request, estimate)
-            # A server that counts nothing is counted for: its answers are not free.
             bill = heard.bill or (read, _tokens(heard.text))
             self._pay(bill, estimate)
         finally:

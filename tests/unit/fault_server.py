@@ -15,10 +15,10 @@ IN, OUT = 10, 5  # tokens of every answer
 
 class FaultServer:
     """`plan` are the faults of the next requests by name, then all is well: those that come after the model has answered are billed.
-    `keyed`: it knows Idempotency-Key, so that one request is billed once.
 
-    `asked` are bodies in order, `times` when they came, `billed` the tokens of the books, `refuses` forms that are answered with 400,
-    `uncounted`: no usage is told.
+    `keyed`: it knows Idempotency-Key, so that one request is billed once. `asked` are bodies in order, `keys` their Idempotency-Key,
+    `times` when they came; `billed` the tokens of the books, `refuses` forms that are answered with 400, `uncounted`: no usage is told;
+    `wait` seconds are asked for by 429, `most` requests were under way at once.
     """
 
     def __init__(self, plan: list[str], keyed: bool) -> None:
@@ -26,6 +26,7 @@ class FaultServer:
         self.refuses: tuple[str, ...] = ()
         self.uncounted, self.wait = False, 0.2
         self.asked, self.times, self.billed, self.now, self.most = list[dict[str, Any]](), list[float](), 0, 0, 0
+        self.keys = list[str | None]()
         self.lock, self.ended, self._bills = threading.Lock(), threading.Event(), set[str]()
 
     def bill(self, key: str | None) -> None:
@@ -34,9 +35,10 @@ class FaultServer:
                 self.billed += IN + OUT
             self._bills.add(key or "")
 
-    def fault(self, body: dict[str, Any]) -> str:
+    def fault(self, body: dict[str, Any], key: str | None) -> str:
         with self.lock:
             self.asked.append(body)
+            self.keys.append(key)
             self.times.append(time.monotonic())
             return self.plan.pop(0) if self.plan else ""
 
@@ -51,7 +53,8 @@ def fault_server(*plan: str, keyed: bool = True) -> Iterator[FaultServer]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            fault, key = made.fault(body), self.headers["Idempotency-Key"]
+            key = self.headers["Idempotency-Key"]
+            fault = made.fault(body, key)
             form = (body.get("response_format") or {}).get("type")
             if form in made.refuses:
                 return self._send(400, {"error": {"message": f"response_format {form} is not supported"}})

@@ -51,6 +51,27 @@ def test_what_fails_once_is_answered_and_billed_once(fault: str, tmp_path: Path)
         assert one.unheard == (fault in ("hangs", "drops", "cuts", "dribbles"))
 
 
+@pytest.mark.parametrize("fault", ["hangs", "cuts"])
+def test_a_server_that_knows_no_key_of_a_request_bills_what_was_not_heard(fault: str) -> None:
+    with fault_server(fault, keyed=False) as server:
+        one = made(server.url)
+        assert one.ask(said("hello")).text == "HELLO"
+        assert server.billed == 2 * (IN + OUT) and one.spent == IN + OUT and one.unheard == 1, "it cannot be known, so it is told"
+
+
+def test_tries_of_one_request_have_one_key_and_requests_of_their_own_others(tmp_path: Path) -> None:
+    with fault_server("errs", "cuts") as server:
+        one = made(server.url, cache=tmp_path / "a.sqlite")
+        one.ask(said("a"))
+        one.ask(said("a"), seed=1)
+        made(server.url, cache=tmp_path / "b.sqlite").ask(said("a"))
+        assert server.keys[0] == server.keys[1] == server.keys[2] == server.keys[4] != server.keys[3]
+        free = made(server.url)
+        free.ask(said("a"))
+        free.ask(said("a"))
+        assert len({*server.keys[4:]}) == 3, "where nothing is kept each request is a new one"
+
+
 def test_many_faults_among_many_requests_lose_nothing(tmp_path: Path) -> None:
     rng = random.Random(7)
     plan = [rng.choice(["", "", "limits", "errs", "drops", "cuts", "breaks"]) for _ in range(60)]
