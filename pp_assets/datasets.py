@@ -67,7 +67,7 @@ def generated_data(p: "Pipeline", name: str) -> Artifact:
 def generate_into(p: "Pipeline", task: "Task", dataset: Artifact, kept: Artifact, out: Path, decided: "Decided") -> Mapping[str, Any]:
     """What the stage makes of a data set by a contract that is `kept`, as `task.spec.generation` says, into a folder."""
     from pp_assets.data.generation.stage import build_generated
-    from pp_resources.provider import provider_from_env
+    from pp_assets.providers import provider_from_env
 
     contract, embed = read_contract(kept.file("contract.json")), p.embedder(task.spec.encoder_model_id).embed
     return build_generated(task, contract, dataset.path, out, embed=embed, decided=decided, provider=provider_from_env())
@@ -96,7 +96,7 @@ def clusters(p: "Pipeline", name: str) -> Artifact:
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.data.clusters.stage import build_clusters
-        from pp_resources.provider import provider_from_env
+        from pp_assets.providers import provider_from_env
 
         options: dict[str, Any] = {"embed": p.embedder(encoder).embed, "seed": seed, "time_field": time_field}
         old = before.path if before else None
@@ -169,4 +169,6 @@ def kept_rows(p: "Pipeline", name: str) -> Training:
 
 def _provider_digest() -> str:
     """Which provider would be asked, with how many tokens: a larger budget goes on where a spent one ended."""
-    return digest([os.environ.get(name) for name in _PROVIDER], ordered=True) if os.environ.get(_PROVIDER[0]) else ""
+    named = [os.environ.get(name) for name in _PROVIDER]
+    dollars = os.environ.get("PP_PROVIDER_BUDGET_USD")
+    return digest([*named, dollars] if dollars else named, ordered=True) if any(named[:2]) else ""

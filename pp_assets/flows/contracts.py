@@ -93,6 +93,6 @@ def _helpers(contract: "Contract", task: "Task | None", judge: bool) -> dict[str
 
 
 def _provider(wanted: bool) -> Any:
-    from pp_resources.provider import provider_from_env
+    from pp_assets.providers import provider_from_env
 
     return provider_from_env() if wanted else None

@@ -26,6 +26,7 @@ from pp_gateway.cli import (
     jobs,
     package,
     power,
+    providers,
     queue,
     review,
     run,
@@ -70,6 +71,7 @@ app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
+app.add_typer(providers.app, name="providers")
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.command("flywheel")(flywheel.flywheel)

@@ -216,7 +216,7 @@ def _contract(name: str) -> "tuple[Contract, Task | None]":
 
 
 def _provider(wanted: bool) -> Any:
-    from pp_resources.provider import provider_from_env
+    from pp_assets.providers import provider_from_env
 
     return provider_from_env() if wanted else None
 

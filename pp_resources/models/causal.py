@@ -51,10 +51,10 @@ class CausalPredictor:
         self.tokenizer = tokenizer
         self.schema = output_schema
         self.encoder = PromptEncoder(tokenizer, prompt, activated=activated)
-        self.grammar = Grammar(tokenizer, output_schema, _vocab_size(model)) if constrained else None
+        self.grammar = Grammar(tokenizer, output_schema, vocab_size(model)) if constrained else None
         self.max_new_tokens = max_new_tokens or DEFAULT_BUDGET
         self.batch_size = batch_size
-        self._stop_ids = _stop_ids(model, tokenizer)
+        self._stop_ids = stop_ids(model, tokenizer)
         self._activated = activated
         self._prefix: Any = None
 
@@ -216,11 +216,13 @@ def load_adapter(model: Any, adapter: Path) -> Any:
     return model
 
 
-def _vocab_size(model: Any) -> int:
+def vocab_size(model: Any) -> int:
+    """How many logits a model has."""
     return int(model.get_output_embeddings().weight.shape[0])
 
 
-def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
+def stop_ids(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end an answer."""
     # Chat models may end a turn with another token than the tokenizer's end token.
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return {tokenizer.eos_token_id, *([] if listed is None else listed if isinstance(listed, list) else [listed])}

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from pp_resources.errors import UserError
+from pp_resources.models.chat import Messages
 
 # Tokens at the end of the shared prefix that switch an activated adapter on: enough not to stand in an input by chance.
 INVOCATION = 4
@@ -72,17 +73,10 @@ class PromptEncoder:
 
     @cached_property
     def _shared_ids(self) -> list[int]:
-        return self._begin() + self._ids(self.prefix_text)
+        return start_ids(self.tokenizer) + self._ids(self.prefix_text)
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
-
-    def _begin(self) -> list[int]:
-        # A chat template writes its own start token; elsewhere it stands where the tokenizer puts one itself.
-        start = self.tokenizer.bos_token_id
-        if self.tokenizer.chat_template or start is None:
-            return []
-        return [start] if self.tokenizer("")["input_ids"][:1] == [start] else []
 
     def _around(self) -> tuple[str, str]:
         user = self.prompt.before + _MARK + self.prompt.after
@@ -99,21 +93,44 @@ class PromptEncoder:
         return before, after
 
     def _chat(self, user: str) -> str:
-        from jinja2 import TemplateError
+        system = [{"role": "system", "content": self.prompt.system}] if self.prompt.system else []
+        return _templated(self.tokenizer, [*system, {"role": "user", "content": user}])
 
-        # Templates of reasoning models open a thinking block unless told not to; others ignore the argument.
-        options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
-        system = self.prompt.system
-        messages = (
-            [{"role": "system", "content": system}, {"role": "user", "content": user}] if system else [{"role": "user", "content": user}]
-        )
-        try:
-            return str(self.tokenizer.apply_chat_template(messages, **options))
-        except TemplateError:
-            if not system:
-                raise
-            # Some templates refuse the system role.
-            return str(self.tokenizer.apply_chat_template([{"role": "user", "content": f"{system}\n\n{user}"}], **options))
+
+def message_ids(tokenizer: Any, messages: Messages) -> list[int]:
+    """Token ids of chat messages up to where the answer begins: through the chat template; without one their texts with a blank line
+    between them, and a line end."""
+    if tokenizer.chat_template:
+        text = _templated(tokenizer, messages)
+    else:
+        text = "\n\n".join(message["content"] for message in messages)
+        text += "" if text.endswith("\n") else "\n"
+    return start_ids(tokenizer) + list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def start_ids(tokenizer: Any) -> list[int]:
+    """The start token, where a prompt has one that its text does not show."""
+    # A chat template writes its own start token; elsewhere it stands where the tokenizer puts one itself.
+    start = tokenizer.bos_token_id
+    if tokenizer.chat_template or start is None:
+        return []
+    return [start] if tokenizer("")["input_ids"][:1] == [start] else []
+
+
+def _templated(tokenizer: Any, messages: Messages) -> str:
+    from jinja2 import TemplateError
+
+    # Templates of reasoning models open a thinking block unless told not to; others ignore the argument.
+    options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    try:
+        return str(tokenizer.apply_chat_template([dict(message) for message in messages], **options))
+    except TemplateError:
+        if len(messages) < 2 or messages[0]["role"] != "system":
+            raise
+        # Some templates refuse the system role.
+        system, first, *rest = messages
+        joined = {"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}
+        return str(tokenizer.apply_chat_template([joined, *(dict(message) for message in rest)], **options))
 
 
 def token_budget(lengths: list[int]) -> int:

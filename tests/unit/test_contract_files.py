@@ -20,7 +20,7 @@ from pp_assets.task.contract.spec import Contract, parse_contract
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import Task, load_task, parse_spec
 from pp_resources.errors import UserError
-from pp_resources.provider import Provider
+from pp_resources.models.remote import Provider
 from pp_resources.settings import PROJECT_ROOT
 
 TASKS = PROJECT_ROOT / "tasks"

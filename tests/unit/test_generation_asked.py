@@ -16,7 +16,7 @@ from pp_assets.data.leakage import HeldOut
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import Generation
 from pp_resources.errors import UserError
-from pp_resources.provider import Provider
+from pp_resources.models.remote import Provider
 
 SCHEMA = {
     "type": "object",

@@ -113,7 +113,7 @@ def test_events_keep_their_order_and_tell_what_was_spent(store):
 def test_a_provider_that_is_opened_within_is_metered(tmp_path, monkeypatch):
     from upstream_stub import stub
 
-    from pp_resources.provider import Provider, each
+    from pp_resources.models.remote import Provider, each
 
     with stub() as upstream:
         with metered() as spent:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pp_assets.data.clusters.graph import content_order
 from pp_assets.data.clusters.model import OUTLIER, Clusters
-from pp_resources.provider import each
+from pp_resources.models.remote import each
 
 TERMS = 3
 HELD = 10  # members of a topic that its name is made without
@@ -17,7 +17,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 
 
 class Asked(Protocol):
-    """What a title is asked of: `pp_resources.provider.Provider`, or anything that answers as it does."""
+    """What a title is asked of: `pp_resources.models.remote.Provider`, or anything that answers as it does."""
 
     def ask(self, messages: Any, *, schema: Any = None, temperature: float = 0.0, max_tokens: int | None = None) -> Any: ...
 

@@ -16,7 +16,7 @@ from pp_assets.data.rows import read_generated, write_table
 from pp_assets.task.examples import Example, read_split
 
 if TYPE_CHECKING:
-    from pp_resources.provider import Provider
+    from pp_resources.models.remote import Provider
 
 _CLUSTERS = pa.schema(
     [

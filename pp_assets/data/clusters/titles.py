@@ -9,7 +9,7 @@ import numpy as np
 from pp_assets.data.clusters.graph import content_order
 from pp_assets.data.clusters.model import Clusters
 from pp_assets.data.clusters.naming import Asked, held_back, placement
-from pp_resources.provider import each
+from pp_resources.models.remote import each
 
 CENTRAL, BORDERLINE, CONTRAST = 8, 4, 6
 LONGEST = 60  # characters of a title

@@ -25,7 +25,7 @@ from pp_resources.json_schema import Schema, dump_output
 from pp_resources.progress import steps
 
 if TYPE_CHECKING:
-    from pp_resources.provider import Provider
+    from pp_resources.models.remote import Provider
 
 TEMPERATURE = {"CONSERVATIVE": 0.3, "BALANCED": 0.7, "CREATIVE": 1.0, "ADVENTUROUS": 1.2}
 MANNER = {

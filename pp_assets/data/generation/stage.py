@@ -20,7 +20,7 @@ from pp_assets.task.examples import Example, read_split
 from pp_assets.task.spec import Task
 
 if TYPE_CHECKING:
-    from pp_resources.provider import Provider
+    from pp_resources.models.remote import Provider
 
 SAMPLES = 12
 SHOWN = ("by_method", "yields", "coverage", "diversity", "leaks", "asked", "skipped")

@@ -11,8 +11,8 @@ import numpy as np
 from pp_assets.task.contract.rules import NO_LABEL, NO_OUTPUT, Read, Score
 from pp_assets.task.contract.spec import Contract, _Rule, resolve_scorer
 from pp_resources.json_schema import get_path
+from pp_resources.models.remote import Provider, each
 from pp_resources.progress import steps
-from pp_resources.provider import Provider, each
 
 NO_PROVIDER = "no provider is set"
 LEVELS = 5

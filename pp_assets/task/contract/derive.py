@@ -11,7 +11,7 @@ from pp_assets.task.spec import TaskSpec
 from pp_resources.errors import UserError
 from pp_resources.json_schema import Field, get_path, leaf_fields
 from pp_resources.models.encoder.readings import FORMATS as READ
-from pp_resources.provider import Provider
+from pp_resources.models.remote import Provider
 
 LEAST_COPIED, COPIED = (
     20,

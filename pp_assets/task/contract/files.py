@@ -15,7 +15,7 @@ from pp_assets.task.spec import Task
 from pp_assets.task.spec_file import read_mapping
 from pp_resources.artifacts import write_atomic
 from pp_resources.errors import UserError
-from pp_resources.provider import Provider
+from pp_resources.models.remote import Provider
 
 DEFAULT = "contract.yaml"
 _HEAD = (

@@ -13,7 +13,7 @@ from pp_assets.task.contract.aggregate import combine
 from pp_assets.task.contract.asked import by_function, by_judge, by_meaning
 from pp_assets.task.contract.rules import Read, Row, Score, read_row, rule_of
 from pp_assets.task.contract.spec import Contract, _Rule
-from pp_resources.provider import Provider
+from pp_resources.models.remote import Provider
 
 CHUNK = 2000
 NO_SCORES = "no node below it has a score"

@@ -1,0 +1,125 @@
+"""A loopback provider that fails as it is told to, and keeps the books: what it answered, and what it billed for it."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from bench.serving import answering
+
+IN, OUT = 10, 5  # tokens of every answer
+
+
+class FaultServer:
+    """`plan` are the faults of the next requests by name, then all is well: those that come after the model has answered are billed.
+
+    `keyed`: it knows Idempotency-Key, so that one request is billed once. `asked` are bodies in order, `keys` their Idempotency-Key,
+    `times` when they came; `billed` the tokens of the books, `refuses` forms that are answered with 400, `uncounted`: no usage is told;
+    `wait` seconds are asked for by 429, `most` requests were under way at once.
+    """
+
+    def __init__(self, plan: list[str], keyed: bool) -> None:
+        self.plan, self.keyed, self.url = plan, keyed, ""
+        self.refuses: tuple[str, ...] = ()
+        self.uncounted, self.wait = False, 0.2
+        self.asked, self.times, self.billed, self.now, self.most = list[dict[str, Any]](), list[float](), 0, 0, 0
+        self.keys = list[str | None]()
+        self.lock, self.ended, self._bills = threading.Lock(), threading.Event(), set[str]()
+
+    def bill(self, key: str | None) -> None:
+        with self.lock:
+            if not (self.keyed and key in self._bills):
+                self.billed += IN + OUT
+            self._bills.add(key or "")
+
+    def fault(self, body: dict[str, Any], key: str | None) -> str:
+        with self.lock:
+            self.asked.append(body)
+            self.keys.append(key)
+            self.times.append(time.monotonic())
+            return self.plan.pop(0) if self.plan else ""
+
+
+@contextmanager
+def fault_server(*plan: str, keyed: bool = True) -> Iterator[FaultServer]:
+    """Serves until the block ends. The answer to a message is the message in capitals, as a JSON object where a form is asked for."""
+    made = FaultServer(list(plan), keyed)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            key = self.headers["Idempotency-Key"]
+            fault = made.fault(body, key)
+            form = (body.get("response_format") or {}).get("type")
+            if form in made.refuses:
+                return self._send(400, {"error": {"message": f"response_format {form} is not supported"}})
+            if fault.startswith("limits"):
+                date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 1))
+                return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": date if "date" in fault else str(made.wait)})
+            if fault == "too_long":
+                return self._send(400, {"error": {"message": "the prompt is too long"}})
+            if fault == "errs":
+                return self._send(503, {"error": {"message": "overloaded"}})
+            if fault == "drops":
+                self.close_connection = True
+                return None
+            with made.lock:
+                made.now += 1
+                made.most = max(made.most, made.now)
+            made.ended.wait(0.02)
+            with made.lock:
+                made.now -= 1
+            made.bill(key)
+            if fault == "hangs":
+                made.ended.wait(10)
+                return None
+            said = str(body["messages"][-1]["content"]).upper()
+            choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+            usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+            whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "usage": usage, "choices": [choice]}
+            if made.uncounted or fault == "cuts":  # such servers tell the usage last
+                whole["usage"] = whole.pop("usage")
+            if made.uncounted:
+                del whole["usage"]
+            data = json.dumps(whole).encode()
+            if fault == "breaks":
+                return self._data(200, data[:-9] + b"</html>")
+            if fault in ("cuts", "cuts_late"):
+                self._data(200, data[: -len(data) // 2], length=len(data))
+                self.close_connection = True
+                return None
+            return self._data(200, data, slowly=fault == "dribbles")
+
+        def _send(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+            self._data(status, json.dumps(value).encode(), headers=headers)
+
+        def _data(
+            self, status: int, data: bytes, *, length: int | None = None, headers: dict[str, str] | None = None, slowly: bool = False
+        ) -> None:
+            self.send_response(status)
+            own = {"Content-Type": "application/json", "Content-Length": str(len(data) if length is None else length)}
+            for name, value in {**own, **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            try:
+                for piece in [data[i : i + 8] for i in range(0, len(data), 8)] if slowly else [data]:
+                    self.wfile.write(piece)
+                    if slowly and made.ended.wait(0.1):
+                        break
+            except OSError:
+                self.close_connection = True  # the caller has gone
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with answering(Handler) as url:
+        made.url = f"{url}/v1"
+        try:
+            yield made
+        finally:
+            made.ended.set()
