@@ -9,6 +9,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from pp_resources.errors import nearest
+from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output, leaf_fields
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ def render_examples(spec: "TaskSpec", examples: Sequence[Shot]) -> str:
     """The few-shot block: `Input:` and `Output:` lines with canonical JSON, empty without examples."""
     output = spec.io_schema.output
     return "".join(f"Input: {e.input_text}\nOutput: {dump_output(output, e.output)}\n\n" for e in examples)
+
+
+def prompt_words(spec: "TaskSpec") -> dict[str, str]:
+    """A task's prompt as its author wrote it, with the digest that tells its versions apart."""
+    words = {"system_prompt": spec.system_prompt, "instruction_template": spec.instruction_template}
+    return {"digest": digest(words), **words}
 
 
 def labels(spec: "TaskSpec") -> dict[str, list[Any]]:
