@@ -150,12 +150,19 @@ def _lists(found: Lineage) -> list[tuple[str, list[Node]]]:
 
 
 def _list(kind: str, nodes: Sequence[Node]) -> str:
-    rows = [[_button(node), node.key, node.at[:19], "in force" if node.current else "", node.says, node.why] for node in nodes]
-    body = "".join(f"<tr>{row[0]}{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows)
-    table = "<table><thead><tr><th>version</th><th>of</th><th>made</th><th></th><th>says</th><th>why</th></tr></thead>"
+    rows = []
+    for node in nodes:
+        told = "".join(f"<td>{escape(cell)}</td>" for cell in (node.key, "in force" if node.current else "", node.says, node.why))
+        rows.append(f"<tr>{_button(node)}<td class=at>{_time(node.at)}</td>{told}</tr>")
+    body = "".join(rows)
+    table = "<table><thead><tr><th>version</th><th>made</th><th>of</th><th></th><th>says</th><th>why</th></tr></thead>"
     opened = " open" if kind in (PROMPT, EVALUATIONS) else ""
     inside = f'<div class="scroll">{table}<tbody>{body}</tbody></table></div>'
     return f"<details{opened}><summary><b>{escape(kind)}</b> {len(nodes)}</summary>{inside}</details>"
+
+
+def _time(at: str) -> str:
+    return escape(at[:19].replace("T", " "))
 
 
 def _button(node: Node) -> str:
@@ -169,7 +176,7 @@ def _events(events: Sequence[Mapping[str, Any]], known: Mapping[str, Node]) -> s
     for event in reversed(events):
         node = known.get(str(event["node"]))
         cells = "".join(f"<td>{escape(str(event[name]))}</td>" for name in ("kind", "text"))
-        lines.append(f"<tr><td>{escape(str(event['at'])[:19])}</td>{cells}{_button(node) if node else '<td></td>'}</tr>")
+        lines.append(f"<tr><td class=at>{_time(str(event['at']))}</td>{cells}{_button(node) if node else '<td></td>'}</tr>")
     head = "".join(f"<th>{name}</th>" for name in _EVENT_HEAD)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     return f'<details open><summary><b>events</b> {len(events)}</summary><div class="scroll">{table}</div></details>'
