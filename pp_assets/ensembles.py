@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import rows_digest, training_spec
+from pp_assets.result_facts import version_tags
 from pp_assets.sources import source_digest
 from pp_assets.training.params import EnsembleParams
 from pp_assets.training.recipes import RECIPES, Recipe, get_recipe
@@ -41,6 +42,7 @@ def ensemble(p: "Pipeline", task: "Task", recipe: Recipe, rows: "Training") -> A
         texts = [row.input_text for row in rows.val]
         said = {name: answers(p, task, member, texts)[0] for name, member in members.items()}
         with p.tracker.run(task.name, recipe.name, "training") as run:
+            run.tags(version_tags(task, p.current(stages.DATASETS, task.name), inputs["code"]))
             run.params({"recipe": recipe.name, "family": recipe.family, "strategy": params.strategy, "members": ", ".join(members)})
             combiner, found = fit_ensemble(OutputReader(scoring.schema, scoring.compare), params, rows.val, said, task.spec.seed)
             leader = combiner.members[combiner.order[0]]

@@ -35,6 +35,8 @@ def materialized(
     values |= {
         "path": dg.MetadataValue.path(str(artifact.path)),
         "digest": artifact.digest,
+        "made_at": artifact.created_at,
+        "inputs": dg.MetadataValue.json(dict(artifact.inputs)),
         "reused": artifact.reused,
         "stale_because": ", ".join(artifact.stale_because) or ("nothing changed" if artifact.reused else "first version"),
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pp_assets.data.review import Decisions
 from pp_assets.feedback.inbox import Inbox
 from pp_assets.task.examples import Example
-from pp_assets.task.spec import Task, TaskSpec, load_task
+from pp_assets.task.spec import Task, TaskSpec, load_task, spec_values
 from pp_assets.training.overrides import check_params
 from pp_resources.artifacts import Artifact, ArtifactStore
 from pp_resources.fingerprint import digest
@@ -38,6 +38,7 @@ _WORDS = {
     "params",
     "extra_baselines",
     "gates",
+    "validation_rules",
     "data",
     "eval_split",
     "primary_metric",
@@ -256,12 +257,12 @@ def training_spec(task: Task) -> str:
 
 def answering_spec(spec: TaskSpec) -> str:
     """Digest of what the answers of a model depend on."""
-    return digest(spec.model_dump(mode="json", exclude=_WORDS), ordered=True)
+    return digest(spec_values(spec, _WORDS), ordered=True)
 
 
 def scoring_spec(task: Task) -> str:
     """Digest of what a report and a verdict depend on."""
-    return digest(task.spec.model_dump(mode="json", exclude=_WORDS - {"gates", "primary_metric", "rubric"}), ordered=True)
+    return digest(spec_values(task.spec, _WORDS - {"gates", "validation_rules", "primary_metric", "rubric"}), ordered=True)
 
 
 def base_digest(model_id: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pp_assets.task.prompt import prompt_words
 from pp_resources.artifacts import Artifact
 from pp_resources.device import described, find_device
 from pp_resources.fingerprint import digest
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 def package_tags(variant: str, made: Artifact) -> dict[str, str]:
     return {"variant": variant, "package_digest": made.digest, "verdict": str(made.metadata.get("verdict", ""))}
+
+
+def version_tags(task: "Task", dataset: Artifact, code: str) -> dict[str, str]:
+    """What a tracked run was of: the versions of data, prompt and code, as tags that runs are found by."""
+    return {"pp.data_version": dataset.digest, "pp.prompt_digest": prompt_words(task.spec)["digest"], "pp.code_digest": code}
 
 
 def report_numbers(report: Mapping[str, Any]) -> dict[str, float]:
@@ -41,6 +47,7 @@ def verdict_numbers(report: Mapping[str, Any]) -> dict[str, Any]:
         "best_baseline": best,
         "best_baseline_value": values[best]["value"] if best else None,
         **{name: verdict[name] for name in kept},
+        "rules_broken": [rule["text"] for rule in (report.get("validation") or {"rules": ()})["rules"] if not rule["held"]],
     }
 
 

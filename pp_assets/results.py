@@ -24,10 +24,13 @@ from pp_assets.result_facts import (
     report_numbers,
     slice_row,
     verdict_numbers,
+    version_tags,
 )
 from pp_assets.sources import source_digest
+from pp_assets.task.prompt import prompt_words
 from pp_assets.training.overrides import recipe_of
 from pp_assets.training.recipes import RECIPES, get_recipe
+from pp_assets.validation import measured
 from pp_resources.artifacts import Artifact
 from pp_resources.device import device_kind
 from pp_resources.errors import UserError
@@ -109,6 +112,8 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
     _check_same_data(p, name, variant, dataset, base, trained)
     inputs = {"dataset": dataset.digest, "baselines": base.digest, "adapter": trained.digest, "spec": scoring_spec(task)}
     inputs |= {"code": source_digest(*REPORT_MODULES), "libraries": libraries()}
+    facts = measured(p, task.spec, trained, dataset)
+    inputs |= {"measured": digest(facts)} if facts is not None else {}
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.answers import answers
@@ -129,7 +134,7 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
         systems = [System(name=variant, kind="candidate", description=described, rows=rows), *member_systems(p, task, trained, test)]
         systems += read_systems(base.file("predictions"))
         write_systems(out / "predictions", systems)
-        report = build_report(task.spec, systems, variant, provenance(p, task, variant, inputs))
+        report = build_report(task.spec, systems, variant, provenance(p, task, variant, inputs), facts)
         write_report(report, out)
         for plot, data in render_plots(report).items():
             path = out / "plots" / f"{plot}.png"
@@ -140,13 +145,15 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
             run.params({"test_rows": report["items"], "test_groups": report["groups"], "best_baseline": report["best_baseline"]})
             run.summary({f"test.{k}": v for k, v in numbers.items()})
             run.tags({"verdict": report["verdict"]["label"], "best_baseline": report["best_baseline"] or ""})
+            run.tags({**version_tags(task, dataset, inputs["code"]), "pp.adapter_digest": trained.digest})
             run.table("fields", [field_row(f) for f in report["fields"]])
             if report["slices"]["rows"]:
                 run.table("slices", [slice_row(s) for s in report["slices"]["rows"]])
             for file in sorted(out.glob("eval_report.*")):
                 run.file(file, "report")
             run.file(out / "plots", "plots")
-            return {**verdict_numbers(report), "metrics": numbers, "asked": asked, "mlflow": run.where}
+            told = {"metrics": numbers, "asked": asked, "prompt": prompt_words(task.spec), "mlflow": run.where}
+            return verdict_numbers(report) | told
 
     return p.store.produce(stages.EVALUATIONS, f"{name}/{variant}", inputs, build)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import base_digest, read_json, scoring_spec
-from pp_assets.result_facts import libraries, provenance
+from pp_assets.result_facts import libraries, provenance, version_tags
 from pp_assets.sources import source_digest
 from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
@@ -57,6 +57,7 @@ def suite(p: "Pipeline", name: str, variant: str) -> Artifact:
         verdicts = made.document["verdicts"]
         calls = {**made.document["model_calls"], "asked": asking.asked.total()}
         with p.tracker.run(name, variant, "suite") as run:
+            run.tags({**version_tags(task, dataset, inputs["code"]), "pp.adapter_digest": trained.digest})
             run.params({"edited_items": made.document["edited_items"], **calls})
             run.summary({f"suite.{k}": v for k, v in suite_numbers(made.document).items()})
             run.tags({f"suite.{v['section']}.{v['name']}": v["verdict"] for v in verdicts})

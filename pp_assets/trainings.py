@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import base_digest, rows_digest, training_spec
+from pp_assets.result_facts import version_tags
 from pp_assets.sources import source_digest
 from pp_assets.training.overrides import recipe_of
 from pp_assets.training.recipes import check_variant
@@ -44,13 +45,21 @@ def adapter(p: "Pipeline", name: str, variant: str) -> Artifact:
             run.params({"recipe": variant, "family": recipe.family, "base": base_of(task, recipe), "seed": task.spec.seed})
             run.params(asdict(recipe.params))
             run.params({"train_rows": len(rows.train), "generated_rows": len(rows.generated), "val_rows": len(rows.val)})
+            run.tags(version_tags(task, p.current(stages.DATASETS, name), inputs["code"]))
             run.tags({"pp.task_digest": task.digest, **{f"pp.input.{k}": v for k, v in inputs.items()}})
             metadata = train(training, out, work=work, on_metrics=partial(log_metrics, run))
             run.summary({f"train.{k}": v for k, v in metadata.items()})
             run.file(out / "training.json", "training")
-            return {**metadata, "train_rows": len(rows.train), "generated_rows": len(rows.generated), "mlflow": run.where}
+            counts = {"train_rows": len(rows.train), "generated_rows": len(rows.generated)}
+            return {**metadata, **counts, "made_from": data_of(p, name), "mlflow": run.where}
 
     return p.store.produce(stages.ADAPTERS, f"{name}/{variant}", inputs, build)
+
+
+def data_of(p: "Pipeline", name: str) -> dict[str, str]:
+    """Where the rows of a training came from. Its inputs are the rows themselves; this is for who asks later."""
+    kinds = {"dataset": stages.DATASETS, "evaluated_inputs": stages.INPUTS, "generated": stages.GENERATED}
+    return {role: p.current(kind, name).digest for role, kind in kinds.items()}
 
 
 def log_metrics(run: "TrackedRun", values: Mapping[str, Any]) -> None:

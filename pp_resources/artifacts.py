@@ -109,6 +109,11 @@ class ArtifactStore:
         """Keys of this kind that have a current version."""
         return sorted(p.parent.relative_to(self.root / kind).as_posix() for p in (self.root / kind).rglob("CURRENT"))
 
+    def kinds(self, key: str) -> list[str]:
+        """Kinds that hold this key, or one below it (`task` stands for `task/variant` too)."""
+        homes = ((folder.name, folder / key) for folder in self.root.iterdir() if SLUG.match(folder.name)) if self.root.is_dir() else ()
+        return sorted(kind for kind, home in homes if any(home.glob("CURRENT")) or any(home.glob("*/CURRENT")))
+
     def _home(self, kind: str, key: str) -> Path:
         for part in (kind, *key.split("/")):
             if not SLUG.match(part):

@@ -9,6 +9,7 @@ from pp_assets.evaluation.markdown import (
     COMPARISON_HEAD,
     DISTANCE_HEAD,
     FIELD_HEAD,
+    RULE_HEAD,
     SLICE_HEAD,
     calibration_cells,
     comparison_cells,
@@ -18,6 +19,8 @@ from pp_assets.evaluation.markdown import (
     main_metrics,
     number,
     provenance_rows,
+    rule_rows,
+    rule_words,
     slice_cells,
     slice_words,
 )
@@ -45,6 +48,7 @@ def report_sections(report: Mapping[str, Any]) -> list[Section]:
     plots = render_plots(report)
     return [
         Section("Systems", [_systems(report), picture(plots, "metrics", "Metrics with 95 % intervals")], flow=True),
+        Section("Validation rules", [_rules(report)], flow=True),
         Section(
             "Comparisons",
             [
@@ -91,6 +95,14 @@ def _systems(report: Mapping[str, Any]) -> str:
     shown = main_metrics(report)
     rows = [[s["name"], *(number(s["metrics"][m]) for m in shown), s["kind"], s["description"]] for s in report["systems"]]
     return table(["system", *shown, "kind", "what it is"], rows, {0: "candidate"})
+
+
+def _rules(report: Mapping[str, Any]) -> str:
+    if "validation" not in report:
+        return ""
+    found = report["validation"]
+    marks = {i: "good" if rule["held"] else "bad" for i, rule in enumerate(found["rules"])}
+    return f"{soft(rule_words(found))}{table(RULE_HEAD, rule_rows(found), marks)}"
 
 
 def _comparisons(report: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ def report_markdown(report: Mapping[str, Any]) -> str:
     shown = main_metrics(report)
     rows = [[s["name"], s["kind"], *(number(s["metrics"][m]) for m in shown)] for s in report["systems"]]
     lines += table(["system", "kind", *shown], rows)
+    if "validation" in report:
+        lines += ["## Validation rules", "", md(rule_words(report["validation"])), "", *table(RULE_HEAD, rule_rows(report["validation"]))]
     lines += ["## Comparisons", ""]
     rows = [[name, *comparison_cells(found)] for name, found in report["comparisons"].items()]
     lines += table([f"{report['candidate']} against", *COMPARISON_HEAD], rows) if rows else ["There is no other system.", ""]
@@ -46,6 +48,7 @@ def report_markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+RULE_HEAD = ("rule", "asked", "found", "", "why")
 COMPARISON_HEAD = ("effect", "interval", "p", "only candidate", "only other", "odds ratio", "smallest detectable", "at worst", "test")
 FIELD_HEAD = ("field", "kind", "exact", "baseline exact", "F1", "baseline F1", "effect", "p (Holm)")
 DISTANCE_HEAD = ("part of the test items", "n", "candidate", "baseline")
@@ -102,6 +105,24 @@ def slice_words(found: Mapping[str, Any]) -> str:
     said = f"{found['metric']} on parts of the test items, those that are surest worse than all other items first ({found['test']}; "
     said += f"p adjusted by Holm's method for all {found['found']} slices)."
     return said + (f" Left out as too small: {found['left_out']}." if found["left_out"] else "")
+
+
+def rule_words(found: Mapping[str, Any]) -> str:
+    """What was made of the rules of the task, and which of them do not apply."""
+    broken = sum(not rule["held"] for rule in found["rules"])
+    said = f"{len(found['rules'])} rules of the task were checked, {broken} of them do not hold."
+    prompt = found["measured"].get("prompt", "unknown")
+    return said + (" The model reads no prompt, so that nothing is asked of one." if prompt is None else "")
+
+
+def rule_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """The rules as rows of cells under RULE_HEAD."""
+    outcomes = {True: "holds", False: "broken", None: "cannot be judged"}
+    rows = []
+    for rule in found["rules"]:
+        value = "—" if rule["value"] is None else rule["value"] if isinstance(rule["value"], str) else f"{rule['value']:.4g}"
+        rows.append([f"{rule['section']}: {rule['measure']}", rule["asked"], value, outcomes[rule["held"]], rule["why"]])
+    return rows
 
 
 def distance_words(found: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pp_assets.evaluation.leaderboard import ranked, score_all
 from pp_assets.evaluation.metrics import LEVEL, confusions, score_metrics
 from pp_assets.evaluation.predictions import System
 from pp_assets.evaluation.rounding import rounded
+from pp_assets.evaluation.rules import check_rules, measures
 from pp_assets.evaluation.scoring import Scored, Scoring
 from pp_assets.evaluation.slices import distance_table, slice_table
 from pp_assets.evaluation.stats.power import POWER, WORST_DISCORDANCE
@@ -28,11 +29,18 @@ from pp_resources.errors import UserError, nearest
 REPORT_VERSION = 2
 
 
-def build_report(spec: Any, systems: Sequence[System], candidate: str, provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def build_report(
+    spec: Any,
+    systems: Sequence[System],
+    candidate: str,
+    provenance: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Score all systems, compare the candidate with each other one, and decide.
 
-    `spec` is a TaskSpec, its dict or a Task; `candidate` the name of one of `systems`. The order of systems and rows does not
-    matter. Returns plain JSON values with floats at six decimals. Raises UserError when the systems answered different items.
+    `spec` is a TaskSpec, its dict or a Task; `candidate` the name of one of `systems`; `measured` what the task's validation rules ask of
+    beside the answers (`pp_assets.evaluation.rules.measures`), which the report keeps. The order of systems and rows does not matter.
+    Returns plain JSON values with floats at six decimals. Raises UserError when the systems answered different items.
     """
     scoring = Scoring.of(spec)
     scored = score_all(scoring, systems)
@@ -46,7 +54,8 @@ def build_report(spec: Any, systems: Sequence[System], candidate: str, provenanc
     best = next((n for n in others if by_name[n]["kind"] == "baseline" and metrics[n][scoring.primary].value is not None), None)
     ours, theirs = scored[candidate], scored[best] if best else None
     slices, trust, against = slice_table(ours, theirs), calibration(ours), others.get(best) if best else None
-    verdict = decide(scoring, metrics[candidate] | validity(ours, against, slices, trust), against, scoring.gates, best)
+    rules = check_rules(scoring.rules, measures(ours, candidate, against, slices, measured or {}))
+    verdict = decide(scoring, metrics[candidate] | validity(ours, against, slices, trust), against, scoring.gates, best, rules)
     report = {
         "report_version": REPORT_VERSION,
         "task": scoring.task,
@@ -83,6 +92,8 @@ def build_report(spec: Any, systems: Sequence[System], candidate: str, provenanc
     }
     if (distance := distance_table(ours, theirs)) is not None:
         report["distance"] = distance
+    if scoring.rules:
+        report["validation"] = {"rules": [asdict(rule) for rule in rules], "measured": dict(measured or {})}
     return {**rounded(report), "provenance": dict(provenance or {})}
 
 
@@ -105,9 +116,12 @@ def write_report(report: Mapping[str, Any], out: Path) -> dict[str, Path]:
 
 
 def verify_report(stored: Mapping[str, Any], spec: Any, systems: Sequence[System]) -> list[str]:
-    """Recompute a report from the predictions: the places (dotted) where the stored one differs, with both values; none when true."""
+    """Recompute a report from the predictions: the places (dotted) where the stored one differs, with both values; none when true.
+
+    What was measured for validation rules is taken from the stored report; that the rules follow from it is checked.
+    """
     try:
-        again = build_report(spec, systems, str(stored.get("candidate")))
+        again = build_report(spec, systems, str(stored.get("candidate")), measured=(stored.get("validation") or {}).get("measured"))
     except UserError as error:
         return [f"cannot be recomputed: {error}"]
     differences = _differences({**stored, "provenance": {}}, again, "")

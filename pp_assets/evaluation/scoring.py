@@ -1,7 +1,7 @@
 """One system's rows, read and counted: what every metric and every test starts from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
@@ -34,6 +34,7 @@ class Scoring:
     alpha: float
     min_effect: float
     gates: tuple[Mapping[str, Any], ...]
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: Any) -> "Scoring":
@@ -54,6 +55,7 @@ class Scoring:
             alpha=float(primary.get("alpha", 0.05)),
             min_effect=float(primary.get("min_effect", 0.0)),
             gates=tuple(raw.get("gates") or ()),
+            rules=raw.get("validation_rules") or {},
         )
 
 

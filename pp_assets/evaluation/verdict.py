@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 from pp_assets.evaluation.compare import Comparison, items_needed
 from pp_assets.evaluation.metrics import Metric
+from pp_assets.evaluation.rules import RuleResult
 from pp_assets.evaluation.scoring import Scoring
-from pp_assets.evaluation.stats.power import POWER
+from pp_assets.evaluation.stats.power import POWER, USUAL_EFFECT
 from pp_assets.evaluation.validity import OF_DATA
 from pp_resources.errors import UserError, nearest
 
 Label = Literal["SHIP", "DO NOT SHIP", "NOT ENOUGH DATA"]
-USUAL_EFFECT = 0.05  # what a sample size is given for when the observed effect is too small to plan with
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,22 @@ def decide(
     comparison: Comparison | None,
     gates: Sequence[Mapping[str, Any]],
     baseline: str | None = None,
+    rules: Sequence[RuleResult] = (),
 ) -> Verdict:
-    """Decide on a candidate from its metrics, its comparison with the best baseline (None: there is none) and the task's gates.
+    """Decide on a candidate from its metrics, its comparison with the best baseline (None: there is none), the task's gates and the outcome
+    of its validation rules.
 
-    DO NOT SHIP when a gate fails or the interval rules out a useful gain; SHIP when all gates hold, p < alpha and the whole
-    interval lies above the smallest useful effect; else NOT ENOUGH DATA, also where a gate on the amount of data fails.
+    DO NOT SHIP when a gate or rule fails or the interval rules out a useful gain; SHIP when all of them hold, p < alpha and the whole
+    interval lies above the smallest useful effect; else NOT ENOUGH DATA, also where a gate or rule on the evaluation itself fails.
     """
     scoring = Scoring.of(spec)
     judged = check_gates(gates, metrics)
     failed = [gate.text for gate in judged if gate.held is False and gate.metric not in OF_DATA]
     unknown = [gate.text for gate in judged if gate.held is None or (gate.held is False and gate.metric in OF_DATA)]
     held = [gate.text for gate in judged if gate.held]
+    failed += [rule.text for rule in rules if rule.held is False and not rule.short]
+    unknown += [rule.text for rule in rules if rule.held is None or (rule.held is False and rule.short)]
+    held += [rule.text for rule in rules if rule.held]
     floor, n = scoring.min_effect, metrics[scoring.primary].n
     common: dict[str, Any] = {"metric": scoring.primary, "baseline": baseline, "gates": judged, "n": n}
     common |= {"alpha": scoring.alpha, "min_effect": floor}

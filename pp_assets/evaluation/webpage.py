@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 PHONE = "@media (max-width:640px)"
 _INTERVAL = re.compile(r"([+-]?[0-9.e-]+)( %)? (\([0-9.e+-]+ to [0-9.e+-]+\))")
-_NUMBERS = re.compile(r"[-+<0-9.e% ]+(to [-+0-9.e% ]+)?")
+_NUMBERS = re.compile(r"[-+<>=0-9.e% ]+(to [-+0-9.e% ]+)?")
 WIDE = 700  # pixels of a picture beyond which a phone scrolls it in its box instead of making it too small to read
 CSS = (
     """

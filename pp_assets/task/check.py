@@ -20,7 +20,8 @@ EXAMPLES_FOR_VARIANTS = 20_000
 @dataclass
 class CheckReport:
     """`problems` stop a run, `warnings` do not. `summary` is the data set's report.json (empty when the data could not be read);
-    `quarantine` holds the first lines of the quarantine."""
+    `quarantine` holds the first lines of the quarantine; `prompt` the measures of the prompt (`PromptQuality.as_dict`), which
+    `prompt_lines` tells."""
 
     task: str
     file: str
@@ -29,6 +30,8 @@ class CheckReport:
     warnings: list[str] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     quarantine: list[dict[str, Any]] = field(default_factory=list)
+    prompt: dict[str, Any] = field(default_factory=dict)
+    prompt_lines: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -51,6 +54,7 @@ def check_task(task: Task) -> CheckReport:
     if task.output_schema.get("additionalProperties") is not False:
         report.warnings.append(f"{task.file}: io_schema.output: extra keys are allowed; set additionalProperties: false to forbid them")
     report.warnings += _unenforced(task)
+    _measure_prompt(task, report)
     with tempfile.TemporaryDirectory(prefix="pp-check-") as folder:
         out = Path(folder)
         try:
@@ -106,6 +110,23 @@ def _check_variants(task: Task, report: CheckReport) -> list[Any]:
         if recipe.family == "causal" and recipe.runs_in != EVERYWHERE:
             report.warnings.append(f"{task.file}: variants: adapters of {recipe.name} run in {', '.join(recipe.runs_in)} only")
     return found
+
+
+def _measure_prompt(task: Task, report: CheckReport) -> None:
+    """What can be said of the prompt without a model; a rule on it that is broken is a warning, since a run says so too."""
+    from pp_assets.evaluation.rules import check_rules, prompt_measures
+    from pp_assets.prompts.quality import quality_lines
+    from pp_assets.validation import quality_of
+
+    try:
+        found = quality_of(task.spec)
+    except UserError:
+        return  # there is no such base model, which is a problem of its own
+    report.prompt, report.prompt_lines = found.as_dict(), quality_lines(found)
+    rules = task.spec.validation_rules
+    asked = {"prompt_quality": rules.model_dump()["prompt_quality"]} if rules else {}
+    broken = [rule for rule in check_rules(asked, prompt_measures({"prompt": report.prompt})) if not rule.held]
+    report.warnings += [f"{task.file}: validation_rules: {rule.text}" for rule in broken]
 
 
 def _unenforced(task: Task) -> list[str]:

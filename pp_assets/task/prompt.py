@@ -9,6 +9,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from pp_resources.errors import nearest
+from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output, leaf_fields
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def split_prompt(spec: "TaskSpec", examples: Sequence[Shot] = (), schema: dict[s
 def render_examples(schema: dict[str, Any], examples: Sequence[Shot]) -> str:
     """The few-shot block: `Input:` and `Output:` lines with JSON in the form that `schema` gives it, empty without examples."""
     return "".join(f"Input: {e.input_text}\nOutput: {dump_output(schema, e.output)}\n\n" for e in examples)
+
+
+def prompt_words(spec: "TaskSpec") -> dict[str, str]:
+    """A task's prompt as its author wrote it, with the digest that tells its versions apart."""
+    words = {"system_prompt": spec.system_prompt, "instruction_template": spec.instruction_template}
+    return {"digest": digest(words), **words}
 
 
 def labels(spec: "TaskSpec") -> dict[str, list[Any]]:

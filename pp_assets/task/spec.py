@@ -1,5 +1,6 @@
 """TaskSpec v1: what a task is, in one strict file (`task.yaml`, `task.yml` or `task.json`) of a task folder."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +11,7 @@ from pp_assets.flywheel.policy import Flywheel
 from pp_assets.serving.spec import Serving
 from pp_assets.task.spec_check import check_cross_references
 from pp_assets.task.spec_file import read_mapping, user_error
+from pp_assets.task.validation_rules import ValidationRules
 from pp_resources.artifacts import SLUG
 from pp_resources.errors import UserError, nearest
 from pp_resources.fingerprint import digest
@@ -173,6 +175,7 @@ class TaskSpec(_Strict):
     )
     primary_metric: PrimaryMetric = PrimaryMetric()
     gates: list[Gate] = []
+    validation_rules: ValidationRules | None = Field(default=None, description="what the prompt and the evaluation must be")
     decoding: Decoding = Decoding()
     limits: Limits = Limits()
     generation: Generation = Generation()
@@ -249,7 +252,12 @@ def parse_spec(raw: dict[str, Any], where: str) -> TaskSpec:
 
 def spec_digest(spec: TaskSpec) -> str:
     """SHA-256 of what the task is; how it is served and renewed is none of it."""
-    return digest(spec.model_dump(mode="json", exclude={"serving", "flywheel"}), ordered=True)
+    return digest(spec_values(spec, {"serving", "flywheel"}), ordered=True)
+
+
+def spec_values(spec: TaskSpec, without: Collection[str]) -> dict[str, Any]:
+    """The spec as plain values for a digest. Rules that are not set leave no trace: a package from before there were any stays whole."""
+    return spec.model_dump(mode="json", exclude={*without, *(() if spec.validation_rules else ("validation_rules",))})
 
 
 def list_tasks(tasks_dir: Path) -> list[str]:

@@ -24,6 +24,7 @@ from pp_gateway.cli import (
     history,
     inferences,
     jobs,
+    lineage,
     package,
     power,
     providers,
@@ -65,6 +66,7 @@ app.command("power")(power.power)
 app.command("ab")(ab.ab)
 app.command("bench")(bench.bench)
 app.command("history")(history.history)
+app.command("lineage")(lineage.lineage)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)

@@ -30,6 +30,7 @@ def result_of(pipeline: "Pipeline", task: str, variant: str) -> dict[str, Any]:
         "smallest_detectable_effect": said["detectable"],
         "verdict": said["verdict"],
         "reasons": list(said["reasons"]),
+        "rules_broken": list(said.get("rules_broken", ())),
         "report": str(report.file("eval_report.html")),
         "package": str(packed.path),
     }
@@ -46,6 +47,8 @@ def show_results(results: Sequence[dict[str, Any]]) -> None:
     line("mde: the minimum detectable effect, the smallest that this many test items could have shown with 80 % power")
     for result in results:
         line(f"{result['task']}/{result['variant']}: {result['verdict']}: {result['reasons'][0]}")
+        for broken in result["rules_broken"]:
+            line(f"  {broken}")
     line()
     for result in results:
         line(f"report   {result['report']}")

@@ -115,6 +115,8 @@ def evaluate(
             pipeline = runner.pipeline
             made = pipeline.suite(name, variant) if suite == "comprehensive" else pipeline.overfitting(name, variant, curve, control)
             log.add("suite", made, time.monotonic() - began)
+            if suite == "comprehensive" and pipeline.task(name).spec.validation_rules:
+                runner.evaluate(name, variant)  # the report follows what the suite says of bias
         results = [result_of(runner.pipeline, name, variant)]
     if suite:
         (show_suite if suite == "comprehensive" else show_generalisation)(out, log, made)

@@ -50,6 +50,8 @@ def check(task: TaskArgument, as_json: JsonFlag = False) -> None:
         for found in report.quarantine:
             where = ": ".join(str(part) for part in (f"{found['file']}:{found['line']}", found["field"]) if part)
             line(f"quarantine: {where}: {found['reason']}")
+        for told in report.prompt_lines:
+            line(f"prompt: {told}")
         for warning in report.warnings:
             line(f"warning: {warning}")
         line(f"{report.task}: {'ready' if report.ok else f'{len(report.problems)} problems'}")

@@ -8,12 +8,14 @@ from pp_assets import names
 from pp_assets.answers import answers
 from pp_assets.evaluation.predictions import read_predictions
 from pp_assets.execute import QUIET, Runner
+from pp_assets.lineage.graph import lineage
 from pp_assets.partitions import register
-from pp_assets.pipeline import ADAPTERS, BASELINES, DATASETS, EVALUATIONS, INPUTS
+from pp_assets.pipeline import ADAPTERS, BASELINES, DATASETS, EVALUATIONS, INPUTS, Pipeline
 from pp_assets.task.examples import count_test_openings
 from pp_resources.errors import UserError
 from pp_resources.progress import watched_by
 from pp_resources.settings import Settings
+from pp_resources.tracking import MlflowTracker
 
 
 def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict]:
@@ -37,6 +39,7 @@ def test_the_data_job_leaves_every_stage_and_its_checks_and_a_second_run_compute
     assert not any(metadata["reused"].value for metadata in first.values())
     assert first["clusters"]["map"].value.startswith("![map](data:image/png;base64,")
     assert first["generated_data"]["sample"].records and first["seeds"]["train"].value > 40
+    assert first["clusters"]["inputs"].value["dataset"] == first["seeds"]["digest"].value
     assert first["seeds"]["path"].value == str(runner.pipeline.current(DATASETS, "alpha").path)
     openings = count_test_openings(runner.pipeline.ledger, "alpha")
     assert openings == 1, "the baselines, and nothing else"
@@ -82,6 +85,11 @@ def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
     report = runner.pipeline.current(EVALUATIONS, "alpha/encoder-frozen")
     assert report.metadata["verdict"] in ("SHIP", "DO NOT SHIP", "NOT ENOUGH DATA") and report.metadata["best_baseline"]
     assert report.inputs["baselines"] == runner.pipeline.current(BASELINES, "alpha").digest
+    found = lineage(runner.pipeline, "alpha")
+    trained = next(node for node in found.nodes if node.kind == ADAPTERS)
+    assert {source.name for source in trained.made_from if source.node} >= {"dataset", "evaluated_inputs", "generated"}
+    (prompt,) = (node for node in found.nodes if node.kind == "prompt")
+    assert prompt.current and prompt.digest == report.metadata["prompt"]["digest"]
     materialized = runner.instance.get_materialized_partitions(dg.AssetKey("package"))
     assert materialized == {"alpha|encoder-frozen"}, "what a command did is seen in the UI"
 
@@ -95,7 +103,11 @@ def test_a_changed_metric_asks_the_model_nothing_and_one_more_text_once(runner: 
     texts = [row.input_text for row in rows_of(first)]
     assert first.metadata["asked"] == len(set(texts))
     write_task(p.settings.tasks, "alpha", more="primary_metric: {name: field_exact.kind}")
-    again = p.eval_report("alpha", "encoder-frozen")
+    tracker = MlflowTracker(p.settings.mlflow_uri, p.settings.mlflow_artifacts, p.settings.home)
+    again = Pipeline(p.settings, tracker).eval_report("alpha", "encoder-frozen")
+    tags = tracker.client.get_run(again.metadata["mlflow"]["run_id"]).data.tags
+    assert (tags["pp.data_version"], tags["pp.adapter_digest"]) == (p.current(DATASETS, "alpha").digest, trained.digest)
+    assert tags["pp.prompt_digest"] == again.metadata["prompt"]["digest"] and tags["pp.code_digest"] == again.inputs["code"]
     assert again.stale_because == ("spec",) and again.metadata["asked"] == 0
     assert again.metadata["metric"] == "field_exact.kind" != first.metadata["metric"]
     said, asked = answers(p, p.task("alpha"), trained, [*texts, "where is my bicycle?"])

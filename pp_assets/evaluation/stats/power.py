@@ -10,6 +10,7 @@ from scipy import stats as sps
 from pp_assets.evaluation.stats.binomial import binomial_pmf
 
 POWER = 0.8
+USUAL_EFFECT = 0.05  # what items and power are planned for where neither the task nor what was observed names an effect
 WORST_DISCORDANCE = 0.5  # two systems that each answer half of the items right, independently of each other, disagree on half of them
 EXACT_UP_TO = 20_000  # items; beyond it the normal approximation is within a fraction of a percent
 
@@ -110,6 +111,11 @@ def grouped_detectable(n: int, design: float, discordance: float, alpha: float =
 def mean_detectable_effect(standard_error: float, alpha: float = 0.05, power: float = POWER) -> float:
     """Smallest mean difference found with `power` when the difference has this standard error."""
     return sum(_quantiles(alpha, power)) * standard_error
+
+
+def mean_power(effect: float, standard_error: float, alpha: float = 0.05) -> float:
+    """Power of the two-sided test of a mean difference with this standard error; the inverse of `mean_detectable_effect`."""
+    return float(sps.norm.cdf(abs(effect) / standard_error - _quantiles(alpha, 0.5)[0])) if standard_error > 0 else 1.0
 
 
 def _connor(effect: float, discordance: float, alpha: float, power: float) -> float:
