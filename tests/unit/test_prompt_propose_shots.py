@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from prompt_world import World, ground_of, judged, seed_of
 from suite_models import examples, task
+from writing_world import World, ground_of, judged, seed_of
 
 from pp_assets.prompts.candidate import Candidate, Ground, Judged
 from pp_assets.prompts.guards import guards, room

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prompt_world import RULES, World, ground_of, judged, seed_of
 from suite_models import examples, task
+from writing_world import RULES, World, ground_of, judged, seed_of
 
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
 from pp_assets.prompts.guards import guards
