@@ -143,7 +143,7 @@ def searched(
             raise KeyboardInterrupt
 
     ledger, budget = place / "ledger.jsonl", Budget(calls)
-    with Arena(TOLD, ChatTarget(world), place / "cells.db", budget=budget, ledger=ledger, on_event=hear) as arena:
+    with Arena(TOLD, ChatTarget(world), place / "cells.db", budget=budget, ledger=ledger, batch=50, on_event=hear) as arena:
         ground = ground_of(KeptWriter(world, arena.store, arena.account), rows.train, TOLD)
         makers = proposers or [Reflection(), Operators(), Demonstrations(), Crossover()]
         return strategy.search(arena, ground, seed_of(TOLD), makers, rows, seed=3, guards=guards), arena, events
