@@ -1,9 +1,9 @@
 """A searched prompt put into a task: as a variant that is served with exactly the words that were scored."""
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pp_assets.prompts.propose import template
 from pp_assets.prompts.search.export import wording_of
 from pp_assets.prompts.wording import Wording
 from pp_assets.serving.spec import Remote, Serving
@@ -12,8 +12,6 @@ from pp_resources.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import Task, TaskSpec
-
-_OPENER = re.compile(r"\{(?=[{%#])")
 
 
 def literal(spec: "TaskSpec", wording: Wording) -> Wording:
@@ -25,7 +23,7 @@ def literal(spec: "TaskSpec", wording: Wording) -> Wording:
     if not wording.shots:
         return wording
     prompt = wording.prompt(spec)
-    before, after = (_OPENER.sub('{{ "{" }}', text) for text in (prompt.before, prompt.after))
+    before, after = (template.literal(text) for text in (prompt.before, prompt.after))
     made = Wording(wording.system, f"{before}{{{{ input_text }}}}{after}")
     if made.digest(spec) != wording.digest(spec):
         raise UserError("cannot be written as a template that reads the same", where=where, how="export it, and show the examples yourself")

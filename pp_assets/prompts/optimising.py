@@ -16,6 +16,7 @@ from pp_assets import pipeline as stages
 from pp_assets.evaluation.predictions import SUFFIX, write_predictions
 from pp_assets.pipeline import answering_spec, read_json, rows_digest, scoring_spec
 from pp_assets.prompts.candidate import Candidate, Ground, Judged
+from pp_assets.prompts.guards import guards
 from pp_assets.prompts.prompted import Target
 from pp_assets.prompts.search import parts
 from pp_assets.prompts.search.account import Account, Budget
@@ -76,7 +77,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
     writer = parts.model_named(wanted.writer, p.settings) if wanted.writer else None
     dataset, kept = p.current(stages.DATASETS, name), p.current(stages.CONTRACTS, name)
     until = Until.of(task.spec, wanted.until) if wanted.until else None
-    strategy = parts.strategy_named(wanted.strategy, lambda best: until is not None and until.reached(task.spec, best))
+    strategy = parts.strategy_named(wanted.strategy, (lambda best: until.reached(task.spec, best)) if until else None)
     complaints = said_of(p, name)
     seed = task.spec.seed if wanted.seed is None else wanted.seed
     inputs = {
@@ -116,8 +117,8 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
                 split,
                 Held(int(dataset.metadata["test"]), lambda: stages_test(p, dataset, name)),
                 strategy=strategy,
-                proposers=parts.proposers(),
-                guards=parts.guards,
+                proposers=parts.proposers(pen is not None),
+                guards=guards,
                 seed=seed,
                 limits=wanted.limits,
                 ledger=folder / "test-calls.jsonl",

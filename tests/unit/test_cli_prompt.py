@@ -8,6 +8,10 @@ from command_line import Said, command_line, use_installation
 from small_task import write_task
 from test_encoder_tokens import tiny_encoder
 
+from pp_assets import names
+from pp_assets.execute import QUIET, Runner
+from pp_assets.flows.catalogue import KINDS
+from pp_assets.flows.work import Kept, Work
 from pp_assets.prompts.search.export import read_prompt, wording_of
 from pp_assets.prompts.wording import Wording
 from pp_assets.serving.local import worded
@@ -127,3 +131,19 @@ def test_nothing_to_show_before_a_search(pp, root):
     said = pp("prompt", "show", "beta")
     assert said.code == 2 and "pp prompt optimise beta" in said.err
     assert "was searched yet" in ok(pp, "list", "beta").out
+
+
+def test_a_job_tells_its_events_and_a_dagster_run_the_verdict(root, found):
+    use_installation(root)
+    settings, kept = Settings.from_env(), Kept()
+    with Runner(settings, tracking=False) as runner:
+        flow = KINDS["tune_prompt"]
+        asked = flow.model.model_validate({"task": "alpha", "calls": 60, "strategy": "mipro", "seed": 5})
+        told = flow.run(Work(settings, kept, runner), asked)
+        made = runner.defs.resolve_job_def(names.JOB_TUNE_PROMPT)
+        config = {**QUIET, "ops": {"search_prompt": {"config": {"task": "alpha", "calls": int(CALLS)}}}}
+        result = made.execute_in_process(run_config=config, instance=runner.instance)
+    assert {"start", "judged", "gate"} <= {row["event"] for row in kept.rows} and json.dumps([told, kept.rows])
+    assert told["strategy"] == "mipro" and told["prompt"]["candidate"] == told["best"] and told["calls"] <= 60
+    [seen] = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
+    assert seen.metadata["verdict"].value == found["verdict"] and seen.metadata["path"].value == found["path"]

@@ -28,7 +28,7 @@ from pp_resources.models.price import Price
 
 ALL = rows(400)
 SPLIT = Rows(ALL[:100], ALL[100:180])
-WORDS = [f"gain{n}" for n in (5, -10, 0, 30, 10, -20, 15, 20, -5, 1, 2, 3)]
+WORDS = [f"gain{n}" for n in (5, -10, 20, 30, 10, -20, 15, 0, -5, 1, 2, 3)]
 
 
 def free(_ground: Ground, candidate: Candidate) -> list[str]:

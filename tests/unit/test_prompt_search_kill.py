@@ -77,4 +77,4 @@ def test_a_killed_search_goes_on(whole: Path, tmp_path: Path, share: float) -> N
     killed = calls(tmp_path / "killed")
     assert begun(tmp_path / "killed").wait(120) == 0
     assert json.loads((tmp_path / "killed" / "told.json").read_text()) == told, "same decisions, same counts, same tree"
-    assert 0 < killed < calls(whole) <= calls(tmp_path / "killed") <= calls(whole) + BATCH
+    assert 0 < killed < calls(whole) <= calls(tmp_path / "killed") <= calls(whole) + 2 * BATCH

@@ -29,12 +29,12 @@ class Account:
 
     Keys of what is about to be bought are on the disk (`ledger`) before it is. A search that was killed is run again from its beginning:
     an answer that is kept and stands in the ledger is counted when it is asked for again, so that the search decides as it did; one that
-    stands there and is not kept was in flight, and is bought again (`again`). Answers that others bought are free.
+    stands there and is not kept was in flight, and is bought again. Answers that others bought are free.
     """
 
     def __init__(self, budget: Budget, ledger: Path | None = None) -> None:
         self.budget, self._ledger = budget, ledger
-        self.calls = self.tokens = self.again = 0
+        self.calls = self.tokens = 0
         self.cost: float | None = 0.0
         self._mine: set[str] = set(_read(ledger)) if ledger else set()
         self._counted: set[str] = set()
@@ -55,7 +55,6 @@ class Account:
 
     def intend(self, keys: Sequence[str]) -> None:
         """These are about to be bought; on the disk when it returns."""
-        self.again += sum(key in self._mine for key in keys)
         new = [key for key in keys if key not in self._mine]
         self._mine.update(new)
         if self._ledger and new:

@@ -29,7 +29,7 @@ from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
 from pp_resources.models.interface import Prediction
 
-BATCH = 8  # answers that a kill may cost
+BATCH, BATCHES = 8, 8  # rows that are asked at once, of which two lots may be in flight; lots between two looks at the budget
 READY = 16  # models behind wordings that are kept at hand
 Event = Mapping[str, Any]
 Hear = Callable[[Event], None]
@@ -189,9 +189,9 @@ class Arena:
         self._remember(candidate, free, kept)
         waiting, price = list(owed), self.target.price
         while waiting:
-            some = waiting[: self.batch if self.calls else 1] if self._unsure else waiting[: self.batch]
+            some = waiting[: self._next]
             self.account.afford(len(some))
-            self.account.intend([owed[text] for text in kept.unknown(some)])
+            self.account.intend([owed[text] for text in some])
             self._remember(candidate, some, kept)
             for text in some:
                 said = self._answers[candidate.id, text]
@@ -199,9 +199,11 @@ class Arena:
             waiting = waiting[len(some) :]
 
     @property
-    def _unsure(self) -> bool:
-        """What a call takes has to be seen before many are made."""
-        return self.account.budget.tokens is not None or self.account.budget.usd is not None
+    def _next(self) -> int:
+        """How many to ask before looking at the budget again: what a call takes has to be seen before many are made."""
+        if self.account.budget.tokens is None and self.account.budget.usd is None:
+            return BATCHES * self.batch
+        return self.batch if self.calls else 1
 
     def _remember(self, candidate: Candidate, texts: Sequence[str], kept: KeptPredictor) -> None:
         for text, said in zip(texts, kept.predict(texts), strict=True):

@@ -14,8 +14,8 @@ from pp_assets.prompts.candidate import Candidate, Ground, Judged, Proposer
 from pp_assets.prompts.propose.variation import Crossover
 from pp_assets.prompts.search.account import BudgetSpent
 from pp_assets.prompts.search.arena import Arena
-from pp_assets.prompts.search.halving import LEAST, _rank
-from pp_assets.prompts.search.strategy import Guards, Intake, Rows
+from pp_assets.prompts.search.halving import LEAST
+from pp_assets.prompts.search.strategy import Guards, Intake, Rows, rank
 from pp_assets.task.examples import Example
 
 BATCH = 8  # training rows of a step
@@ -51,7 +51,7 @@ class Gepa:
                 step += 1
         except BudgetSpent as spent:
             arena.on_event({"event": "budget spent", "why": str(spent)})
-        return sorted(now.pool.values(), key=_rank)
+        return sorted(now.pool.values(), key=rank)
 
 
 @dataclass
@@ -102,7 +102,7 @@ class _Steps:
         self._told(number, child, True)
 
     def _told(self, number: int, child: Candidate, accepted: bool) -> None:
-        best = min(self.pool.values(), key=_rank)
+        best = min(self.pool.values(), key=rank)
         event = {"event": "round", "round": number, "best": best.candidate.id, "score": float(best.scores.mean()), "tried": 1}
         self.arena.on_event({**event, "candidate": child.id, "improved": accepted, **self.arena.spent})
 

@@ -1,8 +1,7 @@
 """Our own search: rounds of proposals, each halved on the same rows until one or two are left to be judged on all of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 import numpy as np
 from scipy import stats
@@ -10,7 +9,7 @@ from scipy import stats
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Proposer
 from pp_assets.prompts.search.account import BudgetSpent
 from pp_assets.prompts.search.arena import Arena
-from pp_assets.prompts.search.strategy import Guards, Intake, Rows
+from pp_assets.prompts.search.strategy import Guards, Intake, Rows, in_turn, rank
 from pp_assets.task.examples import Example
 
 ROUNDS = 3
@@ -33,7 +32,7 @@ class _Standing:
 
     @property
     def best(self) -> list[Judged]:
-        return sorted(self.full.values(), key=_rank)
+        return sorted(self.full.values(), key=rank)
 
     def parents(self, count: int) -> list[Judged]:
         """The best so far, judged on training rows."""
@@ -78,7 +77,7 @@ class Halving:
         share = arena.left // to_come
         sizes = rungs(len(now.rows))
         count = affordable(sizes, share)
-        proposed = _in_turn(proposers, intake.ground, parents, count, seed + stage, stage)
+        proposed = in_turn(proposers, intake.ground, parents, count, seed + stage, stage)
         field_ = intake.admit(proposed, stage)[:count]
         if not field_:
             return False
@@ -94,7 +93,7 @@ class Halving:
         standing = list(field_)
         judged: list[Judged] = []
         for rung, size in enumerate(sizes):
-            judged = sorted((now.arena.judge(one, now.rows[:size]) for one in standing), key=_rank)
+            judged = sorted((now.arena.judge(one, now.rows[:size]) for one in standing), key=rank)
             if size == sizes[-1]:
                 break
             kept = judged[: max(1, (len(judged) + 1) // 2)]
@@ -139,21 +138,3 @@ def _worse(gaps: np.ndarray) -> bool:
         return False
     spread = gaps.std(ddof=1)
     return bool(spread == 0 or stats.t.cdf(gaps.mean() / (spread / len(gaps) ** 0.5), len(gaps) - 1) < RACE)
-
-
-def _rank(one: Judged) -> tuple[float, float, str]:
-    """Better scores first; of equal ones that which reads and writes fewer tokens."""
-    return -float(one.scores.mean()), float(np.mean([said.tokens_in + said.tokens_out for said in one.answers])), one.candidate.id
-
-
-def _in_turn(
-    proposers: Sequence[Proposer], ground: Ground, parents: Sequence[Judged], count: int, seed: int, stage: int
-) -> Iterator[Candidate]:
-    """Proposals of all, one of each in turn; another begins in each round."""
-    if not proposers:
-        return
-    first = stage % len(proposers)
-    order = [*proposers[first:], *proposers[:first]]
-    each = [one.propose(ground, parents, max(1, -(-2 * count // len(order))), seed) for one in order]
-    for turn in zip_longest(*each):
-        yield from (one for one in turn if one is not None)

@@ -16,8 +16,8 @@ from pp_assets.evaluation.stats.groups import generator
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin, Proposer
 from pp_assets.prompts.search.account import BudgetSpent
 from pp_assets.prompts.search.arena import Arena
-from pp_assets.prompts.search.halving import LEAST, TRAIN, _in_turn, _rank
-from pp_assets.prompts.search.strategy import Guards, Intake, Rows
+from pp_assets.prompts.search.halving import LEAST, TRAIN
+from pp_assets.prompts.search.strategy import Guards, Intake, Rows, in_turn, rank
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.examples import Example
 
@@ -73,12 +73,12 @@ class Mipro:
         try:
             now.begin(start)
             parent = arena.judge(start, rows.train[:TRAIN])
-            now.collect(_in_turn(proposers, ground, [parent], 3 * wanted.sets // 2, seed, 0), wanted.sets)
+            now.collect(in_turn(proposers, ground, [parent], 3 * wanted.sets // 2, seed, 0), wanted.sets)
             # The last full judgement decides: there are as many trials as leave enough for it.
             now.run(max((n for n in range(wanted.trials + 1) if calls(n, len(now.rows)) <= arena.left), default=0))
         except BudgetSpent as spent:
             arena.on_event({"event": "budget spent", "why": str(spent)})
-        return sorted(now.full.values(), key=_rank)
+        return sorted(now.full.values(), key=rank)
 
 
 @dataclass
@@ -168,7 +168,7 @@ class _Trials:
             assert candidate is not None
             self.full[candidate.id] = judged = self.arena.judge(candidate, self.rows)
             self._tell(study, best, judged)
-        top = min(self.full.values(), key=_rank)
+        top = min(self.full.values(), key=rank)
         event = {"event": "round", "round": told // EVERY, "best": top.candidate.id, "score": float(top.scores.mean())}
         self.arena.on_event({**event, "tried": len(self.means), **self.arena.spent})
 

@@ -1,8 +1,11 @@
 """What every way of searching is: candidates in, finalists out, on one arena, under one budget, by one seed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Protocol
+
+import numpy as np
 
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Proposer
 from pp_assets.prompts.search.arena import Arena
@@ -60,3 +63,21 @@ class Intake:
             else:
                 found.append(one)
         return found
+
+
+def rank(one: Judged) -> tuple[float, float, str]:
+    """Better scores first; of equal ones that which reads and writes fewer tokens."""
+    return -float(one.scores.mean()), float(np.mean([said.tokens_in + said.tokens_out for said in one.answers])), one.candidate.id
+
+
+def in_turn(
+    proposers: Sequence[Proposer], ground: Ground, parents: Sequence[Judged], count: int, seed: int, stage: int
+) -> Iterator[Candidate]:
+    """Proposals of all, one of each in turn; another begins in each round."""
+    if not proposers:
+        return
+    first = stage % len(proposers)
+    order = [*proposers[first:], *proposers[:first]]
+    each = [one.propose(ground, parents, -(-count // len(order)), seed) for one in order]
+    for turn in zip_longest(*each):
+        yield from (one for one in turn if one is not None)
