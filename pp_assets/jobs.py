@@ -9,7 +9,7 @@ import dagster as dg
 
 from pp_assets import names
 from pp_assets.champion import TREND
-from pp_assets.metadata import picture, pipeline_of
+from pp_assets.metadata import metadata_value, picture, pipeline_of
 from pp_resources.dagster_resources import Installation
 
 # One run is one process anyway; steps in it share its imports, and what a training holds is gone when the run ends.
@@ -118,6 +118,39 @@ def tune() -> None:
     search()
 
 
+class PromptSearch(dg.Config):
+    """What to search a prompt for, and how long (`pp_assets.prompts.optimising.Wanted`). The task's data stages must be up to date."""
+
+    task: str
+    target: str = "base"
+    writer: str | None = None
+    strategy: str = "halving"
+    calls: int | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    seed: int | None = None
+    until: str | None = None
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def search_prompt(context: dg.OpExecutionContext, config: PromptSearch, installation: Installation) -> None:
+    from pp_assets.prompts.optimising import Wanted
+
+    wanted = Wanted(**{name: value for name, value in config.model_dump().items() if name != "task"})
+    made = pipeline_of(installation).prompt(config.task, wanted, lambda event: context.log.info(str(event)))
+    values = {name: metadata_value(value) for name, value in made.metadata.items() if value is not None} | {"path": str(made.path)}
+    context.log_event(dg.AssetObservation("prompt", partition=config.task, metadata=values))
+
+
+@dg.job(
+    name=names.JOB_TUNE_PROMPT,
+    executor_def=_IN_PROCESS,
+    description="Search a prompt, and test the one that was chosen on test rows. What it finds is put into the task by a person.",
+)
+def tune_prompt() -> None:
+    search_prompt()
+
+
 class Asked(dg.Config):
     """A job of the gateway, by its id in the store."""
 
@@ -152,5 +185,6 @@ JOBS: list[Any] = [
     flywheel_turn,
     regression_test,
     tune,
+    tune_prompt,
     asked_for,
 ]

@@ -44,11 +44,14 @@ def provider_table(settings: Settings) -> dict[str, Listed]:
 
 
 def chat_model(name: str, settings: Settings, *, budget: int | None = None, budget_usd: float | None = None) -> ChatModel:
-    """The model that is called `provider/model` or `provider:model`, or `local/<base id>` for a base model on this machine.
+    """The model that is called `provider/model` or `provider:model`, or `local/<base id>` for a base model on this machine, or as
+    PP_PROVIDER_MODEL calls that of the environment.
 
     Budgets are those of `Provider`. Trained variants (`task/variant`) are no chat models: `pp_assets.experiment.systems` knows them.
     Raises UserError with the nearest name, or when the key of the provider is not set.
     """
+    if os.environ.get("PP_PROVIDER_URL") and name == os.environ.get("PP_PROVIDER_MODEL") and (ours := provider_from_env()):
+        return ours
     provider, model = split_name(name, settings)
     if provider != LOCAL:
         return named_provider(provider, model, settings, budget=budget, budget_usd=budget_usd)

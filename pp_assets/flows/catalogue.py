@@ -46,7 +46,6 @@ KINDS = {
     "evaluate_inputs": Kind("/data/input/evaluate", asked.EvaluateInputs, data.evaluate_inputs, "Which rows are worth learning from"),
     "cluster_feedback": Kind("/feedback/cluster", asked.ClusterFeedback, use.cluster_feedback, "What people say of answers"),
     "tune": Kind("/tune", asked.Tune, use.tune, "Search a variant's hyper-parameters"),
+    "tune_prompt": Kind("/tune/prompt", asked.TunePrompt, use.tune_prompt, "Search a prompt"),
     "run_inference": Kind("/inference/run", asked.RunInference, use.run_inference, "The answer to a text, or to many", _one_text),
 }
-ABSENT = {"tune_prompt": ("/tune/prompt", "prompt search")}
-"""Kinds of the founding API that this version does not do: their path, and the name of what is missing."""

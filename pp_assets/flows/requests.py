@@ -155,6 +155,22 @@ class Tune(OfTask):
     minutes: float | None = Field(default=None, ge=0.01, le=10_000, description="no new training after so many minutes of them")
 
 
+class TunePrompt(OfTask):
+    """A search of a prompt on training and validation rows; the one that was chosen is tested. It is put into the task by a person."""
+
+    target: Name = Field(default="base", description="base: the task's language model; else a model by its name")
+    writer: Name | None = Field(default=None, description="a model that writes proposals; default: none")
+    strategy: Literal["halving", "mipro", "gepa"] = "halving"
+    calls: int | None = Field(default=None, ge=1, le=1_000_000, description="model calls of the search, at most")
+    tokens: int | None = Field(default=None, ge=1, description="read and written, at most; those of the test with them")
+    usd: float | None = Field(default=None, ge=0, description="US dollars, at most; those of the test with them")
+    seed: int | None = Field(default=None, ge=0, lt=2**32, description="default: the task's")
+    until: Name | None = Field(default=None, description="stop when the best reaches this on validation rows: METRIC>=NUMBER")
+    max_tokens: float | None = Field(default=None, ge=0, description="release nothing that takes more tokens an answer")
+    max_latency_ms: float | None = Field(default=None, ge=0, description="release nothing that takes longer an answer")
+    max_invalid: Share | None = Field(default=None, description="release nothing with a larger share of invalid answers")
+
+
 class RunInference(OfTask):
     """The answer to one `input` by what is served, at once and kept like any; or to many `inputs` by a packaged variant, default the
     champion, as a job of which nothing is kept as an inference."""

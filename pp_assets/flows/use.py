@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pp_assets import pipeline as stages
-from pp_assets.flows.requests import ClusterFeedback, RunInference, Said, Tune
+from pp_assets.flows.requests import ClusterFeedback, RunInference, Said, Tune, TunePrompt
 from pp_assets.flows.work import Work
 from pp_assets.pipeline import read_json
 from pp_resources.errors import UserError
@@ -48,6 +48,20 @@ def tune(work: Work, request: Tune) -> Mapping[str, Any]:
 
     found = work.pipeline.tuning(request.task, request.variant, budget, heard)
     return {name: value for name, value in found.metadata.items() if name != "mlflow"}
+
+
+def tune_prompt(work: Work, request: TunePrompt) -> Mapping[str, Any]:
+    """Rows: events of the search, as they happen. The verdict on the prompt that was chosen, with its numbers and the prompt itself."""
+    from pp_assets.prompts.optimising import Wanted
+    from pp_assets.prompts.search.export import read_prompt
+    from pp_assets.prompts.search.gate import Limits
+
+    limits = Limits(request.max_tokens, request.max_latency_ms, request.max_invalid)
+    asked = request.model_dump(exclude={"task", "max_tokens", "max_latency_ms", "max_invalid"})
+    work.runner.training_data(request.task)
+    found = work.pipeline.prompt(request.task, Wanted(**asked, limits=limits), work.report.row)
+    told = {name: value for name, value in found.metadata.items() if name not in ("mlflow", "state")}
+    return {**told, "prompt": read_prompt(found.file("prompt.json"))}
 
 
 def run_inference(work: Work, request: RunInference) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from pp_assets.flows.catalogue import ABSENT, KINDS, Kind
+from pp_assets.flows.catalogue import KINDS, Kind
 from pp_gateway.jobs.records import STATES, without_paths
 from pp_gateway.serve.requests import Id, read
 from pp_gateway.serve.said import Failed, Refused
@@ -43,17 +43,10 @@ async def body_of(request: Request) -> bytes:
 
 
 def kind_of(name: str) -> Kind:
-    """Raises Refused for one that is unknown, or that this version does not do."""
-    if name in ABSENT:
-        raise absent(name)
+    """Raises Refused for one that is unknown."""
     if name not in KINDS:
         raise Refused(400, "unknown_kind", f"{name!r} is no kind of job", how=nearest(name, KINDS), param="kind")
     return KINDS[name]
-
-
-def absent(name: str) -> Refused:
-    """What the founding API has and this version does not."""
-    return Refused(501, "not_there_yet", f"{ABSENT[name][1]} is not part of this version", how=f"known: {', '.join(KINDS)}", param="kind")
 
 
 def split(body: bytes) -> tuple[bytes, str | None]:

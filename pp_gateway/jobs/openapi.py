@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pp_assets.flows.catalogue import ABSENT, KINDS, never
+from pp_assets.flows.catalogue import KINDS, never
 from pp_gateway.jobs.ask import JobRequest
 from pp_gateway.jobs.records import STATES
 from pp_gateway.serve.openapi_parts import (
@@ -42,7 +42,6 @@ WORDS = ERRORS | {
     "409": "the idempotency key is that of another job",
     "411": "the request does not say how large it is",
     "429": "too many requests, or too many jobs that have not ended",
-    "501": "not part of this version",
     "503": "the store is away, or too many streams are open; see Retry-After",
 }
 
@@ -69,7 +68,7 @@ def paths() -> dict[str, Any]:
         "/jobs": {
             "get": {"summary": "Jobs, the newest first", "parameters": LIST}
             | _answers({"200": _content("a page", "Jobs")}, "400", *COMMON),
-            "post": _post("JobRequest", "Start a job of any kind", started, (*ASKED, "501")),
+            "post": _post("JobRequest", "Start a job of any kind", started, ASKED),
         },
         "/jobs/{id}": {
             "get": {"summary": "State, progress, ETA, spend, result or error", "parameters": [ID]}
@@ -88,8 +87,6 @@ def paths() -> dict[str, Any]:
             either = {"anyOf": [ref("AnswerAtOnce"), ref("JobStarted")]}
             answers = started | {"200": {"description": "the answer, or the job of that key", "content": content(either)}}
         found[kind.path] = {"post": _post(kind.model.__name__, kind.summary, answers, ASKED)}
-    for place, name in ABSENT.values():
-        found[place] = {"post": {"summary": f"Not part of this version: {name}"} | _answers({}, "411", "413", "501", *COMMON)}
     return found
 
 

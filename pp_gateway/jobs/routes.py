@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from pp_assets.flows.catalogue import ABSENT, KINDS, Kind
+from pp_assets.flows.catalogue import KINDS, Kind
 from pp_assets.flows.requests import RunInference
 from pp_assets.flows.work import Kept, Work
 from pp_assets.task.spec import list_tasks
@@ -47,8 +47,7 @@ def routes(settings: Settings) -> list[BaseRoute]:
         Route("/jobs/{id}/messages", made.messages, methods=["GET"]),
         Route("/jobs/{id}/data", made.data, methods=["GET"]),
     ]
-    found += [Route(kind.path, made.flow(name), methods=["POST"]) for name, kind in KINDS.items()]
-    return found + [Route(path, made.absent(name), methods=["POST"]) for name, (path, _) in ABSENT.items()]
+    return found + [Route(kind.path, made.flow(name), methods=["POST"]) for name, kind in KINDS.items()]
 
 
 class _Routes:
@@ -77,14 +76,6 @@ class _Routes:
             if found is not None:
                 return _json({**found, "job": None})
             return await self._queue(request, name, wanted, ask.key_of(request, key))
-
-        return endpoint
-
-    def absent(self, name: str) -> Endpoint:
-        """The path of what is not there."""
-
-        async def endpoint(_request: Request) -> Response:
-            raise ask.absent(name)
 
         return endpoint
 

@@ -60,8 +60,9 @@ def test_a_contract_that_is_sent_is_scored_in_a_process_of_its_own_and_calls_no_
     [
         ("/jobs", {"kind": "tune", "request": {"task": "toy"}}, 400, "variant"),
         ("/jobs", {"kind": "tun", "request": {}}, 400, "kind"),
-        ("/jobs", {"kind": "tune_prompt", "request": {}}, 501, "kind"),
-        ("/tune/prompt", {"anything": 1}, 501, "kind"),
+        ("/jobs", {"kind": "tune_prompt", "request": {}}, 400, "task"),
+        ("/tune/prompt", {"task": "toy", "strategy": "luck"}, 400, "strategy"),
+        ("/tune/prompt", {"task": "toy", "calls": 0}, 400, "calls"),
         ("/tune", {"task": "toy", "variant": "encoder-lora", "trails": 3}, 400, "trails"),
         ("/tune", {"task": "toy", "variant": "encoder-lara"}, 400, "variant"),
         ("/tune", {"task": "tay", "variant": "encoder-lora"}, 404, "task"),

@@ -1,0 +1,56 @@
+"""The parts of a search by name: what it is tried on, who proposes, in which way it searches."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pp_assets.prompts.candidate import Judged, Proposer
+from pp_assets.prompts.prompted import BaseTarget, ChatTarget, Target
+from pp_assets.prompts.propose.complaints import Complaints
+from pp_assets.prompts.propose.demonstrations import Demonstrations
+from pp_assets.prompts.propose.grounded import Grounded
+from pp_assets.prompts.propose.operators import Operators
+from pp_assets.prompts.propose.reflection import Reflection
+from pp_assets.prompts.propose.variation import Crossover, Variation
+from pp_assets.prompts.search.gepa import Gepa
+from pp_assets.prompts.search.halving import Halving
+from pp_assets.prompts.search.mipro import Mipro
+from pp_assets.prompts.search.strategy import Strategy
+from pp_assets.providers import chat_model
+from pp_assets.task.examples import Example
+from pp_resources.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from pp_assets.task.spec import Task
+    from pp_resources.settings import Settings
+
+BASE = "base"
+HALVING = Halving.name
+STRATEGIES: dict[str, type[Strategy]] = {one.name: one for one in (Halving, Mipro, Gepa)}
+
+
+def strategy_named(name: str, until: Callable[[Judged], bool] | None = None) -> Strategy:
+    """A way of searching; `until` ends it when it holds for the best candidate. Raises UserError."""
+    if name not in STRATEGIES:
+        raise UserError(f"no strategy {name!r}", where="strategy", how=nearest(name, STRATEGIES))
+    return STRATEGIES[name]() if until is None else STRATEGIES[name](until=until)
+
+
+def target_named(name: str, task: "Task", train: Sequence[Example], settings: "Settings") -> Target:
+    """`base` is the task's base language model on this machine; anything else a model by its name."""
+    if name != BASE:
+        return ChatTarget(chat_model(name, settings), task.spec.decoding.max_new_tokens)
+    from pp_assets.base_systems import Base, answer_budget
+
+    base = Base(task.spec.base_model_id, settings.device)
+    return BaseTarget(base, task.spec.base_model_id, answer_budget(task, train, base.tokenizer), task.spec.decoding.constrained)
+
+
+def longest_prompt(target: Target) -> int | None:
+    """Tokens that a prompt without its input may have, so that half of a local model's context is left; None where nobody knows."""
+    return target.base.context // 2 - target.budget if isinstance(target, BaseTarget) else None
+
+
+def proposers(writer: bool) -> list[Proposer]:
+    """All that make candidates: those that need no model, and where there is a `writer` those that ask it."""
+    found: list[Proposer] = [Operators(), Demonstrations(), Variation(), Crossover()]
+    return [*found, Grounded(), Reflection(), Complaints()] if writer else found
