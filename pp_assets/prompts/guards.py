@@ -73,14 +73,12 @@ def copied_words(ground: Ground, wording: Wording) -> str:
 
 def foreign_shots(ground: Ground, wording: Wording) -> list[str]:
     """Inputs of examples that are no training rows, or not with this output: nothing of a held-out row may be shown."""
-    if not wording.shots:
-        return []
-    schema = ground.spec.output_schema
+    schema, shown = ground.spec.output_schema, {one.input_text for one in wording.shots}
 
     def key(text: str, output: object) -> str:
         return canonical_json([text, canonical_output(schema, output)])
 
-    trained = {key(row.input_text, row.output) for row in ground.train}
+    trained = {key(row.input_text, row.output) for row in ground.train if row.input_text in shown}
     return [one.input_text[:60] for one in wording.shots if key(one.input_text, one.output) not in trained]
 
 

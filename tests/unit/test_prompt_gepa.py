@@ -87,6 +87,11 @@ def test_it_ends_when_nobody_has_anything_new(tmp_path: Path) -> None:
     assert len(found) == 1 and perfect.asked["writer"] == 0
 
 
+def test_it_ends_with_what_is_good_enough(tmp_path: Path) -> None:
+    found, arena, _ = searched(Gepa(until=lambda best: best.scores.mean() >= 0.25), tmp_path, World(seed=1), calls=5000)
+    assert 0.25 <= found[0].scores.mean() < 0.9 and arena.calls < 2500
+
+
 @given(arrays(float, st.tuples(st.integers(1, 6), st.integers(1, 8)), elements=st.sampled_from([0.0, 0.5, 1.0])))
 def test_the_frontier_covers_every_item(scores: np.ndarray) -> None:
     weights = coverage(scores)

@@ -64,6 +64,11 @@ def test_a_small_budget_is_kept(tmp_path: Path, budget: int) -> None:
     assert len(found) > 1 or budget < 130
 
 
+def test_it_ends_with_what_is_good_enough(tmp_path: Path) -> None:
+    _, _, events = searched(Mipro(until=lambda best: best.scores.mean() > 0.1), tmp_path, World(seed=1))
+    assert not any(event["event"] == "judged" and event["rows"] == BATCH for event in events)
+
+
 def test_few_rows_are_judged_whole(tmp_path: Path) -> None:
     few = Rows(SPLIT.train, SPLIT.val[:40])
     found, _, events = searched(Mipro(), tmp_path, World(seed=1), rows=few)

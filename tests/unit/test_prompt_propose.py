@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from suite_models import SCHEMA, examples, task
 from writing_world import World, ground_of, judged, seed_of
 
-from pp_assets.prompts.candidate import Candidate, Ground, Origin
+from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
 from pp_assets.prompts.propose.operators import OPERATORS, TOGETHER, Operators
 from pp_assets.prompts.propose.template import added, ended, instruction, literal, parts, rewritten, sentences, sound
+from pp_assets.prompts.propose.variation import Crossover, Variation
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.contract.derive import derive
 from pp_assets.task.contract.spec import parse_contract
@@ -64,6 +66,16 @@ def test_no_operator_breaks_a_template(ground: Ground, template: str) -> None:
         made = operator(ground, wording)
         assert sound(ground.spec, made.template), name
         assert "probe (1)" in made.messages(ground.spec, "probe (1)")[-1]["content"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(first=templates, second=templates)
+def test_no_mutation_and_no_cross_breaks_a_template(ground: Ground, first: str, second: str) -> None:
+    if not sound(ground.spec, first) or not sound(ground.spec, second):
+        return
+    parents = [Judged(Candidate.of(ground.spec, Wording("", one), Origin("x")), [], [], np.zeros(0)) for one in (first, second)]
+    for made in [*Variation().propose(ground, parents, 50, seed=1), *Crossover().propose(ground, parents, 50, seed=1)]:
+        assert sound(ground.spec, made.wording.template), made.origin
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,7 +4,7 @@ Our own and not the package: its loop is short, and on our arena it has the resu
 strategy; the package would bring a cache, a budget and a state of its own beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,9 +28,11 @@ STALE = 3  # rounds of all proposers without anything new, after which there is 
 @dataclass(frozen=True)
 class Gepa:
     """A step: a parent drawn by how many rows it is best on, its answers to a few training rows, a proposal from its failures there. What
-    does better on these rows is judged on all rows to choose by. After each accepted one, two of the frontier are crossed (`merge`)."""
+    does better on these rows is judged on all rows to choose by. After each accepted one, two of the frontier are crossed (`merge`).
+    `until` ends the search when it holds for the best candidate."""
 
     steps: int = STEPS
+    until: Callable[[Judged], bool] = lambda _best: False
     merge: Proposer = field(default_factory=Crossover)
     name: str = "gepa"
 
@@ -43,7 +45,7 @@ class Gepa:
         try:
             now.pool[start.id] = arena.judge(start, chosen)
             step = fruitless = 0
-            while makers and rows.train and step < self.steps and fruitless < STALE * len(makers):
+            while makers and rows.train and step < self.steps and fruitless < STALE * len(makers) and not self.until(now.best[0]):
                 accepted, new = now.step(makers[step % len(makers)], step)
                 fruitless = 0 if new else fruitless + 1
                 if accepted:
@@ -51,7 +53,7 @@ class Gepa:
                 step += 1
         except BudgetSpent as spent:
             arena.on_event({"event": "budget spent", "why": str(spent)})
-        return sorted(now.pool.values(), key=rank)
+        return now.best
 
 
 @dataclass
@@ -65,6 +67,10 @@ class _Steps:
     seed: int
     pool: dict[str, Judged] = field(default_factory=dict)
     merges: int = 0
+
+    @property
+    def best(self) -> list[Judged]:
+        return sorted(self.pool.values(), key=rank)
 
     def step(self, maker: Proposer, number: int) -> tuple[bool, bool]:
         """(whether a candidate was accepted, whether one was tried)."""
@@ -102,7 +108,7 @@ class _Steps:
         self._told(number, child, True)
 
     def _told(self, number: int, child: Candidate, accepted: bool) -> None:
-        best = min(self.pool.values(), key=rank)
+        best = self.best[0]
         event = {"event": "round", "round": number, "best": best.candidate.id, "score": float(best.scores.mean()), "tried": 1}
         self.arena.on_event({**event, "candidate": child.id, "improved": accepted, **self.arena.spent})
 

@@ -6,7 +6,7 @@ best combination that had none. Ours: proposals of all proposers, guards, one bu
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,8 +61,9 @@ def calls(count: int, rows: int) -> int:
 
 @dataclass(frozen=True)
 class Mipro:
-    """The trials of the largest plan that the budget pays for."""
+    """The trials of the largest plan that the budget pays for; `until` ends them when it holds for the best candidate on all rows."""
 
+    until: Callable[[Judged], bool] = lambda _best: False
     name: str = "mipro"
 
     def search(
@@ -75,10 +76,10 @@ class Mipro:
             parent = arena.judge(start, rows.train[:TRAIN])
             now.collect(in_turn(proposers, ground, [parent], 3 * wanted.sets // 2, seed, 0), wanted.sets)
             # The last full judgement decides: there are as many trials as leave enough for it.
-            now.run(max((n for n in range(wanted.trials + 1) if calls(n, len(now.rows)) <= arena.left), default=0))
+            now.run(max((n for n in range(wanted.trials + 1) if calls(n, len(now.rows)) <= arena.left), default=0), self.until)
         except BudgetSpent as spent:
             arena.on_event({"event": "budget spent", "why": str(spent)})
-        return sorted(now.full.values(), key=rank)
+        return now.best
 
 
 @dataclass
@@ -110,14 +111,18 @@ class _Trials:
             if len(among) < most and not twin:
                 among.extend(self.intake.admit([one], 0))
 
-    def run(self, count: int) -> None:
+    @property
+    def best(self) -> list[Judged]:
+        return sorted(self.full.values(), key=rank)
+
+    def run(self, count: int, until: Callable[[Judged], bool]) -> None:
         import optuna
         from optuna.trial import TrialState
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = self._study()
         told, refused = 0, 0
-        while told < count and refused < 3 * count:
+        while told < count and refused < 3 * count and not until(self.best[0]):
             trial = study.ask(self._space())
             pair = (trial.params["instruction"], trial.params["examples"])
             candidate = self._combined(pair)
@@ -168,7 +173,7 @@ class _Trials:
             assert candidate is not None
             self.full[candidate.id] = judged = self.arena.judge(candidate, self.rows)
             self._tell(study, best, judged)
-        top = min(self.full.values(), key=rank)
+        top = self.best[0]
         event = {"event": "round", "round": told // EVERY, "best": top.candidate.id, "score": float(top.scores.mean())}
         self.arena.on_event({**event, "tried": len(self.means), **self.arena.spent})
 
