@@ -12,6 +12,8 @@ import pytest
 from pp_assets.prompts.search.arena import BATCH
 from pp_resources.settings import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow  # four processes, each of which imports everything
+
 SEARCH = """
 import json, sys, time
 from pathlib import Path

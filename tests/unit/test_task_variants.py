@@ -1,0 +1,66 @@
+"""A variant written into a task file: everything else stays as its author wrote it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from small_task import write_task
+
+from pp_assets.task.spec import load_task
+from pp_assets.task.spec_edit import write_variant
+from pp_resources.errors import UserError
+
+MADE = {
+    "kind": "prompt",
+    "system_prompt": 'Say "it": a\\b,\nas JSON # no comment',
+    "instruction_template": "{{ input_text }} – ü 😀 {{ '{' }}% raw",
+}
+OTHER = "{kind: package, recipe: encoder-frozen}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        "serving:\n  timeout: 5  # seconds",
+        "serving:  # how it answers\n  variants:\n    # trained\n    own: " + OTHER + "\n  timeout: 5",
+        "serving:\n  timeout: 5\n  variants: {own: " + OTHER + "}",
+        "serving: {timeout: 5}",
+        "serving: {timeout: 5, variants: {own: " + OTHER + "}}",
+        "serving: {}",
+        "serving:\n  variants: {}\n  timeout: 5",
+        "serving:\n",
+    ],
+)  # fmt: skip
+def test_a_variant_is_added_and_then_replaced(tmp_path: Path, more: str) -> None:
+    folder = write_task(tmp_path, "alpha", rows=4, more=f"{more}\n# the end")
+    before = load_task("alpha", tmp_path)
+    write_variant(before, "searched", MADE)
+    text, after = (folder / "task.yaml").read_text(), load_task("alpha", tmp_path)
+    made = after.spec.serving.variants["searched"]
+    assert (made.system_prompt, made.instruction_template) == (MADE["system_prompt"], MADE["instruction_template"])
+    rest = {name: one for name, one in after.spec.serving.variants.items() if name != "searched"}
+    assert rest == (before.spec.serving.variants if before.spec.serving else {}) and "# the end" in text
+    assert all(word in text for word in ("# seconds", "# how it answers", "# trained") if word in more)
+    if before.spec.serving:
+        assert after.spec.serving.timeout == before.spec.serving.timeout
+    write_variant(after, "searched", MADE | {"system_prompt": "Otherwise."})
+    again = load_task("alpha", tmp_path).spec.serving.variants
+    assert again["searched"].system_prompt == "Otherwise." and len(again) == len(rest) + 1
+
+
+def test_a_json_task_gets_it_too(tmp_path: Path) -> None:
+    folder = write_task(tmp_path, "alpha", rows=4)
+    plain = load_task("alpha", tmp_path).spec.model_dump(mode="json")
+    (folder / "task.yaml").unlink()
+    (folder / "task.json").write_text(json.dumps(plain))
+    write_variant(load_task("alpha", tmp_path), "searched", MADE)
+    assert load_task("alpha", tmp_path).spec.serving.variants["searched"].system_prompt == MADE["system_prompt"]
+
+
+def test_a_variant_that_is_none_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = write_task(tmp_path, "alpha", rows=4) / "task.yaml"
+    before = file.read_text()
+    with pytest.raises(UserError, match="cost"):
+        write_variant(load_task("alpha", tmp_path), "searched", {"kind": "prompt", "cost": -1.0})
+    assert file.read_text() == before
