@@ -76,7 +76,8 @@ def shorter(ground: Ground, wording: Wording) -> Wording:
         if "{" not in said[place] and _repeats(said[place], [*said[:place], *said[place + 1 :], made.system]):
             cut = with_sentences(spec, made, [*said[:place], *said[place + 1 :]])
             made = made if unnamed(spec, cut) != unnamed(spec, made) else cut
-        place -= 1
+        # What is left may read as fewer sentences than before.
+        place = min(place, len(sentences(parts(made.template)[0]))) - 1
     return made
 
 

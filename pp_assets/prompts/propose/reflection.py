@@ -11,30 +11,31 @@ from pp_assets.prompts.candidate import Candidate, Ground, Judged
 from pp_assets.prompts.propose.failures import failures, told
 from pp_assets.prompts.propose.writing import Request, written
 
-SHOWN = 6  # failures of a request
+SHOWN, TOGETHER = 6, 24  # failures of a request: of one kind, of all kinds
 _WHY = "Explain what the present prompt leaves unclear that leads to these mistakes, and write one that prevents them."
 
 
 @dataclass(frozen=True)
 class Reflection:
-    """One request for each group of failures, the largest of the best parent first; with more asked for, again with other failures."""
+    """One request for each group of failures, the largest of the best parent first; with more asked for, again with other failures.
+    `together`: each request shows failures of all groups, so that one prompt may mend them all."""
 
     source: str = "reflection"
-    shown: int = SHOWN
+    together: bool = False
 
     def propose(self, ground: Ground, parents: Sequence[Judged], count: int, seed: int) -> list[Candidate]:
         if ground.model is None:
             return []
         trained = {row.item_id for row in ground.train}
-        groups = [
-            (parent, name, seen)
-            for parent in parents
-            for name, group in failures(ground.spec, parent).items()
-            if (seen := [one for one in group if one.row.item_id in trained])
-        ]
-        rng, requests = generator(seed, self.source), []
+        groups = []
+        for parent in parents:
+            found = {name: [one for one in group if one.row.item_id in trained] for name, group in failures(ground.spec, parent).items()}
+            if self.together:
+                found = {", ".join(found): list({one.row.item_id: one for group in found.values() for one in group}.values())}
+            groups += [(parent, name, group) for name, group in found.items() if group]
+        rng, requests, most = generator(seed, self.source, str(self.together)), [], TOGETHER if self.together else SHOWN
         for parent, name, group in [groups[i % len(groups)] for i in range(count)] if groups else []:
-            drawn = [group[i] for i in rng.permutation(len(group))[: self.shown]]
-            heading = f"# What goes wrong\nWrong: {name}, in {len(group)} of {len(parent.rows)} answers. Some of them:"
+            drawn = [group[i] for i in rng.permutation(len(group))[:most]]
+            heading = f"# What goes wrong\nWrong: {name}, in {len(group)} of {len(parent.rows)} answers. {len(drawn)} of them:"
             requests.append(Request(parent.candidate, "\n\n".join([heading, *(told(ground.spec, one) for one in drawn), _WHY])))
         return written(ground, requests, self.source, seed)

@@ -13,21 +13,24 @@ from pp_assets.prompts.search.strategy import Guards, Intake, Rows, in_turn, ran
 from pp_assets.task.examples import Example
 
 ROUNDS = 3
-FEWEST, MOST = 4, 16  # candidates of a round; where the budget cannot halve so many in each, there are fewer rounds
-FIRST = 8  # rows that a candidate is judged on at first, at least
-LEAST = 16  # rows that candidates are chosen by, at least: as many as the budget allows, a quarter of it for one candidate
-TRAIN = 24  # training rows that parents are judged on, for those who learn from mistakes
+FEWEST, MOST = 3, 12  # candidates of a round; where the budget cannot halve so many in each, there are fewer rounds
+FIRST = 10  # rows that a candidate is judged on at first, at least
+LEAST, EACH = 16, 8  # rows that candidates are chosen by: an eighth of the budget for one candidate, so many at least
+# Mistakes of the best candidate to learn from; training rows are asked until so many show, for a sixth of the budget at most.
+MISTAKES, TAUGHT = 20, 6
+BLOCK = 8  # training rows that are asked at once
 PARENTS = 3
 RACE = 0.2  # a paired race drops what is worse than the best with an error rate of so much: too loose to choose by
 
 
 @dataclass
 class _Standing:
-    """What is known while a search runs: `full` are those judged on all rows to choose by."""
+    """What is known while a search runs: `full` are those judged on all rows to choose by; `taught` training rows may be asked."""
 
     arena: Arena
     rows: Sequence[Example]
     train: Sequence[Example]
+    taught: int
     full: dict[str, Judged] = field(default_factory=dict)
 
     @property
@@ -35,8 +38,15 @@ class _Standing:
         return sorted(self.full.values(), key=rank)
 
     def parents(self, count: int) -> list[Judged]:
-        """The best so far, judged on training rows."""
-        return [self.arena.judge(one.candidate, self.train) for one in self.best[:count]]
+        """The best so far, the first of them with its mistakes on training rows. Of the others the wording counts: to see the mistakes of
+        all would cost as much as another round."""
+        best = self.best[0].candidate
+        seen = self.arena.judge(best, ())
+        for end in range(BLOCK, self.taught + BLOCK, BLOCK):
+            if len(seen.scores) and int((seen.scores < 1).sum()) >= MISTAKES:
+                break
+            seen = self.arena.judge(best, self.train[: min(end, self.taught)])
+        return [seen, *(self.arena.judge(one.candidate, ()) for one in self.best[1:count])]
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,8 @@ class Halving:
     def search(
         self, arena: Arena, ground: Ground, start: Candidate, proposers: Sequence[Proposer], rows: Rows, *, seed: int, guards: Guards
     ) -> list[Judged]:
-        chosen = rows.val[: max(min(LEAST, len(rows.val)), arena.left // 4)]
-        now = _Standing(arena, chosen, rows.train[:TRAIN])
+        chosen = rows.val[: max(min(LEAST, len(rows.val)), arena.left // EACH)]
+        now = _Standing(arena, chosen, rows.train, min(len(rows.train), arena.left // TAUGHT))
         intake = Intake(arena, ground, guards, {start.id: start})
         try:
             now.full[start.id] = arena.judge(start, chosen)
@@ -67,26 +77,26 @@ class Halving:
         return now.best
 
     def _rounds(self, now: _Standing) -> int:
-        each = cost(rungs(len(now.rows)), FEWEST) + len(now.train)
+        each = cost(rungs(len(now.rows)), FEWEST) + now.taught
         return max(1, min(self.rounds, now.arena.left // max(1, each)))
 
     def _round(self, now: _Standing, intake: Intake, proposers: Sequence[Proposer], stage: int, to_come: int, seed: int) -> bool:
         """False where nobody proposes anything new. It takes one of `to_come` equal parts of what is left."""
         arena = now.arena
-        parents = now.parents(PARENTS if stage else 1)
-        share = arena.left // to_come
+        before = arena.left
+        parents = now.parents(PARENTS)
+        share = before // to_come - (before - arena.left)
         sizes = rungs(len(now.rows))
         count = affordable(sizes, share)
         proposed = in_turn(proposers, intake.ground, parents, count, seed + stage, stage)
         field_ = intake.admit(proposed, stage)[:count]
         if not field_:
             return False
-        before = now.best[0].candidate.id
-        left = self._halved(now, field_, sizes, stage)
-        now.full |= {one.candidate.id: one for one in left}
+        known = now.best[0].candidate.id
+        now.full |= {one.candidate.id: one for one in self._halved(now, field_, sizes, stage)}
         best = now.best[0]
         told = {"event": "round", "round": stage, "best": best.candidate.id, "score": float(best.scores.mean()), **arena.spent}
-        arena.on_event(told | {"tried": len(field_), "improved": best.candidate.id != before})
+        arena.on_event(told | {"tried": len(field_), "improved": best.candidate.id != known})
         return True
 
     def _halved(self, now: _Standing, field_: Sequence[Candidate], sizes: Sequence[int], stage: int) -> list[Judged]:

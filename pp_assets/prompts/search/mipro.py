@@ -16,7 +16,7 @@ from pp_assets.evaluation.stats.groups import generator
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin, Proposer
 from pp_assets.prompts.search.account import BudgetSpent
 from pp_assets.prompts.search.arena import Arena
-from pp_assets.prompts.search.halving import LEAST, TRAIN
+from pp_assets.prompts.search.halving import LEAST
 from pp_assets.prompts.search.strategy import Guards, Intake, Rows, in_turn, rank
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.examples import Example
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PRESETS = ((18, 1000), (12, 300), (6, 100))  # heavy, medium, light: demonstration sets (instructions are half as many), most rows
 BATCH, EVERY = 35, 5  # rows of a trial, trials between full judgements
 WHOLE = 50  # with so few rows every trial is a full judgement
+TRAIN = 24  # training rows that the start is judged on, for those who learn from mistakes
 Pair = tuple[int, int]
 """(place of the instruction, place of the examples); 0 is that of the start."""
 

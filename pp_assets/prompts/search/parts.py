@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BASE = "base"
 HALVING = Halving.name
-STRATEGIES: dict[str, type[Strategy]] = {one.name: one for one in (Halving, Mipro, Gepa)}
+STRATEGIES: dict[str, Callable[..., Strategy]] = {one.name: one for one in (Halving, Mipro, Gepa)}
 
 
 def strategy_named(name: str, until: Callable[[Judged], bool] | None = None) -> Strategy:
@@ -51,6 +51,9 @@ def longest_prompt(target: Target) -> int | None:
 
 
 def proposers(writer: bool) -> list[Proposer]:
-    """All that make candidates: those that need no model, and where there is a `writer` those that ask it."""
-    found: list[Proposer] = [Operators(), Demonstrations(), Variation(), Crossover()]
-    return [*found, Grounded(), Reflection(), Complaints()] if writer else found
+    """All that make candidates, those first of which most comes: a round has room for few. Where there is a `writer`, those that ask it,
+    too."""
+    if not writer:
+        return [Demonstrations(), Operators(), Crossover(), Variation()]
+    first: list[Proposer] = [Reflection(together=True), Demonstrations(), Reflection(), Operators()]
+    return [*first, Complaints(), Crossover(), Grounded(), Variation()]

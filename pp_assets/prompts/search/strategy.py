@@ -73,11 +73,12 @@ def rank(one: Judged) -> tuple[float, float, str]:
 def in_turn(
     proposers: Sequence[Proposer], ground: Ground, parents: Sequence[Judged], count: int, seed: int, stage: int
 ) -> Iterator[Candidate]:
-    """Proposals of all, one of each in turn; another begins in each round."""
+    """Proposals of all, one of each in turn: the first proposer begins in every round, of the others another one goes on."""
     if not proposers:
         return
-    first = stage % len(proposers)
-    order = [*proposers[first:], *proposers[:first]]
+    first, others = proposers[0], proposers[1:]
+    at = stage % max(1, len(others))
+    order = [first, *others[at:], *others[:at]]
     each = [one.propose(ground, parents, -(-count // len(order)), seed) for one in order]
     for turn in zip_longest(*each):
         yield from (one for one in turn if one is not None)
