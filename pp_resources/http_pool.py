@@ -32,23 +32,33 @@ class Answer:
 
     def __init__(self, connection: "_Connection", pool: "Pool") -> None:
         self.status, self.headers = connection.parser.get_status_code(), connection.headers
-        self._connection, self._pool = connection, pool
+        self._connection, self._pool, self._size = connection, pool, 0
 
     async def read(self) -> bytes:
         """The whole body. Raises Lost."""
-        return b"".join([part async for part in self.chunks()])
+        parts = []
+        try:
+            while (part := await self._part()) is not None:
+                parts.append(part)
+        finally:
+            self._pool.give_back(self._connection)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises Lost."""
-        connection, size = self._connection, 0
         try:
-            while (part := await connection.part()) is not None:
-                size += len(part)
-                if size > MOST_BYTES:
-                    raise Lost(f"an answer of more than {MOST_BYTES >> 20} MiB")
+            while (part := await self._part()) is not None:
                 yield part
         finally:
-            self._pool.give_back(connection)
+            self._pool.give_back(self._connection)
+
+    async def _part(self) -> bytes | None:
+        part = await self._connection.part()
+        if part is not None:
+            self._size += len(part)
+            if self._size > MOST_BYTES:
+                raise Lost(f"an answer of more than {MOST_BYTES >> 20} MiB")
+        return part
 
     def close(self) -> None:
         """Read no further: the connection cannot be used again."""

@@ -79,6 +79,7 @@ def starter(plan: Plan, started: Started | None = None) -> Callable[[], Awaitabl
         made = Gateway(builder, first, recorder, workers=plan.workers)
         made.launcher = Launcher(settings, store, lambda: made.now.config.jobs, plan.store_url)
         made.background(made.launcher.run(), lasting=True)
+        made.background(made.metrics.share(), lasting=True)
         if started:
             started(made)
         return made

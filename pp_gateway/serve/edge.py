@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
+from pp_gateway.serve.alarms import Alarms, Interruptible
+from pp_gateway.serve.connection import WHOLE
 from pp_gateway.serve.exchange import Http, Reply, Route, event, refusal
 from pp_gateway.serve.gateway import Gateway
 from pp_gateway.serve.said import Failed, Refused
@@ -33,6 +35,7 @@ class Edge:
         for route in routes:
             self._routes.setdefault(route.path, {})[route.method] = route
         self._trees = [path for path in self._routes if path.endswith("/")]
+        self._alarms = Alarms()
         self.gateway: Gateway | None = None
         self.error: UserError | None = None  # why it could not start
 
@@ -68,9 +71,9 @@ class Edge:
             body = b""
             if scope["method"] == "POST":
                 body = await _body(headers, receive, gateway.now.config.max_bytes)
-            with _Listening(receive) as listening:
+            with _Listening(receive, self._alarms) as listening:
                 reply = await route.handler(gateway, Http(scope["method"], path, headers, body, caller))
-            if listening.gone:
+            if listening.interrupted:
                 return
         except Failed as error:
             reply = refusal(error, openai)
@@ -83,9 +86,9 @@ class Edge:
         status = reply.status
         gateway.metrics.request(route.path if route else "other", status)
         if reply.events is None:
-            await _send(send, reply, head=scope["method"] == "HEAD")
+            await _send(send, reply, scope)
         else:
-            await _send_events(send, receive, reply, openai)
+            await _send_events(send, receive, reply, openai, scope)
 
     async def _pass_beside(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -109,26 +112,23 @@ class Edge:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-class _Listening:
+class _Listening(Interruptible):
     """A block that ends early when whoever asked goes away while it takes long: nobody's answer is not worth computing."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._task, self.gone = receive, asyncio.current_task(), False
+    def __init__(self, receive: Receive, alarms: Alarms) -> None:
+        super().__init__()
+        self._receive, self._alarms = receive, alarms
         self._watching: asyncio.Task[None] | None = None
 
     def __enter__(self) -> "_Listening":
-        self._timer = asyncio.get_running_loop().call_later(LONG, self._begin)
+        self._alarms.set(self, LONG, self._begin)
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        self._timer.cancel()
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> bool:
+        self._alarms.drop(self)
         if self._watching is not None:
             self._watching.cancel()
-        if self.gone and isinstance(error, asyncio.CancelledError):
-            assert self._task is not None
-            self._task.uncancel()
-            return True
-        return False
+        return self.over(kind)
 
     def _begin(self) -> None:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
@@ -136,9 +136,7 @@ class _Listening:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone = True
-        assert self._task is not None
-        self._task.cancel()
+        self.interrupt()
 
 
 class _Gone(Exception):
@@ -174,13 +172,15 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _send(send: Send, reply: Reply, *, head: bool) -> None:
+async def _send(send: Send, reply: Reply, scope: Scope) -> None:
+    head, whole = scope["method"] == "HEAD", scope.get("extensions", {}).get(WHOLE)
     headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else reply.body})
+    if head or whole is None or not whole(reply.status, headers, reply.body):
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if head else reply.body})
 
 
-async def _send_events(send: Send, receive: Receive, reply: Reply, openai: bool) -> None:
+async def _send_events(send: Send, receive: Receive, reply: Reply, openai: bool, scope: Scope) -> None:
     """Send events until they end or nobody listens. A failure after the first one is an event of its own: the status has gone out."""
     assert reply.events is not None
     events, current = reply.events, asyncio.current_task()
@@ -206,7 +206,7 @@ async def _send_events(send: Send, receive: Receive, reply: Reply, openai: bool)
         await send({"type": "http.response.body", "body": b""})
     except Failed as error:
         if not started:
-            await _send(send, refusal(error, openai), head=False)
+            await _send(send, refusal(error, openai), scope)
             return
         await send({"type": "http.response.body", "body": event(refusal(error, openai).body)})
     except asyncio.CancelledError:

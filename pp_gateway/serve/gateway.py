@@ -197,6 +197,7 @@ class Gateway:
         self.ending.set()
         for task in [*self._background, *self._lasting]:
             task.cancel()
+        self.metrics.hand_over()
         if self.builder.decisions:
             self.builder.decisions.close()
         self.builder.close()

@@ -17,7 +17,7 @@ from typing import Any
 
 from pp_gateway.listening import url_of
 from pp_gateway.serve.app import Plan, build_app
-from pp_gateway.serve.corked import CorkedProtocol
+from pp_gateway.serve.connection import Connection
 from pp_gateway.serve.gateway import Gateway
 from pp_resources.errors import UserError
 
@@ -27,7 +27,7 @@ BAD_INPUT = 2
 SEARCHES = 20_000, 20, 50  # objects more than were freed, until the youngest are searched; and so on for the older ones
 SWITCH = 0.001  # seconds that a thread waits for the event loop's turn to end: the journal's waits once for every batch of answers
 # Of uvicorn: nothing that a gateway does not need is done for each request.
-FAST: dict[str, Any] = {"loop": "uvloop", "http": CorkedProtocol, "ws": "none", "lifespan": "on", "log_level": "critical"}
+FAST: dict[str, Any] = {"loop": "uvloop", "http": Connection, "ws": "none", "lifespan": "on", "log_level": "critical"}
 FAST |= {"access_log": False, "proxy_headers": False, "server_header": False}
 Ready = Callable[[str], None]
 

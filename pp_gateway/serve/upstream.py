@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import orjson
 
 from pp_assets.serving.spec import Remote
+from pp_gateway.serve.alarms import Alarms, Interruptible
 from pp_gateway.serve.said import Failed
 from pp_resources.http_pool import Answer, Pool
 
 LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 SHOWN = 300  # characters of what an upstream says of its failure
 DONE = b"[DONE]"
+_NO_LIMIT = nullcontext()
 
 
 class Upstream:
@@ -29,6 +31,7 @@ class Upstream:
         path = urlsplit(remote.url).path.rstrip("/") + "/chat/completions"
         self._head = self._pool.head("POST", path, headers | ({"Authorization": f"Bearer {key}"} if key else {}))
         self._failures, self._closed_until = 0, 0.0
+        self._not_lost, self.alarms = _NotLost(self), Alarms()
         self.tries = 0
 
     @property
@@ -39,9 +42,9 @@ class Upstream:
     async def complete(self, body: bytes, ends: float) -> dict[str, Any]:
         """The whole answer as it came, parsed. Raises Failed."""
         ends = min(ends, time.monotonic() + self.remote.timeouts.total)
-        async with self._in_time(ends):
+        with _InTime(self, ends):
             answer = await self._asked(body, ends)
-            with self._lost():
+            with self._not_lost:
                 text = await answer.read()
         try:
             found = orjson.loads(text)
@@ -53,15 +56,14 @@ class Upstream:
     async def stream(self, body: bytes, ends: float) -> AsyncIterator[tuple[bytes, dict[str, Any]]]:
         """Events of a streamed answer as (what came, the same parsed), without the last one, [DONE]. Raises Failed."""
         ends = min(ends, time.monotonic() + self.remote.timeouts.total)
-        async with self._in_time(ends):
+        with _InTime(self, ends):
             answer = await self._asked(body, ends)
         ended = False
         try:
             events = _events(answer.chunks())
             while True:
-                async with self._in_time(min(ends, time.monotonic() + self.remote.timeouts.between_tokens)):
-                    with self._lost():
-                        data = await anext(events, DONE)
+                with _InTime(self, min(ends, time.monotonic() + self.remote.timeouts.between_tokens)), self._not_lost:
+                    data = await anext(events, DONE)
                 if data == DONE:
                     ended = True
                     return
@@ -103,10 +105,10 @@ class Upstream:
     async def _once(self, body: bytes) -> Answer:
         times = self.remote.timeouts
         # Without a limit of its own the whole answer's holds, which the caller keeps.
-        limit = None if times.first_token is None else asyncio.get_running_loop().time() + times.first_token
+        limit = _NO_LIMIT if times.first_token is None else _InTime(self, time.monotonic() + times.first_token)
         self.tries += 1
         try:
-            async with nullcontext() if limit is None else asyncio.timeout_at(limit):
+            with limit:
                 answer = await self._pool.send(self._head, body, connect=times.connect)
                 if answer.status == 200:
                     self._failures, self._closed_until = 0, 0.0
@@ -133,12 +135,6 @@ class Upstream:
         if self._failures >= self.remote.breaker.failures:
             self._closed_until = now + self.remote.breaker.seconds
 
-    def _in_time(self, ends: float) -> "_InTime":
-        return _InTime(self, ends)
-
-    def _lost(self) -> "_NotLost":
-        return _NotLost(self)
-
     def _failed(self, status: int, code: str, what: str) -> Failed:
         self._note_failure()
         return Failed(status, code, f"{self.remote.url}: {self._without_key(what)}")
@@ -160,20 +156,19 @@ class Upstream:
         return line.replace(self._key, "***") if self._key else line
 
 
-class _InTime:
+class _InTime(Interruptible):
     """A block that must end by a moment, else Failed."""
 
     def __init__(self, upstream: Upstream, ends: float) -> None:
-        self._upstream = upstream
-        self._timeout = asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic())
+        super().__init__()
+        self._upstream, self._ends = upstream, ends
 
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
+    def __enter__(self) -> None:
+        self._upstream.alarms.set(self, self._ends - time.monotonic(), self.interrupt)
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError:
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
+        self._upstream.alarms.drop(self)
+        if self.over(kind):
             raise self._upstream._failed(504, "timeout", "no answer in time") from None
 
 

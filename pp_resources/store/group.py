@@ -1,18 +1,19 @@
 """Group commit: what many threads hand in is written together, and each hears when its own rows are on disk."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from queue import SimpleQueue
 
 from pp_resources.store.engine import PATIENCE, StoreUnavailable
 from pp_resources.store.rows import Ack, Row
 
-MOST = 1000  # rows of one transaction, but for what is handed in as one
+MOST = 1000  # rows after which a transaction takes no more
 DEPTH = 20_000  # rows that may wait
 
 Results = Sequence[Ack | Exception]
 Commit = Callable[[Sequence[Row]], Results]
+Handed = tuple[Sequence[Row], "Future[Results]"]
 
 
 class GroupWriter:
@@ -23,8 +24,9 @@ class GroupWriter:
 
     def __init__(self, commit: Commit, name: str, most: int = MOST, depth: int = DEPTH) -> None:
         self._commit, self._most, self._depth, self._name = commit, most, depth, name
-        self._waiting: deque[tuple[Sequence[Row], Future[Results]]] = deque()
-        self._changed = threading.Condition()
+        # Not under the condition: who waits for that is woken twice, once for it and once for its lock.
+        self._handed: SimpleQueue[Handed | None] = SimpleQueue()
+        self._room = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
         self.waiting = 0  # rows that are not yet in a transaction
@@ -44,26 +46,26 @@ class GroupWriter:
     def submit_all(self, rows: Sequence[Row], wait: float = PATIENCE) -> "Future[Results]":
         """A future of what becomes of each row, in order; they are written together. Raises as `submit` does."""
         future: Future[Results] = Future()
-        with self._changed:
+        with self._room:
             if self.waiting >= self._depth and not self._closed:
-                self._changed.wait_for(lambda: self.waiting < self._depth or self._closed, wait)
+                self._room.wait_for(lambda: self.waiting < self._depth or self._closed, wait)
             if self._closed:
                 raise StoreUnavailable("closed", where=self._name, how="open it again")
             if self.waiting >= self._depth:
                 raise StoreUnavailable(f"{self._depth} rows are waiting", where=self._name, how="send less, or later")
-            self._waiting.append((rows, future))
             self.waiting += len(rows)
+            self._handed.put((rows, future))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
         return future
 
     def close(self, wait: float = 60.0) -> None:
         """Write what waits, then stop."""
-        with self._changed:
+        with self._room:
             self._closed = True
-            self._changed.notify_all()
+            self._room.notify_all()
+            self._handed.put(None)
         if self._thread is not None:
             self._thread.join(wait)
 
@@ -79,14 +81,18 @@ class GroupWriter:
                 future.set_result(results[start : start + len(given)])
                 start += len(given)
 
-    def _gather(self) -> list[tuple[Sequence[Row], "Future[Results]"]]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            batch: list[tuple[Sequence[Row], Future[Results]]] = []
-            size = 0
-            while self._waiting and (not batch or size + len(self._waiting[0][0]) <= self._most):
-                batch.append(self._waiting.popleft())
-                size += len(batch[-1][0])
+    def _gather(self) -> list[Handed]:
+        """What is written together: all that is there, for which it waits, up to `most` rows and the rest of what was handed in with the
+        last one. Nothing once it is closed."""
+        batch: list[Handed] = []
+        size = 0
+        while size < self._most and not (batch and self._handed.empty()):
+            if (one := self._handed.get()) is None:
+                self._handed.put(None)  # for the next call, which finds nothing before it
+                break
+            batch.append(one)
+            size += len(one[0])
+        with self._room:
             self.waiting -= size
-            self._changed.notify_all()
+            self._room.notify_all()
         return batch

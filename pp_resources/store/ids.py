@@ -1,6 +1,7 @@
 """Times and identifiers of rows: both grow within a process, whatever the clock does."""
 
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ MICRO = 1_000_000
 _lock = threading.Lock()
 _last = 0
 _clock: Callable[[], int] = time.time_ns
+_drawn: list[int] = []
+os.register_at_fork(after_in_child=_drawn.clear)  # two processes would give out the same
 
 
 @contextmanager
@@ -35,9 +38,18 @@ def now() -> int:
 def uuid7(at: int | None = None) -> str:
     """A version 7 UUID (RFC 9562) of a time in microseconds: 48 bits of milliseconds, 12 of the rest, 62 random. Sorts by time."""
     milliseconds, rest = divmod(now() if at is None else at, 1000)
-    random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
-    text = f"{milliseconds & (1 << 48) - 1:012x}7{rest:03x}{2 << 62 | random:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    random = _random_bits() >> 2
+    parts = milliseconds >> 16 & 0xFFFFFFFF, milliseconds & 0xFFFF, rest, 0x8000 | random >> 48, random & 0xFFFFFFFFFFFF
+    return "%08x-%04x-7%03x-%04x-%012x" % parts  # noqa: UP031  half the time of other ways to format
+
+
+def _random_bits() -> int:
+    """64 bits that nobody can guess, of many that were asked for at once: a system call for each gives away Python's lock."""
+    try:
+        return _drawn.pop()
+    except IndexError:
+        _drawn.extend(struct.unpack("<512Q", os.urandom(4096)))
+        return _random_bits()
 
 
 def iso(at: int) -> str:

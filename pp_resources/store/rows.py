@@ -41,7 +41,7 @@ class Row:
 
     def __post_init__(self) -> None:
         for name, value in self.__dict__.items():
-            if type(value) in _HARMLESS:
+            if type(value) in _HARMLESS or (type(value) is str and "\0" not in value):
                 continue
             if isinstance(value, str) and "\0" in value:
                 raise UserError("a NUL character", where=f"{self.kind_name}: {name}", how="leave it out: not every store can hold it")

@@ -24,4 +24,8 @@ def from_json(line: bytes) -> Row:
     cls, known = KINDS[kind], _NAMES[kind]
     if kind == "example":
         values["embedding"] = bytes.fromhex(values["embedding"])
-    return cls(**(values if values.keys() <= known else {name: value for name, value in values.items() if name in known}))
+    if values.keys() == known:  # nothing is left to be filled in, and what is there was checked when the row was made
+        row = object.__new__(cls)
+        row.__dict__.update(values)
+        return row
+    return cls(**{name: value for name, value in values.items() if name in known})
