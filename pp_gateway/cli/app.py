@@ -36,6 +36,7 @@ from pp_gateway.cli import (
     tune,
     ui,
     weights,
+    workflow,
 )
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
@@ -65,6 +66,7 @@ app.command("ab")(ab.ab)
 app.command("bench")(bench.bench)
 app.command("history")(history.history)
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(workflow.app, name="workflow")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
