@@ -11,7 +11,7 @@ from typing import Any
 from pp_assets.workflows import statistics
 from pp_assets.workflows.grammar import FunctionUse, Step
 from pp_assets.workflows.loading import Loaded
-from pp_assets.workflows.schemas import SHORT, is_json_schema, type_of
+from pp_assets.workflows.schemas import SHORT, type_of
 from pp_assets.workflows.statistics import Measured, Unanswerable
 from pp_resources.errors import UserError, nearest
 
@@ -163,6 +163,4 @@ def _one(loaded: Loaded, index: int, where: tuple[int | str, ...], use: Function
 def _schema(kind: str | Mapping[str, Any], measured: Sequence[str]) -> dict[str, Any]:
     if kind in (ANSWERS, SCORES):
         return {"enum": list(measured)}
-    if isinstance(kind, Mapping):
-        return dict(kind) if is_json_schema(kind) or "type" in kind else type_of(kind)
     return type_of(kind)

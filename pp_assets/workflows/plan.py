@@ -18,7 +18,7 @@ from pp_assets.workflows.functions import Called, called
 from pp_assets.workflows.grammar import Step
 from pp_assets.workflows.loading import Loaded, component_text
 from pp_assets.workflows.problems import BadWorkflow, Problem
-from pp_assets.workflows.schemas import closed, full
+from pp_assets.workflows.schemas import closed, faults, full
 from pp_assets.workflows.table import StepType
 from pp_assets.workflows.template import Ref, TemplateFault, names, parse
 from pp_resources.errors import nearest
@@ -115,20 +115,22 @@ class _Planner:
         """The steps that its texts name, and the items of lists among the names."""
         reads = [name for name in one.step.after if self._known_step(one, name)]
         items: dict[str, tuple[str, str, int]] = {}
-        for text in _texts(self.loaded, one):
+        texts = [(text, frozenset(one.step.variables)) for text in _texts(self.loaded, one)]
+        texts += [(text, frozenset[str]()) for text in _variables(self.loaded, one)]  # which do not read each other
+        for text, own in texts:
             try:
                 found = list(names(parse(text.text)))
             except TemplateFault as fault:
                 self._problem_in(text, fault.line, fault.what, "")
                 continue
             for ref in found:
-                reads += self._name(one, text, ref, items)
+                reads += self._name(one, text, ref, items, own)
         return list(dict.fromkeys(reads)), items
 
-    def _name(self, one: Planned, text: Text, ref: Ref, items: dict[str, tuple[str, str, int]]) -> list[str]:
-        """The steps that a name reads; what is missing is a problem."""
+    def _name(self, one: Planned, text: Text, ref: Ref, items: dict[str, tuple[str, str, int]], own: frozenset[str]) -> list[str]:
+        """The steps that a name reads; what is missing is a problem. `own`: the step's own variables that the text may name."""
         first, *path = ref.name.split(".")
-        if first in one.step.variables or first in OF_A_ROW:
+        if first in own or first in OF_A_ROW:
             return []
         if first in self.variables:
             self.used.add(first)
@@ -144,7 +146,7 @@ class _Planner:
             before = self.wanted.setdefault(step, {}).get(key) or {"type": "array", "items": {"type": "string"}, "minItems": 0}
             self.wanted[step][key] = before | {"minItems": max(before["minItems"], place)}
             return [step]
-        known = {*self.variables, *self.loaded.named, *one.step.variables}
+        known = {*self.variables, *self.loaded.named, *own}
         close = nearest(first, known) if known else ""
         how = f"{close if close.startswith('did') else ''} set it with --set {first}=VALUE or in --vars".strip()
         self._problem_in(text, ref.line, f"missing variable {{{ref.name}}} of step {one.name!r}", how)
@@ -216,7 +218,7 @@ class _Planner:
         step, wanted = one.step, dict(one.wanted)
         given = step.output_schema if step.output_schema is not None else step.options.form
         if given is not None:
-            return replace(one, form=full(given))
+            return one if any(faults(given)) else replace(one, form=full(given))
         if one.mode not in ("ask", "parallel") or (one.mode == "parallel" and one.rows is not None):
             return one
         as_json = step.options.output_format in ("json", "jsonl") or (step.output_file or "").endswith((".json", ".jsonl"))
@@ -269,7 +271,6 @@ def _texts(loaded: Loaded, one: Planned) -> Iterator[Text]:
     yield from (text for text in one.instances if text)
     places: list[tuple[Any, tuple[int | str, ...]]] = [(step.role, ("role",)), (step.test_data, ("test_data",))]
     places += [(step.batch_config.test_suite, ("batch_config", "test_suite")), (step.options.model, ("options", "model"))]
-    places += [(value, ("variables", name)) for name, value in step.variables.items()]
     for i, instance in enumerate(step.instances or []):
         places += [(instance.role, ("instances", i, "role")), (instance.llm, ("instances", i, "model_config"))]
     if step.extraction_config:
@@ -278,6 +279,15 @@ def _texts(loaded: Loaded, one: Planned) -> Iterator[Text]:
         places.append((step.session_config.task, ("session_config", "task")))
     for function in one.functions:
         places += [(value, (*function.where, "arguments", name)) for name, value in function.arguments.items()]
+    yield from _strings(loaded, index, places)
+
+
+def _variables(loaded: Loaded, one: Planned) -> Iterator[Text]:
+    return _strings(loaded, one.index, [(value, ("variables", name)) for name, value in one.step.variables.items()])
+
+
+def _strings(loaded: Loaded, index: int, places: Sequence[tuple[Any, tuple[int | str, ...]]]) -> Iterator[Text]:
+    """The texts in values: each itself, or in a list or mapping."""
     for value, where in places:
         for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]:
             if isinstance(part, str) and part:

@@ -22,12 +22,24 @@ SHORT: Mapping[str, dict[str, Any]] = {
     "list": {"type": "array"},
     "object": {"type": "object"},
 }
-_KEYWORDS = {"$schema", "$ref", "$defs", "properties", "anyOf", "oneOf", "allOf", "enum", "const", "items"}
+_TELLING = {"$schema", "$ref", "$defs", "properties", "anyOf", "oneOf", "allOf", "enum", "const", "items"}
+_BESIDE_TYPE = {"title", "description", "default", "examples", "format", "pattern", "required", "additionalProperties", "uniqueItems"}
+_BESIDE_TYPE |= {
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "minItems",
+    "maxItems",
+    "multipleOf",
+}
 
 
 def is_json_schema(given: Mapping[str, Any]) -> bool:
     """Whether a mapping is JSON Schema, not `field: type`."""
-    return bool(_KEYWORDS & given.keys()) or (given.get("type") in SHORT and len(given) == 1 and given["type"] in ("object", "array"))
+    return bool(_TELLING & given.keys()) or ("type" in given and given.keys() <= _BESIDE_TYPE | {"type"})
 
 
 def full(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +76,7 @@ def type_of(given: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return full(value) if is_json_schema(value) or "type" not in value else dict(value)
+        return full(value)
     if value.startswith("list[") and value.endswith("]"):
         return {"type": "array", "items": dict(SHORT[value[5:-1]])}
     return dict(SHORT[value])

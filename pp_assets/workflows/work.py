@@ -45,14 +45,15 @@ class Work:
     def where(self) -> str:
         return f"step {self.planned.name}"
 
-    def value(self, name: str, own: Mapping[str, Any] | None = None) -> Any:
-        """What a name means here. Raises UserError for a part that an output does not have."""
+    def value(self, name: str, own: Mapping[str, Any] | None = None, *, outside: bool = False) -> Any:
+        """What a name means here, or `outside`, where the step's own variables are not known. Raises UserError for a part that an output
+        does not have."""
         first, *path = name.split(".")
         step = self.planned.step
         if own and first in own:
             found = own[first]
-        elif first in step.variables:
-            found = self.evaluated(step.variables[first])
+        elif first in step.variables and not outside:
+            found = self.evaluated(step.variables[first], outside=True)
         elif first in self.variables:
             found = self.variables[first]
         elif first in self.outputs:
@@ -71,13 +72,13 @@ class Work:
                 f"{{{name}}}: the output has no {error.args[0]!r}", where=self.where, how="see what the step before gave"
             ) from None
 
-    def evaluated(self, given: Any, own: Mapping[str, Any] | None = None) -> Any:
+    def evaluated(self, given: Any, *, outside: bool = False) -> Any:
         """A value with its names replaced: text, or a list or mapping of it."""
         if isinstance(given, str):
-            return value_of(given, lambda name: self.value(name, own))
+            return value_of(given, lambda name: self.value(name, outside=outside))
         if isinstance(given, list):
-            return [self.evaluated(one, own) for one in given]
-        return {key: self.evaluated(one, own) for key, one in given.items()} if isinstance(given, Mapping) else given
+            return [self.evaluated(one, outside=outside) for one in given]
+        return {key: self.evaluated(one, outside=outside) for key, one in given.items()} if isinstance(given, Mapping) else given
 
     def rendered(self, texts: tuple[Text, ...], own: Mapping[str, Any] | None = None) -> str:
         return "\n".join(render(text.text, lambda name: self.value(name, own)).rstrip("\n") for text in texts)
