@@ -15,7 +15,6 @@ from pp_resources.models.chat import ChatModel, Messages, Reply
 from pp_resources.models.interface import Prediction
 from pp_resources.models.price import Price
 from pp_resources.provider import Provider, each, provider_from_env
-from pp_resources.settings import Settings
 
 SHOWN = 300  # characters of an answer in an error
 
@@ -38,8 +37,22 @@ class _OfEnvironment:
         return list(each(lambda messages: self.ask(messages, **options), asked))
 
 
-def model_named(name: str, settings: Settings) -> ChatModel:  # noqa: ARG001 (models by name need it)
-    """The model of this name, such as `anthropic/claude-sonnet-4-5`. Where PP_PROVIDER_URL is set, that provider answers for every name."""
+class Models:
+    """The models of one run by name, such as `anthropic/claude-sonnet-4-5`, each opened once, so that a budget is one of the run. Where
+    PP_PROVIDER_URL is set, that provider answers for every name."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, ChatModel] = {}
+
+    def named(self, name: str) -> ChatModel:
+        """Raises UserError where it cannot be asked."""
+        if name not in self._open:
+            self._open[name] = next(iter(self._open.values()), None) or model_named(name)
+        return self._open[name]
+
+
+def model_named(name: str) -> ChatModel:
+    """The model of this name, as long as names have no providers of their own: that of the environment."""
     provider = provider_from_env()
     if provider is None:
         raise UserError(f"{name} cannot be asked: no provider is set", where="PP_PROVIDER_URL", how="set it and PP_PROVIDER_MODEL")
@@ -80,12 +93,13 @@ class Counted:
 
 @dataclass(frozen=True)
 class How:
-    """How a model is asked."""
+    """How a model is asked. `tries`: how often that was in vain; other answers to the same messages come with other seeds."""
 
     temperature: float = 0.0
     max_tokens: int | None = None
     seed: int = 0
     corrections: int = 2
+    tries: int = 0
 
 
 def system_of(role: str, instruction: str = "", form: Mapping[str, Any] | None = None) -> str:
@@ -102,7 +116,7 @@ def messages_of(system: str, user: str) -> list[dict[str, str]]:
 
 def ask_text(model: Counted, messages: Messages, how: How) -> str:
     """Raises UserError for an answer that was cut off or is empty."""
-    reply = model.ask(messages, temperature=how.temperature, seed=how.seed, max_tokens=how.max_tokens)
+    reply = model.ask(messages, temperature=how.temperature, seed=how.seed + how.tries, max_tokens=how.max_tokens)
     if not reply.text.strip():
         raise UserError(f"the answer is empty ({reply.finish_reason})", where=model.name, how="ask for something else, or set max_tokens")
     return reply.text
@@ -112,8 +126,9 @@ def ask_json(model: Counted, messages: Messages, form: Mapping[str, Any], how: H
     """A JSON value by `form`. An answer that breaks it, or of which `check(value)` says what is wrong, is asked for again with the error,
     up to `how.corrections` times; then UserError."""
     talk, error = list(messages), ""
+    first = how.seed + how.tries * (how.corrections + 1)
     for attempt in range(how.corrections + 1):
-        reply = model.ask(talk, schema=form, temperature=how.temperature, seed=how.seed + attempt, max_tokens=how.max_tokens)
+        reply = model.ask(talk, schema=form, temperature=how.temperature, seed=first + attempt, max_tokens=how.max_tokens)
         try:
             value = strict_json(unfenced(reply.text))
             problem = next((f"{e.json_path}: {e.message}"[:SHOWN] for e in output_validator(form).iter_errors(value)), "")

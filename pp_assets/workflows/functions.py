@@ -4,6 +4,7 @@ Numbers and rows never pass through a model: an argument names the answers of an
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,12 +109,21 @@ def call_schema(functions: Sequence[Called], measured: Sequence[str]) -> dict[st
 
 def perform(function: Called, arguments: Mapping[str, Any], data: Measured) -> dict[str, Any]:
     """The call and its result; a question that the data does not answer has an `error`."""
-    given = {**arguments, **function.arguments}
-    entry: dict[str, Any] = {"function": function.name, "arguments": given}
+    entry: dict[str, Any] = {"function": function.name, "arguments": dict(arguments)}
     try:
-        return entry | {"result": function.run(**given) if function.own else function.run(data, **given)}
+        return entry | {"result": function.run(**arguments) if function.own else function.run(data, **arguments)}
     except (Unanswerable, UserError) as error:
         return entry | {"error": str(error)}
+
+
+def imported(call: str) -> Callable[..., Any]:
+    """The function `module:function`. A model chooses its arguments, so that it may not be of Python's own library, which holds those that
+    run programs. Raises ImportError, AttributeError or ValueError."""
+    if call.partition(":")[0].partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError("it is of Python's own library")
+    from pp_assets.task.contract.spec import resolve_scorer
+
+    return resolve_scorer(call)
 
 
 def _one(loaded: Loaded, index: int, where: tuple[int | str, ...], use: FunctionUse, shared: Mapping[str, FunctionUse]) -> Called | None:
@@ -134,28 +144,22 @@ def _one(loaded: Loaded, index: int, where: tuple[int | str, ...], use: Function
             at = loaded.line(index, *where, "parameters", name)
             loaded.problem(at, f"function {use.name!r}: unknown type {kind!r} of {name!r}", nearest(kind, SHORT))
             return None
-    run: Any
+    run: Any = real.run if real else None
+    kinds: dict[str, Any] = dict(real.parameters) if real else {}
     if use.call is not None:
-        from pp_assets.task.contract.spec import resolve_scorer
-
         try:
-            run = resolve_scorer(use.call)
-            known = list(inspect.signature(run).parameters)
+            run = imported(use.call)
         except (ImportError, AttributeError, ValueError) as error:
             at = loaded.line(index, *where, "call")
-            loaded.problem(
-                at, f"function {use.name!r}: {use.call!r} cannot be imported ({error})", "name module:function of an installed package"
-            )
+            what = f"function {use.name!r}: {use.call!r} cannot be imported ({error})"
+            loaded.problem(at, what, "name module:function of an installed package")
             return None
-        kinds: dict[str, Any] = {name: use.parameters.get(name, "string") for name in known}
-    else:
-        assert real is not None
-        run, kinds, known = real.run, dict(real.parameters), list(real.parameters)
+        kinds = {name: use.parameters.get(name, "string") for name in inspect.signature(run).parameters}
     for name in [*use.parameters, *use.arguments]:
-        if name not in known:
+        if name not in kinds:
             key = "parameters" if name in use.parameters else "arguments"
             at = loaded.line(index, *where, key, name)
-            loaded.problem(at, f"function {use.name!r} has no parameter {name!r}", nearest(name, known))
+            loaded.problem(at, f"function {use.name!r} has no parameter {name!r}", nearest(name, kinds))
     left = {name: kind for name, kind in kinds.items() if name not in use.arguments}
     return Called(use.name, use.description or (real.description if real else ""), run, left, use.arguments, use.call is not None, where)
 

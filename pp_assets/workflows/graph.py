@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from pp_assets.workflows.plan import Planned
+from pp_assets.workflows.planned import Planned
 from pp_resources.artifacts import Artifact
 from pp_resources.instance import open_instance
 from pp_resources.settings import Settings

@@ -90,7 +90,17 @@ def session(work: Work) -> Any:
     fields = full(config.form)["properties"] if config.form else ANNOTATION
     system = system_of(_role(work), "\n\n".join(filter(None, [task, work.rendered(work.planned.prompt)])))
     batches = [rows[i : i + config.batch_size] for i in range(0, len(rows), config.batch_size)]
-    key = digest([model.identity, system, fields, [(row["id"], row["input"]) for row in rows], config.batch_size, config.history, str(how)])
+    key = digest(
+        [
+            model.identity,
+            system,
+            fields,
+            [(row["id"], row["input"]) for row in rows],
+            config.batch_size,
+            config.history,
+            [how.temperature, how.max_tokens, how.seed],
+        ]
+    )
     file = work.kept / "sessions" / f"{key[:32]}.json"
     told: list[dict[str, Any]] = json.loads(file.read_text("utf-8")) if config.save_progress and file.is_file() else []
     with steps("annotating", len(batches), len(told)) as advance:

@@ -7,16 +7,17 @@ schema is the schema that it is asked with.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pp_assets.workflows.checks import check_step, prompt_of
-from pp_assets.workflows.components import Component, Text
-from pp_assets.workflows.functions import Called, called
+from pp_assets.workflows.components import Text
+from pp_assets.workflows.functions import called
 from pp_assets.workflows.grammar import Step
 from pp_assets.workflows.loading import Loaded, component_text
+from pp_assets.workflows.planned import Planned, texts_of, texts_of_variables
 from pp_assets.workflows.problems import BadWorkflow, Problem
 from pp_assets.workflows.schemas import closed, faults, full
 from pp_assets.workflows.table import StepType
@@ -29,38 +30,6 @@ ROW_MODES = ("batch", "robust", "session", "calculate")  # cannot do without row
 MEASURED = ("batch", "parallel")  # give answers that functions can look at
 CASE = {"input": {"type": "string"}, "expected": {"type": "string"}, "category": {"type": "string"}}
 CASES = {"type": "array", "minItems": 1, "items": closed(CASE)}
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A step with all that was found out of it. `reads` are steps; `context` the one whose output it is shown; `rows` a template of where
-    its rows come from; `wanted` the fields that others read of its output; `form` the schema of its answer, None for text."""
-
-    step: Step
-    index: int
-    mode: str
-    model: str
-    prompt: tuple[Text, ...] = ()
-    instances: tuple[Text | None, ...] = ()
-    reads: tuple[str, ...] = ()
-    context: str | None = None
-    rows: Any = None
-    measured: tuple[str, ...] = ()
-    functions: tuple[Called, ...] = ()
-    component: Component | None = None
-    wanted: Mapping[str, Any] = field(default_factory=dict)
-    form: Mapping[str, Any] | None = None
-    items: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
-    used: tuple[str, ...] = ()  # variables
-
-    @property
-    def name(self) -> str:
-        return self.step.name
-
-    @property
-    def gives_rows(self) -> bool:
-        measured = self.mode == "parallel" and (self.rows is not None or bool(self.step.augmentation_strategies))
-        return self.mode in ("batch", "extract", "session") or measured or "cases" in self.wanted
 
 
 def make_plan(loaded: Loaded, types: Mapping[str, StepType], variables: Mapping[str, Any], workspace: Path) -> list[Planned]:
@@ -115,8 +84,8 @@ class _Planner:
         """The steps that its texts name, and the items of lists among the names."""
         reads = [name for name in one.step.after if self._known_step(one, name)]
         items: dict[str, tuple[str, str, int]] = {}
-        texts = [(text, frozenset(one.step.variables)) for text in _texts(self.loaded, one)]
-        texts += [(text, frozenset[str]()) for text in _variables(self.loaded, one)]  # which do not read each other
+        texts = [(text, frozenset(one.step.variables)) for text in texts_of(self.loaded, one)]
+        texts += [(text, frozenset[str]()) for text in texts_of_variables(self.loaded, one)]  # which do not read each other
         for text, own in texts:
             try:
                 found = list(names(parse(text.text)))
@@ -224,6 +193,8 @@ class _Planner:
         as_json = step.options.output_format in ("json", "jsonl") or (step.output_file or "").endswith((".json", ".jsonl"))
         if one.mode == "ask" and wanted and not one.functions:
             return replace(one, form={"type": "object", "required": list(wanted), "properties": wanted})
+        if "jsonl" in (step.options.output_format, (step.output_file or "").rpartition(".")[2]):
+            return replace(one, form=closed({"rows": {"type": "array", "items": {"type": "object"}}}))
         return replace(one, form={"type": "object"}) if as_json else one
 
     def _unknown_fields(self) -> None:
@@ -262,36 +233,6 @@ class _Planner:
 
     def _problem_in(self, text: Text, line: int, what: str, how: str) -> None:
         self.loaded.problems.append(Problem(text.file, text.line + line, what, how))
-
-
-def _texts(loaded: Loaded, one: Planned) -> Iterator[Text]:
-    """Every text of a step that may hold names."""
-    step, index = one.step, one.index
-    yield from one.prompt
-    yield from (text for text in one.instances if text)
-    places: list[tuple[Any, tuple[int | str, ...]]] = [(step.role, ("role",)), (step.test_data, ("test_data",))]
-    places += [(step.batch_config.test_suite, ("batch_config", "test_suite")), (step.options.model, ("options", "model"))]
-    for i, instance in enumerate(step.instances or []):
-        places += [(instance.role, ("instances", i, "role")), (instance.llm, ("instances", i, "model_config"))]
-    if step.extraction_config:
-        places += [(getattr(step.extraction_config, key), ("extraction_config", key)) for key in ("source", "criteria")]
-    if step.session_config:
-        places.append((step.session_config.task, ("session_config", "task")))
-    for function in one.functions:
-        places += [(value, (*function.where, "arguments", name)) for name, value in function.arguments.items()]
-    yield from _strings(loaded, index, places)
-
-
-def _variables(loaded: Loaded, one: Planned) -> Iterator[Text]:
-    return _strings(loaded, one.index, [(value, ("variables", name)) for name, value in one.step.variables.items()])
-
-
-def _strings(loaded: Loaded, index: int, places: Sequence[tuple[Any, tuple[int | str, ...]]]) -> Iterator[Text]:
-    """The texts in values: each itself, or in a list or mapping."""
-    for value, where in places:
-        for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]:
-            if isinstance(part, str) and part:
-                yield loaded.text(part, index, *where)  # of a function from a component: the line of the step
 
 
 def _closed_prompt(one: Planned) -> bool:

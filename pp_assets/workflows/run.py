@@ -13,7 +13,7 @@ from typing import Any
 from pp_assets.workflows.grammar import Instance
 from pp_assets.workflows.loading import Loaded
 from pp_assets.workflows.modes import MODES
-from pp_assets.workflows.plan import Planned
+from pp_assets.workflows.planned import Planned
 from pp_assets.workflows.runs import Record
 from pp_assets.workflows.work import Work, write_value
 from pp_resources.artifacts import Artifact, ArtifactStore, write_atomic
@@ -68,9 +68,9 @@ class Run:
         """Do one step, all that it reads being done. Raises what the step raises."""
         one = self.plan[name]
         began = time.perf_counter()
-        self.record.began(name)
+        tries = self.record.began(name)
         try:
-            work = self._work(one)
+            work = self._work(one, tries)
             made = self.store.produce(STEPS, f"{self.loaded.name}/{name}", self._inputs(one, work), lambda out: self._build(one, work, out))
             if one.step.output_file:
                 self._deliver(made, one.step.output_file)
@@ -104,10 +104,10 @@ class Run:
             "digest": digest(output),
         }
 
-    def _work(self, one: Planned) -> Work:
+    def _work(self, one: Planned, tries: int) -> Work:
         outputs = {name: json.loads(self.made[name].file(OUTPUT).read_text("utf-8")) for name in one.reads}
         place = self.place
-        return Work(one, self.loaded.defaults, self.variables, outputs, place.folder, place.workspace, place.kept, self.open_model)
+        return Work(one, self.loaded.defaults, self.variables, outputs, place.folder, place.workspace, place.kept, self.open_model, tries)
 
     def _inputs(self, one: Planned, work: Work) -> dict[str, str]:
         """All that an output depends on. Without checkpoints also the run, so that nothing of another is taken."""
@@ -149,7 +149,6 @@ class Run:
     def _deliver(self, made: Artifact, name: str) -> None:
         """The output as a file of the workspace, replaced as a whole."""
         file = self.place.workspace / name
-        file.parent.mkdir(parents=True, exist_ok=True)
         if not file.resolve().is_relative_to(self.place.workspace.resolve()):
             raise UserError(
                 f"output_file {name!r} leads out of workspace_dir", where=str(file), how="a folder there is a link: take it away"

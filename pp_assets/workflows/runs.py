@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pp_assets.workflows.plan import Planned
+from pp_assets.workflows.planned import Planned
 from pp_resources.artifacts import Artifact, write_atomic
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
@@ -73,12 +73,16 @@ class Record:
         except Timeout:
             raise UserError("is running in another process", where=f"run {self.id}", how="wait for it") from None
 
-    def began(self, step: str) -> None:
-        self.document["steps"][step] = {"state": RUNNING}
+    def began(self, step: str) -> int:
+        """How often the step has been tried in vain."""
+        tries = int(self.document["steps"].get(step, {}).get("tries", 0))
+        self.document["steps"][step] = {"state": RUNNING, "tries": tries}
         self._write()
+        return tries
 
     def failed(self, step: str, why: str) -> None:
-        self.document["steps"][step] = {"state": FAILED, "error": why}
+        tries = self.document["steps"][step]["tries"] + 1
+        self.document["steps"][step] = {"state": FAILED, "error": why, "tries": tries}
         self._write()
 
     def done(self, one: Planned, made: Artifact, seconds: float, file: Path | None) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pp_assets.workflows.asking import model_named
+from pp_assets.workflows.asking import Models
 from pp_assets.workflows.loading import Loaded, load
-from pp_assets.workflows.plan import Planned, make_plan
+from pp_assets.workflows.plan import make_plan
+from pp_assets.workflows.planned import Planned
 from pp_assets.workflows.report import summary, write_report
 from pp_assets.workflows.run import Place, Run
 from pp_assets.workflows.runs import Record, last_unfinished
@@ -45,7 +46,7 @@ def start(
     loaded, place, plan, variables = checked(settings, file, sets, vars, before.document["variables"] if before else None)
     record = before or Record.new(settings, loaded.name, file, variables)
     done = lambda one, made, seconds: on_done(one.step.type, made, seconds)  # noqa: E731
-    run = Run(place, loaded, plan, variables, record, lambda name: model_named(name, settings), done)
+    run = Run(place, loaded, plan, variables, record, Models().named, done)
 
     def perform(name: str) -> Artifact:
         on_begin(name)

@@ -14,7 +14,7 @@ from pp_assets.task.spec_file import read_mapping, strict_json
 from pp_assets.workflows.asking import Behind, Counted, How, system_of
 from pp_assets.workflows.components import Text
 from pp_assets.workflows.grammar import Defaults, Instance
-from pp_assets.workflows.plan import Planned
+from pp_assets.workflows.planned import Planned
 from pp_assets.workflows.statistics import Answers, Measured
 from pp_assets.workflows.suite import Row, Suite, rows_of
 from pp_assets.workflows.template import as_text, inside, render, value_of
@@ -29,7 +29,7 @@ INPUT = "{input}"
 @dataclass
 class Work:
     """One step of one run. `outputs` are those of the steps that it reads; `open_model` gives a model by name; `kept` is the folder under
-    which answers are kept."""
+    which answers are kept; `tries` how often this run has tried the step in vain."""
 
     planned: Planned
     defaults: Defaults
@@ -39,6 +39,7 @@ class Work:
     workspace: Path
     kept: Path
     open_model: Callable[[str], ChatModel]
+    tries: int = 0
     models: dict[str, Counted] = field(default_factory=dict)
 
     @property
@@ -117,7 +118,7 @@ class Work:
         settled = {key: config.get(key, getattr(defaults, key) if own is None else own) for key, own in stated.items()}
         name = config.get("model") or (options.model and self.evaluated(options.model)) or defaults.model or self.planned.model
         corrections = defaults.corrections if options.corrections is None else options.corrections
-        return self.counted(str(name)), How(corrections=corrections, **settled)
+        return self.counted(str(name)), How(corrections=corrections, tries=self.tries, **settled)
 
     def counted(self, name: str) -> Counted:
         if name not in self.models:

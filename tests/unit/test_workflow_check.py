@@ -107,6 +107,12 @@ BROKEN = {
     "loop": ("about {topic}.", "{for a in topic} {a}", "{for a in topic}", "{for a in topic} has no {endfor}"),
     "field": ("{answer.metrics}", "{answer.metrics} {judge_it.sure}", "judge_it", "missing variable {judge_it.sure}"),
     "step before": ('prompt: "Judge', 'after: [anser]\n      prompt: "Judge', "anser", "unknown step 'anser'; did you mean 'answer'?"),
+    "function of Python": (
+        "output_schema: {good: boolean}",
+        "output_schema: {good: boolean}\n      functions:\n        - name: run\n          call: os:system",
+        "os:system",
+        "function 'run': 'os:system' cannot be imported (it is of Python's own library)",
+    ),
     "no rows": ("        test_suite: cases.json\n", "", "name: answer", "step 'answer' has no rows"),
     "schema that is missing": (
         "      output_schema: {good: boolean}\n",
