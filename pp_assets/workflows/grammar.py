@@ -123,7 +123,8 @@ class Step(_Strict):
 
 
 class Defaults(_Strict):
-    """What steps have that say nothing else. `workspace_dir`: where output files go; `variables`: values of names that nobody sets."""
+    """What steps have that say nothing else. `workspace_dir`: where output files go; `variables`: values of names that nobody sets;
+    `model` goes before the one of a step's type."""
 
     workspace_dir: str | None = None
     checkpoint_enabled: bool = True

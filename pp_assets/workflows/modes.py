@@ -43,10 +43,10 @@ def instructor(work: Work) -> Any:
     if work.planned.functions:
         calls = _calls(work, role, prompt, work.planned.functions)
         prompt += f"\n\nResults of the functions:\n{json.dumps(calls, ensure_ascii=False)}"
-    elif len(data.answers) > 1:
+    elif data.compared:
         facts = {key: value for key, value in statistical_analysis(data).items() if key in (*FACTS, "n", "metric", "alpha")}
         prompt += f"\n\nMeasured on the same items, by paired tests: {json.dumps(facts, ensure_ascii=False)}"
-        known = {key: {"const": facts[key]} for key in FACTS if key in form.get("properties", {})}
+        known = {key: {"const": facts[key]} for key in FACTS if key in form.get("properties", {}) and facts[key] is not None}
         form["properties"] = {**form.get("properties", {}), **known}
     return _answer(work, role, prompt, form)
 

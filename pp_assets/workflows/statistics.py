@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -49,13 +50,21 @@ class Measured:
     answers: Mapping[str, Answers]
 
     def one(self, name: str | None, place: int = 0) -> Answers:
-        """By name, else the one at `place`."""
+        """By name, else the one at `place` of those that can be compared."""
         if name is not None and name in self.answers:
             return self.answers[name]
-        known = list(self.answers.values())
+        known = self.compared or list(self.answers.values())
         if name is not None or place >= len(known):
             raise Unanswerable(f"there are {len(known)} sets of scored answers" + (f", none is called {name!r}" if name else ""))
         return known[place]
+
+    @cached_property
+    def compared(self) -> list[Answers]:
+        """The last answers, two or more, to the same items; none where there are no two."""
+        groups: dict[tuple[Any, ...], list[Answers]] = {}
+        for one in self.answers.values():
+            groups.setdefault(tuple((row["id"], row["input"], row["expected"]) for row in one.rows), []).append(one)
+        return next((group for group in reversed(groups.values()) if len(group) > 1), [])
 
     def scored(self, one: Answers) -> Scored:
         return one.suite.scored(one.rows)
@@ -77,9 +86,9 @@ def calculate_metrics(data: Measured, answers: str | None = None, metrics: Seque
 
 def statistical_analysis(data: Measured, confidence_level: float = 0.95) -> Any:
     """Every pair by the paired tests of the evaluation, with Holm's adjustment; `winner` is better than every other one."""
-    pairs = list(combinations(data.answers.values(), 2))
+    pairs = list(combinations(data.compared, 2))
     if not pairs:
-        raise Unanswerable("it takes two sets of scored answers")
+        raise Unanswerable("it takes two sets of scored answers to the same items")
     alpha = 1 - confidence_level
     spec = pairs[0][0].suite.spec(pairs[0][0].suite.schema) | {"primary_metric": {"name": EXACT, "alpha": alpha}}
     found = [ab_test(spec, (a.name, a.suite.predictions(a.rows)), (b.name, b.suite.predictions(b.rows))) for a, b in pairs]
@@ -91,10 +100,10 @@ def statistical_analysis(data: Measured, confidence_level: float = 0.95) -> Any:
         wins.update([won] if won else [])
         kept = {"effect_size": size["risk_difference"], "low": size["low"], "high": size["high"], "cohens_dz": size["cohens_dz"]}
         told.append({"a": a.name, "b": b.name, **kept, "p_value": one["p_value"], "p_holm": p, "power": one["power"], "winner": won})
-    best = next((name for name, count in wins.items() if count == len(data.answers) - 1), None)
+    best = next((name for name, count in wins.items() if count == len(data.compared) - 1), None)
     first = told[0] if len(told) == 1 else max(told, key=lambda one: abs(one["effect_size"] or 0.0))
     p_value = first["p_holm"]
-    short = {"winner": best or NONE, "p_value": p_value, "confidence": 1 - p_value, "effect_size": first["effect_size"] or 0.0}
+    short = {"winner": best or NONE, "p_value": p_value, "confidence": 1 - p_value, "effect_size": first["effect_size"]}
     return rounded({**short, "metric": "exact_match", "n": len(pairs[0][0].rows), "alpha": alpha, "pairs": told})
 
 
@@ -126,7 +135,7 @@ def power_analysis(
 ) -> Any:
     """Items that show an effect; what the items at hand show. Discordance: as observed between the first two, else the worst, one half."""
     observed, n = None, 0
-    if len(data.answers) > 1:
+    if data.compared:
         a, b, paired = _both(data, None, None)
         observed, n = (float(np.mean(a != b)) if paired else None), len(a)
     share = discordance if discordance is not None else observed or 0.5

@@ -343,3 +343,59 @@ def test_an_output_file_does_not_follow_a_link_out(place):
     (place.root / "out" / "cases.json").symlink_to(place.root / "elsewhere" / "cases.json")
     said = place("workflow", "run", flow(place.root), "--set", "topic=parcels")
     assert said.code == 2 and "leads out of workspace_dir" in said.err and not list((place.root / "elsewhere").iterdir())
+
+
+def test_prompts_of_parts_and_steps_from_components(place):
+    parts = place.root / "workflows"
+    (parts / "rules.txt").write_text("Rules {as they are}.\n", "utf-8")
+    (parts / "components" / "steps" / "reviewer.yaml").write_text(
+        "component:\n  id: reviewer\n  type: step\n"
+        "  step: {type: gemini, role: reviewer, prompt: 'Review {draft}', options: {max_tokens: 9}}\n"
+    )
+    text = """\
+steps:
+  - name: draft
+    type: claude
+    variables: {size: "{topic}, short"}
+    prompt_parts:
+      - {type: static, content: "Write of {size}."}
+      - {type: variable, name: topic}
+      - {type: file, path: rules.txt}
+      - {type: component, id: hints}
+  - name: more
+    type: claude
+    prompt_parts: [{type: static, content: Longer}, {type: previous}]
+  - name: review
+    type: reviewer
+components/prompts/hints.yaml:
+  template: "Hints for {topic}"
+"""
+    (parts / "parts.yaml").write_text(text, "utf-8")
+    told = place("workflow", "run", "parts.yaml", "--set", "topic=parcels", "--json").json
+    first, more, review = (asked["messages"] for asked in place.provider.seen)
+    assert first[0]["content"] == "Write of parcels, short.\nparcels\nRules {as they are}.\nHints for parcels"
+    draft = f"A text of {len(first[0]['content'])} characters was read."
+    assert more[0]["content"] == f"Longer\n{draft}"
+    assert [m["content"] for m in review] == ["You are the reviewer.", f"Review {draft}"] and place.provider.seen[2]["max_tokens"] == 9
+    assert told["steps"]["review"]["type"] == "gemini" and told["steps"]["review"]["asked"] == 1
+
+
+def test_only_answers_to_the_same_items_are_compared(place):
+    rows = "[{input: My money, expected: billing}, {input: Send back, expected: returns}, {input: Where, expected: delivery}]"
+    text = f"""\
+steps:
+  - name: both
+    type: parallel_claude
+    instances: [{{role: tester_1}}, {{role: tester_2}}]
+    prompt: Say the team
+    test_data: {rows}
+  - name: other
+    type: claude_batch
+    batch_config: {{test_suite: [{{input: A refund, expected: billing}}]}}
+  - name: verdict
+    type: gemini_instructor
+    output_schema: {{winner: string, p_value: float, words: string}}
+"""
+    (place.root / "two.yaml").write_text(text, "utf-8")
+    told = place("workflow", "run", str(place.root / "two.yaml"), "--json").json
+    assert output(told, "verdict") == {"winner": "none is shown", "p_value": 0.5, "words": "some words"}
