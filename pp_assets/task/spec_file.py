@@ -4,9 +4,9 @@ import json
 import math
 import re
 import types
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -74,6 +74,36 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return found
 
 
+class Place(NamedTuple):
+    """Where a value stands, lines from 1: that of its key, and that of the first line of its text."""
+
+    line: int
+    text: int
+
+
+Where = tuple[int | str, ...]
+
+
+def read_places(path: Path) -> Mapping[Where, Place]:
+    """Where each value of a mapping that `read_mapping` has read stands in its file, by the keys and indexes that lead to it."""
+    root = yaml.compose(path.read_bytes().decode("utf-8-sig"), _Loader)
+    return dict(_places(root, (), 1, ()))
+
+
+def _places(node: Any, where: Where, line: int, above: tuple[int, ...]) -> Iterator[tuple[Where, Place]]:
+    begins = node.start_mark.line + (2 if getattr(node, "style", None) in ("|", ">") else 1)
+    yield where, Place(line, begins)
+    if id(node) in above:
+        raise UserError("an anchor holds itself", where=f"line {line}")
+    above = (*above, id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _places(value, (*where, key.value), key.start_mark.line + 1, above)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            yield from _places(item, (*where, i), item.start_mark.line + 1, above)
+
+
 def strict_json(text: str) -> Any:
     """JSON without NaN, Infinity, numbers beyond a double, and keys that are written twice. Raises ValueError or RecursionError."""
     return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
@@ -102,12 +132,18 @@ def _finite(text: str) -> float:
 
 def user_error(error: ValidationError, model: type[BaseModel], where: str) -> UserError:
     """The first complaint of pydantic as one UserError: file, dotted field, nearest match; the number of further ones."""
-    # A misspelt key comes first: it explains the missing one that pydantic finds before it.
-    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    field, what, how = _explain(problems[0], model)
+    problems = complaints(error, model)
+    _, field, what, how = problems[0]
     if len(problems) > 1:
         what += f" (and {len(problems) - 1} more)"
     return UserError(what, where=f"{where}: {field}" if field else where, how=how)
+
+
+def complaints(error: ValidationError, model: type[BaseModel]) -> list[tuple[Where, str, str, str]]:
+    """All complaints of pydantic: the location, the dotted field, what is wrong and how to mend it."""
+    # A misspelt key comes first: it explains the missing one that pydantic finds before it.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    return [(problem["loc"], *_explain(problem, model)) for problem in problems]
 
 
 def _explain(problem: Any, model: type[BaseModel]) -> tuple[str, str, str]:
@@ -142,7 +178,7 @@ def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
         if get_origin(here) in (Union, types.UnionType):
             kinds = [arg for arg in get_args(here) if arg is not type(None)]
             here = kinds[0] if len(kinds) == 1 or not all(map(_is_model, kinds)) else here
-    return list(here.model_fields) if _is_model(here) else []
+    return [field.alias or name for name, field in here.model_fields.items()] if _is_model(here) else []
 
 
 def _is_model(found: Any) -> bool:

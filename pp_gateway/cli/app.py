@@ -39,6 +39,7 @@ from pp_gateway.cli import (
     tune,
     ui,
     weights,
+    workflow,
 )
 from pp_gateway.cli.environment import quiet_environment
 from pp_gateway.cli.output import Output
@@ -69,6 +70,7 @@ app.command("bench")(bench.bench)
 app.command("history")(history.history)
 app.command("lineage")(lineage.lineage)
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(workflow.app, name="workflow")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")

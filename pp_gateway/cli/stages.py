@@ -95,14 +95,22 @@ def summary(recomputed: int, unchanged: int, seconds: float) -> str:
 @contextmanager
 def running(settings: Settings) -> Iterator[tuple["Runner", StageLog]]:
     """A runner whose stages are shown. Its errors come out; where the log is, is said with them."""
+    with logged(settings) as log:
+        from pp_assets.execute import Runner
+
+        with Runner(settings, on_event=log.hear) as runner:
+            yield runner, log
+
+
+@contextmanager
+def logged(settings: Settings) -> Iterator[StageLog]:
+    """The same for work that is no stage of the pipeline: whoever does it adds its stages."""
     file = log_to_file(settings)
     with _terminal() as terminal:
         log = StageLog(terminal)
-        from pp_assets.execute import Runner
-
         try:
-            with Runner(settings, on_event=log.hear) as runner, watched_by(terminal.progressed):
-                yield runner, log
+            with watched_by(terminal.progressed):
+                yield log
         except BaseException as error:
             terminal.say(f"  stopped after {len(log.stages)} stages; log: {file}")
             # Dagster takes Ctrl-C while a job runs and raises an error of its own for it.

@@ -34,7 +34,7 @@ def bias(
     tested = judged(compared, judge.scoring.alpha, flip_verdict)
     return {
         "dimensions": {one.name: _dimension(judge, one, rows[one.name], tested, one in enough) for one in found},
-        "representation": _representation(judge, clean, splits),
+        "representation": representation(judge, clean, splits),
         "min_group": MIN_GROUP,
     }
 
@@ -76,7 +76,7 @@ def _dimension(
     }
 
 
-def _representation(judge: Judge, clean: Mapping[str, PredictionRow], splits: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]:
+def representation(judge: Judge, clean: Mapping[str, PredictionRow], splits: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]:
     """Rows that mention each group, by split, and how often the test items among them are right as they are."""
     said = {split: {e.item_id: mentions(e.input_text) for e in rows} for split, rows in splits.items()}
     counts = {split: Counter(group for found in some.values() for group in found) for split, some in said.items()}

@@ -84,15 +84,17 @@ WHOLE: Mapping[str, Change] = {
 }
 
 
-def make_cases(schema: Schema, examples: Sequence[Example], seed: int, *, limit: int) -> tuple[list[Case], dict[str, int]]:
+def make_cases(
+    schema: Schema, examples: Sequence[Example], seed: int, *, limit: int, families: Sequence[Family] = FAMILIES
+) -> tuple[list[Case], dict[str, int]]:
     """All cases, and per family how many could not be made: nothing changed, what is to be copied broke, or `limit` characters were passed.
 
     Which operator an item gets at a severity is drawn by seed, item and family, so that it depends on nothing else.
     """
     cases: list[Case] = []
-    skipped = {family.name: 0 for family in FAMILIES}
+    skipped = {family.name: 0 for family in families}
     for example in examples:
-        for family in FAMILIES:
+        for family in families:
             rng = _random(seed, family.name, example.item_id)
             for severity in SEVERITIES:
                 made = _case(schema, example, family, severity, rng)

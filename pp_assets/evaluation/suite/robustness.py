@@ -6,7 +6,7 @@ from typing import Any
 from pp_assets.evaluation.outputs import right
 from pp_assets.evaluation.predictions import PredictionRow
 from pp_assets.evaluation.suite.asking import Asked
-from pp_assets.evaluation.suite.cases import SEVERITIES, Case, by_family, make_cases
+from pp_assets.evaluation.suite.cases import FAMILIES, SEVERITIES, Case, Family, by_family, make_cases
 from pp_assets.evaluation.suite.paired import Judge, Pair, cost_verdict, judged
 from pp_assets.task.examples import Example
 from pp_resources.json_schema import dump_output
@@ -16,13 +16,20 @@ TEXT_LIMIT = 1000
 
 
 def robustness(
-    judge: Judge, examples: Sequence[Example], clean: Mapping[str, PredictionRow], asked: Asked, *, limit: int
+    judge: Judge,
+    examples: Sequence[Example],
+    clean: Mapping[str, PredictionRow],
+    asked: Asked,
+    *,
+    limit: int,
+    families: Sequence[Family] = FAMILIES,
 ) -> tuple[dict[str, Any], list[tuple[Case, str]]]:
-    """The section, and every case with what was answered. `limit`: the most characters that the task lets an input have."""
-    cases, skipped = make_cases(judge.schema, examples, judge.scoring.seed, limit=limit)
+    """The section, and every case with what was answered. `limit`: the most characters that the task lets an input have;
+    `families` of edits are tried."""
+    cases, skipped = make_cases(judge.schema, examples, judge.scoring.seed, limit=limit, families=families)
     outputs = [p.text for p in asked.answers([case.text for case in cases])]
     said = {case.id: output for case, output in zip(cases, outputs)}
-    families: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     compared = {}
     for family, some in by_family(cases):
         validity = judge.valid([said[case.id] for case in some], [case.group for case in some])
@@ -34,10 +41,10 @@ def robustness(
             names = sorted({c.operator for c in some})
             entry["operators"] = _parts(judge, pairs, {name: [c for c in some if c.operator == name] for name in names})
             entry["examples"] = _examples(judge, pairs, some)
-        families[family.name] = entry
+        told[family.name] = entry
     for name, paired in judged(compared, judge.scoring.alpha, cost_verdict).items():
-        families[name] |= paired.as_dict()
-    return {"families": families, "cases": len(cases)}, [(case, said[case.id]) for case in cases]
+        told[name] |= paired.as_dict()
+    return {"families": told, "cases": len(cases)}, [(case, said[case.id]) for case in cases]
 
 
 def _pair(judge: Judge, clean: Mapping[str, PredictionRow], case: Case, output: str) -> Pair:
