@@ -54,16 +54,28 @@ class KeptPredictor:
         different = list(dict.fromkeys(inputs))
         if not different:
             return []
+        with CellStore(self.file) as store:
+            results = self._experiment(store, different, distributions).run(workers=1, on_error="raise")
+            by_text = dict(zip(different, map(_prediction, results.df["answer"])))
+        self.asked[self.name] += results.computed["answer"]
+        return [by_text[text] for text in inputs]
+
+    def kept(self, inputs: Sequence[str]) -> dict[str, Prediction]:
+        """The answers that are there, by text; the model is not asked."""
+        different = list(dict.fromkeys(inputs))
+        if not different or not self.file.exists():
+            return {}
+        with CellStore(self.file) as store:
+            found = self._experiment(store, different, False).results().df
+            return {text: _prediction(value) for text, value in zip(different, found["answer"]) if value is not None}
+
+    def _experiment(self, store: CellStore, texts: Sequence[str], distributions: bool) -> Experiment:
         # What is not asked for is not in a key, so that a plain answer is found by whoever wants one.
         how: dict[str, list[Any]] = {"distributions": [True]} if distributions else {}
         how |= {"again": [self.trial]} if self.trial else {}
         step = replace(ask, version=self.version, batch=("input_text", self.batch))
-        with CellStore(self.file) as store:
-            exp = Experiment([{"id": i, "input_text": text} for i, text in enumerate(different)], store=store)
-            results = exp.vary(model=[self.model], **how).step("answer", step).run(workers=1, on_error="raise")
-            by_text = dict(zip(different, map(_prediction, results.df["answer"])))
-        self.asked[self.name] += results.computed["answer"]
-        return [by_text[text] for text in inputs]
+        exp = Experiment([{"id": i, "input_text": text} for i, text in enumerate(texts)], store=store)
+        return exp.vary(model=[self.model], **how).step("answer", step)
 
 
 def _prediction(value: Mapping[str, Any]) -> Prediction:
