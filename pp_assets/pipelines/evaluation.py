@@ -35,7 +35,9 @@ def comprehensive(p: "Pipeline", name: str, options: Comprehensive) -> Report:
         step.made.append(made)
         step.calls = 0 if made.reused else int(made.metadata["asked"])
         found = read_json(made.file("suite.json"))
-        step.said = f"{found['edited_items']:,} edited items of {found['test_items']:,} test items, {len(found['verdicts'])} verdicts"
+        step.said = (
+            f"{found['robustness']['cases']:,} edited inputs of {found['test_items']:,} test items, {len(found['verdicts'])} verdicts"
+        )
     for section in ("robustness", "consistency", "bias"):
         with report.step(section) as step:
             lines = [line for line in found["verdicts"] if line["section"] == section]
