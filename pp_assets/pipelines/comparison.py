@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pp_assets.evaluation.head_to_head import Side
     from pp_assets.pipeline import Pipeline
 
+UNSAID = {"power": "no effect was observed", "odds_ratio": "a side has no item that it alone has right"}
 STRATEGIES = ("vote", "weighted", "stack", "route")
 
 
@@ -41,7 +42,7 @@ def ab(p: "Pipeline", name: str, options: AbTest) -> Report:
         found = ab_test(task.spec, *sides, options.metric)
         c = found["comparison"]
         step.said = f"{sides[0][0]} against {sides[1][0]} by {found['metric']} on {found['n']} items in {found['groups']} groups"
-        step.figures = [Figure("smallest effect with 80 % power", c["detectable"], n=found["n"])]
+        step.figures = [Figure("smallest effect with 80 % power", c["detectable"], n=found["n"], reason="the answers do not vary")]
     with report.step("answers") as step:
         step.figures = [metric_figure(side["name"], side) for side in (found["a"], found["b"])]
         step.said = f"{found['wins']} won, {found['losses']} lost, {found['ties']} equal for {sides[0][0]}"
@@ -49,8 +50,10 @@ def ab(p: "Pipeline", name: str, options: AbTest) -> Report:
         looks = {"batch": options.batch, "seed": options.seed}
         path = sequential_test(task.spec, *sides, options.metric, **looks) if options.sequential else None  # type: ignore[arg-type]
         step.figures = [effect_figure("effect", {**c, "n": found["n"]})]
-        step.figures += [Figure(key, found[key], n=found["n"]) for key in ("p_value", "confidence", "power")]
-        step.figures += [Figure(key, found["effect_size"][key], n=found["n"]) for key in ("odds_ratio", "cohens_dz", "cliffs_delta")]
+        values = {key: found[key] for key in ("p_value", "confidence", "power")}
+        values |= {key: found["effect_size"][key] for key in ("odds_ratio", "cohens_dz", "cliffs_delta")}
+        why = UNSAID | {key: one["reason"] for key, one in found["effects"].items()}
+        step.figures += [Figure(key, value, n=found["n"], reason=why.get(key) or c["reason"]) for key, value in values.items()]
         judged = verdict(found, path)
         step.said, step.details = found["conclusion"], {"winner": found["winner"], "p_value": found["p_value"]}
         told = comparison_document(task.spec, *sides, found, f"pp pipeline run model-comparison-ab --task {name}", path)
