@@ -4,11 +4,12 @@ Belongs here: registration of partitions and execution of jobs. Does not belong 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from dagster import AssetKey, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterRunStatus, Failure, RunsFilter
 
 from pp_assets import names
 from pp_assets.build import build_defs
@@ -139,7 +140,8 @@ class Runner:
         job = entry(pipeline).job
         given = {name: value for name, value in options.items() if value is not None}  # Dagster's configuration knows no null in a mapping
         config = {**QUIET, "ops": {f"run_{job}": {"config": {"task": task, "options": given}}}}
-        self._execute(job, run_config=config)
+        with suppress(Failure):  # a run that has found something bad has failed, and has its report
+            self._execute(job, run_config=config)
         return self.pipeline.current(PIPELINES, f"{task}/{pipeline}")
 
     def next_step(self, task: str) -> Artifact:

@@ -154,7 +154,8 @@ def _asked(p: "Pipeline", task: "Task", train: Sequence["Example"], name: str, s
     kept = KeptPredictor(p.settings.home / "cells.db", behind, code, batch=AT_ONCE)
     url = getattr(model, "url", "")
     offline = "yes, a server on this machine" if url and is_loopback(urlsplit(url).hostname or "") else "no" if url else "yes"
-    features = {"structured output": str(getattr(model, "form", UNKNOWN)), "streaming": UNKNOWN, "distributions": "no"}
+    form = str(getattr(model, "form", UNKNOWN if url else "json_schema"))  # what runs here is bound to the schema
+    features = {"structured output": form, "streaming": UNKNOWN, "distributions": "no"}
     features |= {"context": UNKNOWN, "offline": offline, "licence": UNKNOWN}
     said = f"{model.name} behind the task's prompt, {len(shown) or 'no'} examples"
     return Contender(name, said, kept, [kept], not url, None if url else behind, model.price, features)

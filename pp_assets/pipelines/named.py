@@ -26,8 +26,9 @@ def model_named(name: str, settings: Settings) -> ChatModel:
     url, _, model = name.partition("#")
     if not model or not url.startswith(("http://", "https://")):
         raise UserError(f"no model {name!r}", where="models", how=f"give {PROVIDER!r}, or ADDRESS#MODEL such as http://127.0.0.1:8000/v1#m")
-    cache = settings.home / "provider" / "answers.sqlite"
-    return Served(name, Provider(url, model, key=os.environ.get("PP_PROVIDER_KEY"), cache=cache))
+    # A key is told to the address that it was set for, and to no other.
+    key = os.environ.get("PP_PROVIDER_KEY") if url.rstrip("/") == os.environ.get("PP_PROVIDER_URL", "").rstrip("/") else None
+    return Served(name, Provider(url, model, key=key, cache=settings.home / "provider" / "answers.sqlite"))
 
 
 @dataclass(frozen=True)

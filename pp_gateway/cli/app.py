@@ -27,7 +27,7 @@ from pp_gateway.cli import (
     package,
     pipeline,
     power,
-    providers,
+    providers_compare,
     queue,
     review,
     run,
@@ -68,7 +68,7 @@ app.command("bench")(bench.bench)
 app.command("history")(history.history)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(pipeline.app, name="pipeline")
-app.add_typer(providers.app, name="providers")
+app.add_typer(providers_compare.app, name="providers")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
