@@ -88,6 +88,7 @@ def test_every_pipeline_runs_to_a_report(tmp_path: Path) -> None:
         # One that has learnt nothing: the run has failed, which is told wherever failures are, and its report says so.
         stands = [p.current(kind, "alpha/encoder-frozen") for kind in (PACKAGES, EVALUATIONS)]
         promote(p, "alpha", "encoder-frozen", *stands)
+        p.eval_report("alpha", "encoder-lora")
         p.package("alpha", "encoder-lora")
         bad = runner.catalogued("model-evaluation-regression", "alpha", {"variant": "encoder-lora"})
         assert (bad.metadata["kind"], bad.metadata["outcome"]) == ("stop", "FAIL")
