@@ -33,6 +33,23 @@ ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evalua
 TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
 CONTRACTS, DRIFTS, COMPLAINTS, NEXT_STEPS = "contracts", "drifts", "complaints", "next-steps"
 PROMPTS = "prompts"
+KINDS = {
+    "seeds": DATASETS,
+    "contract": CONTRACTS,
+    "generated_data": GENERATED,
+    "clusters": CLUSTERS,
+    "evaluated_inputs": INPUTS,
+    "generation_choice": CHOICES,
+    "baselines": BASELINES,
+    "adapter": ADAPTERS,
+    "eval_report": EVALUATIONS,
+    "package": PACKAGES,
+    "leaderboard": LEADERBOARDS,
+    "drift": DRIFTS,
+    "feedback_clusters": COMPLAINTS,
+    "next_step": NEXT_STEPS,
+}  # of artifact, by asset
+ASSET_OF = {kind: asset for asset, kind in KINDS.items()}
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {
     "description",

@@ -19,6 +19,7 @@ from pp_resources.models.provider_table import SHIPPED, Listed, Offer, Strict
 from pp_resources.models.remote import Provider
 from pp_resources.settings import Settings
 
+OURS = "provider"  # the one that the environment names
 LOCAL = "local"  # the provider that is this machine
 FILE = "providers.yaml"
 MODES = ("replay", "record")
@@ -44,14 +45,21 @@ def provider_table(settings: Settings) -> dict[str, Listed]:
 
 
 def chat_model(name: str, settings: Settings, *, budget: int | None = None, budget_usd: float | None = None) -> ChatModel:
-    """The model that is called `provider/model` or `provider:model`, or `local/<base id>` for a base model on this machine, or as
-    PP_PROVIDER_MODEL calls that of the environment.
+    """The model that is called `provider/model` or `provider:model`, `local/<base id>` for a base model on this machine, `ADDRESS#MODEL`
+    for one at an address that stands in no table; `provider`, or the name in PP_PROVIDER_MODEL, is that of the environment.
 
-    Budgets are those of `Provider`. Trained variants (`task/variant`) are no chat models: `pp_assets.experiment.systems` knows them.
-    Raises UserError with the nearest name, or when the key of the provider is not set.
+    Budgets are those of `Provider`; that of the environment has its own. Trained variants (`task/variant`) are no chat models:
+    `pp_assets.experiment.systems` knows them. Raises UserError with the nearest name, or when the key of the provider is not set.
     """
-    if os.environ.get("PP_PROVIDER_URL") and name == os.environ.get("PP_PROVIDER_MODEL") and (ours := provider_from_env()):
-        return ours
+    if name == OURS or (os.environ.get("PP_PROVIDER_URL") and name == os.environ.get("PP_PROVIDER_MODEL")):
+        if ours := provider_from_env():
+            return ours
+        raise UserError("the environment names no provider", where="PP_PROVIDER_URL", how="set it and PP_PROVIDER_MODEL")
+    url, _, served = name.partition("#")
+    if served and url.startswith(("http://", "https://")):
+        # A key is told to the address that it was set for, and to no other.
+        key = os.environ.get("PP_PROVIDER_KEY") if url.rstrip("/") == os.environ.get("PP_PROVIDER_URL", "").rstrip("/") else None
+        return Provider(url, served, key=key, name=name, cache=answers_file(settings), budget=budget, budget_usd=budget_usd)
     provider, model = split_name(name, settings)
     if provider != LOCAL:
         return named_provider(provider, model, settings, budget=budget, budget_usd=budget_usd)

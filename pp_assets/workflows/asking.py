@@ -1,62 +1,39 @@
 """Models as steps ask them: by name, counted, bound to a schema, corrected, and behind a prompt with many inputs."""
 
 import json
+import os
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pp_assets.evaluation.outputs import strict_json
+from pp_assets.providers import LOCAL, chat_model
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import output_validator
 from pp_resources.models.chat import ChatModel, Messages, Reply
 from pp_resources.models.interface import Prediction
-from pp_resources.models.price import Price
-from pp_resources.provider import Provider, each, provider_from_env
+from pp_resources.settings import Settings
 
 SHOWN = 300  # characters of an answer in an error
 
 
-class _OfEnvironment:
-    """The provider of the environment as a ChatModel."""
-
-    price: Price | None = None  # nobody said what it costs
-
-    def __init__(self, provider: Provider) -> None:
-        self.provider, self.name = provider, provider.model
-        self.identity = f"{provider.model} at {provider.url}"
-
-    def ask(self, messages: Messages, **options: Any) -> Reply:
-        began = time.perf_counter()
-        found = self.provider.ask(messages, **options)
-        return found if found.cached else found._replace(seconds=time.perf_counter() - began)
-
-    def ask_all(self, asked: Sequence[Messages], **options: Any) -> list[Reply]:
-        return list(each(lambda messages: self.ask(messages, **options), asked))
-
-
 class Models:
     """The models of one run by name, such as `anthropic/claude-sonnet-4-5`, each opened once, so that a budget is one of the run. Where
-    PP_PROVIDER_URL is set, that provider answers for every name."""
+    PP_PROVIDER_URL is set, that provider answers for every name, local ones aside."""
 
     def __init__(self) -> None:
         self._open: dict[str, ChatModel] = {}
 
     def named(self, name: str) -> ChatModel:
         """Raises UserError where it cannot be asked."""
+        settings = Settings.from_env()
+        if os.environ.get("PP_PROVIDER_URL") and not name.startswith(f"{LOCAL}/"):
+            name = os.environ.get("PP_PROVIDER_MODEL", name)
         if name not in self._open:
-            self._open[name] = next(iter(self._open.values()), None) or model_named(name)
+            self._open[name] = chat_model(name, settings)
         return self._open[name]
-
-
-def model_named(name: str) -> ChatModel:
-    """The model of this name, as long as names have no providers of their own: that of the environment."""
-    provider = provider_from_env()
-    if provider is None:
-        raise UserError(f"{name} cannot be asked: no provider is set", where="PP_PROVIDER_URL", how="set it and PP_PROVIDER_MODEL")
-    return _OfEnvironment(provider)
 
 
 class Counted:

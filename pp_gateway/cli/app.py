@@ -26,9 +26,11 @@ from pp_gateway.cli import (
     jobs,
     lineage,
     package,
+    pipeline,
     power,
     prompt,
     providers,
+    providers_compare,
     queue,
     review,
     run,
@@ -71,12 +73,14 @@ app.command("history")(history.history)
 app.command("lineage")(lineage.lineage)
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(workflow.app, name="workflow")
+app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
 app.command("drift")(drift.drift)
 app.add_typer(contract.app, name="contract")
 app.add_typer(providers.app, name="providers")
+providers.app.command("compare")(providers_compare.compare)
 app.command("serve")(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.command("flywheel")(flywheel.flywheel)

@@ -65,6 +65,15 @@ def test_a_text_is_asked_once_of_each_model_in_each_trial_with_and_without_distr
     assert len(model.seen) == 95, "other code or libraries may answer otherwise"
 
 
+def test_what_is_kept_is_told_without_asking(tmp_path):
+    model = Weights()
+    asked, texts = keeping(tmp_path, model), [e.input_text for e in TEST]
+    assert asked.kept(texts) == {} and not (tmp_path / "cells.db").exists(), "to look makes no file"
+    said = asked.predict(texts[:7])
+    assert asked.kept([*texts, texts[0]]) == dict(zip(texts[:7], said)) and len(model.seen) == 7
+    assert keeping(tmp_path, Weights("b")).kept(texts) == {} and replace(asked, trial=1).kept(texts) == {}
+
+
 def test_what_a_model_refuses_is_told_and_not_kept(tmp_path):
     class Plain(Weights):
         def predict(self, inputs, *, distributions=False):
