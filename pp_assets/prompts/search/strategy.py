@@ -73,11 +73,16 @@ def rank(one: Judged) -> tuple[float, float, str]:
 def in_turn(
     proposers: Sequence[Proposer], ground: Ground, parents: Sequence[Judged], count: int, seed: int, stage: int
 ) -> Iterator[Candidate]:
-    """Proposals of all, one of each in turn; another begins in each round."""
+    """Proposals of all, one of each in turn; another begins in each round. Where some have nothing to give, the others are asked for more,
+    the first of `proposers` first."""
     if not proposers:
         return
+    share = -(-count // len(proposers))
+    made = [one.propose(ground, parents, share, seed) for one in proposers]
+    for place, one in enumerate(proposers):
+        short = count - len({candidate.id for given in made for candidate in given})
+        if short > 0 and len(made[place]) >= share:
+            made[place] = one.propose(ground, parents, share + short, seed)
     first = stage % len(proposers)
-    order = [*proposers[first:], *proposers[:first]]
-    each = [one.propose(ground, parents, -(-count // len(order)), seed) for one in order]
-    for turn in zip_longest(*each):
+    for turn in zip_longest(*made[first:], *made[:first]):
         yield from (one for one in turn if one is not None)
