@@ -116,7 +116,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
                 arena,
                 ground,
                 split,
-                Held(int(dataset.metadata["test"]), lambda: stages_test(p, dataset, name)),
+                Held(int(dataset.metadata["test"]), lambda: _test_rows(p, dataset, name)),
                 strategy=strategy,
                 proposers=parts.proposers(pen is not None),
                 guards=guards,
@@ -134,7 +134,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
     return p.store.produce(stages.PROMPTS, f"{name}/{slug(wanted.target)}", inputs | {"budget": budget}, build)
 
 
-def stages_test(p: "Pipeline", dataset: Artifact, name: str) -> Any:
+def _test_rows(p: "Pipeline", dataset: Artifact, name: str) -> Any:
     """The test rows, whose opening is written down."""
     from pp_assets.task.examples import open_test_split
 

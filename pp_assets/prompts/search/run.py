@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +68,6 @@ class Found:
     spent: dict[str, Any]
     test_spent: dict[str, Any]
     tested: tuple[Judged, Judged] | None = None
-    seconds: float = field(default=0.0, compare=False)
 
     @property
     def best(self) -> Candidate:
