@@ -6,6 +6,7 @@ call, and what was killed goes on.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,14 +33,14 @@ class Model(Protocol):
 
 @dataclass
 class KeptPredictor:
-    """`model` as a Predictor that asks it for new texts alone. Raises what the model raises.
+    """`model` as a Predictor that asks it for new texts alone. Raises what the model raises. `file` may be a store that is open.
 
     `version` is that of the code and libraries that answer. Another `trial` asks every text once more and keeps that too, and so are
     answers with distributions kept apart from those without. `batch` texts are asked at once: a kill costs at most so many answers.
     `asked` counts the texts that the model was given, by its name.
     """
 
-    file: Path
+    file: Path | CellStore
     model: Model
     version: str
     trial: int = 0
@@ -54,16 +55,33 @@ class KeptPredictor:
         different = list(dict.fromkeys(inputs))
         if not different:
             return []
+        with self._store() as store:
+            results = self._experiment(different, distributions, store).run(workers=1, on_error="raise")
+            by_text = dict(zip(different, map(_prediction, results.df["answer"])))
+        self.asked[self.name] += results.computed["answer"]
+        return [by_text[text] for text in inputs]
+
+    def unknown(self, inputs: Sequence[str]) -> list[str]:
+        """Those that the model would be asked (without distributions), each once, in their order."""
+        different = list(dict.fromkeys(inputs))
+        if not different:
+            return []
+        with self._store() as store:
+            exp = self._experiment(different, False, store)
+            state = exp.grid().look(exp.steps["answer"])
+        missing = set(state.missing(retry=True))
+        return [text for text, key in zip(different, state.keys.ravel().tolist(), strict=True) if key in missing]
+
+    def _store(self) -> AbstractContextManager[CellStore]:
+        return nullcontext(self.file) if isinstance(self.file, CellStore) else CellStore(self.file)
+
+    def _experiment(self, different: Sequence[str], distributions: bool, store: CellStore) -> Experiment:
         # What is not asked for is not in a key, so that a plain answer is found by whoever wants one.
         how: dict[str, list[Any]] = {"distributions": [True]} if distributions else {}
         how |= {"again": [self.trial]} if self.trial else {}
         step = replace(ask, version=self.version, batch=("input_text", self.batch))
-        with CellStore(self.file) as store:
-            exp = Experiment([{"id": i, "input_text": text} for i, text in enumerate(different)], store=store)
-            results = exp.vary(model=[self.model], **how).step("answer", step).run(workers=1, on_error="raise")
-            by_text = dict(zip(different, map(_prediction, results.df["answer"])))
-        self.asked[self.name] += results.computed["answer"]
-        return [by_text[text] for text in inputs]
+        exp = Experiment([{"id": i, "input_text": text} for i, text in enumerate(different)], store=store)
+        return exp.vary(model=[self.model], **how).step("answer", step)
 
 
 def _prediction(value: Mapping[str, Any]) -> Prediction:
