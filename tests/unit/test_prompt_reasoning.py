@@ -75,7 +75,7 @@ def test_nothing_is_said_to_be_nothing() -> None:
     nothing = {"topic": "other", "urgent": False, "order_id": None, "total": None, "parts": []}
     steps = ["It fits no other topic: other.", "It is not urgent.", "There is no order id and no total, no parts."]
     assert StepChecker(SCHEMA).faults("Hello", nothing, steps) == []
-    assert by_reason([StepChecker(SCHEMA).faults("Hello", nothing, steps[:2])]) == {checks.NOT_ENTAILED: 1}
+    assert by_reason([[fault.reason for fault in StepChecker(SCHEMA).faults("Hello", nothing, steps[:2])], []]) == {checks.NOT_ENTAILED: 1}
 
 
 def test_steps_have_limits() -> None:

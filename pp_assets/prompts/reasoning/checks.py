@@ -177,9 +177,9 @@ class _Field:
         return told == _plain(str(value)).replace("_", " ")
 
 
-def by_reason(faults: Iterable[Sequence[Fault]]) -> dict[str, int]:
-    """How many reasonings have a fault of which reason, the most frequent first."""
-    counted = Counter(reason for each in faults for reason in {fault.reason for fault in each})
+def by_reason(faults: Iterable[Sequence[str]]) -> dict[str, int]:
+    """How many reasonings have which reasons against them, the most frequent first."""
+    counted = Counter(reason for each in faults for reason in set(each))
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -17,6 +17,7 @@ from pp_assets.task.spec import TaskSpec
 from pp_resources.json_schema import Field, get_path, leaf_fields
 
 WHOLE = "The text as a whole says it"
+READ_OFF = "read off"
 AROUND = 24  # characters of the text on each side of a copied value that are cited with it
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _QUOTES = re.compile(r"[\"“”«»`]")
@@ -24,11 +25,13 @@ _QUOTES = re.compile(r"[\"“”«»`]")
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one row. `supported` is the share of its fields whose value is cited, told by a cue, or nothing."""
+    """The steps of one row and where they come from. `supported` is the share of its fields whose value is cited, told by a cue, or
+    nothing; 1 for steps that a model wrote, which are judged by whether they lead to the answer."""
 
     example: Example
     steps: tuple[str, ...]
     supported: float
+    source: str = READ_OFF
 
     @property
     def shown(self) -> Shown:

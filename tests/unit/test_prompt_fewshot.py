@@ -1,0 +1,122 @@
+"""Examples by search: choice, count and order."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prompt_world import World, ground_of, seed_of
+from suite_models import examples, task
+
+from pp_assets.evaluation.stats.groups import Clusters
+from pp_assets.prompts.candidate import Candidate, Judged, Origin
+from pp_assets.prompts.fewshot import CHOOSERS, Pool, Sets, in_orders, order_spread, pool_of, shown
+from pp_assets.prompts.guards import guards
+from pp_assets.prompts.prompted import ChatTarget
+from pp_assets.prompts.search.account import Budget
+from pp_assets.prompts.search.arena import Arena
+from pp_assets.prompts.search.halving import Halving
+from pp_assets.prompts.search.strategy import Rows
+from pp_assets.prompts.wording import Wording
+
+SPEC = task()
+TRAIN, VAL = examples(80, seed=1), examples(60, seed=2)
+VAL = [type(row)(f"v{row.item_id}", row.input_text, row.output, group=f"v{row.group}") for row in VAL]
+CORNERS = {"billing": (1.0, 0.0, 0.0), "delivery": (0.0, 1.0, 0.0), "returns": (0.0, 0.0, 1.0)}
+
+
+def vectors(texts: list[str]) -> np.ndarray:
+    """Near the corner of the row's kind; the first one of each kind lies on it."""
+    kinds = {row.input_text: row.output["kind"] for row in TRAIN}
+    tilted = np.array([CORNERS[kinds[text]] for text in texts]) + np.arange(len(texts))[:, None] * np.array([[1e-3, 2e-3, 3e-3]])
+    return tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
+
+
+def pool(**changes: Any) -> Pool:
+    return Pool(SPEC.output_schema, TRAIN, **{"vectors": vectors([row.input_text for row in TRAIN]), **changes})
+
+
+def test_choosers_choose_as_they_say() -> None:
+    def kinds(name: str, count: int, **changes: Any) -> list[str]:
+        return [row.output["kind"] for row in CHOOSERS[name](pool(**changes), count, np.random.default_rng(0))]
+
+    assert set(kinds("per-class", 3)) == set(kinds("prototypes", 3)) == set(kinds("diverse", 3)) == set(CORNERS)
+    assert len(set(kinds("random", 80))) == 3
+    right = frozenset(row.item_id for row in TRAIN[:5])
+    chosen = CHOOSERS["bootstrapped"](pool(right=right), 9, np.random.default_rng(0))
+    assert {row.item_id for row in chosen} == right
+    assert kinds("diverse", 3, vectors=None) == kinds("prototypes", 3, vectors=None) == []
+    mean = {name: vectors([r.input_text for r in TRAIN])[[r.output["kind"] == name for r in TRAIN]].mean(0) for name in CORNERS}
+    for row in CHOOSERS["prototypes"](pool(), 3, np.random.default_rng(0)):
+        own = vectors([r.input_text for r in TRAIN])
+        near = {r.item_id: float(v @ mean[row.output["kind"]]) for r, v in zip(TRAIN, own) if r.output["kind"] == row.output["kind"]}
+        assert near[row.item_id] == max(near.values())
+
+
+def test_smaller_sets_are_the_beginning_of_larger_ones_and_fit(tmp_path: Path) -> None:
+    ground = ground_of(None, TRAIN, SPEC, embed=vectors)
+    start = Judged(seed_of(SPEC), [], [], np.zeros(0))
+    made = Sets(pool_of(ground)).propose(ground, [start], 16, 3)
+    assert made == Sets(pool_of(ground)).propose(ground, [start], 16, 3)
+    by_name: dict[str, list[Candidate]] = {}
+    for one in made:
+        by_name.setdefault(one.origin.source, []).append(one)
+    assert set(by_name) == {f"examples:{name}" for name in CHOOSERS if name != "bootstrapped"}, "no row is known to be right"
+    for several in by_name.values():
+        sizes = [len(one.wording.shots) for one in several]
+        assert sizes == sorted(sizes, reverse=True)
+        assert all(one.wording.shots == several[0].wording.shots[: len(one.wording.shots)] for one in several)
+    tight = ground_of(None, TRAIN, SPEC, options={"max_prompt_tokens": 400})
+    assert {len(one.wording.shots) for one in Sets(pool_of(tight)).propose(tight, [start], 16, 3)} == {1}
+
+
+def test_the_search_finds_that_examples_help(tmp_path: Path) -> None:
+    world = World(base=0.6, demo=0.15)
+    ground = ground_of(world, TRAIN, SPEC, embed=vectors)
+    with Arena(SPEC, ChatTarget(world), tmp_path / "a.db", budget=Budget(1500)) as arena:
+        sets = Sets(pool_of(ground), counts=(1, 6))
+        found = Halving(rounds=1).search(arena, ground, seed_of(SPEC), [sets], Rows(TRAIN, VAL), seed=1, guards=guards)
+        assert arena.calls == world.asked["task"] <= 1500
+    assert len(found[0].candidate.wording.shots) == 6 and found[0].scores.mean() > found[-1].scores.mean()
+
+
+class Late(World):
+    """The kind of the last example is answered better, that of the others worse."""
+
+    identity = "late"
+
+    def skill(self, prompt: str, name: str, kind: str) -> float:
+        shown_kinds = re.findall(r'"kind":"(\w+)"', prompt)
+        return 0.95 if shown_kinds and shown_kinds[-1] == kind else 0.5
+
+
+@pytest.mark.parametrize(("world", "matters"), [(Late(), True), (World(base=0.8, demo=0.05), False)])
+def test_how_much_the_order_matters_is_told(tmp_path: Path, world: World, matters: bool) -> None:
+    rows = [row for row in VAL if row.output["kind"] != "returns"]
+    shots = tuple(shown(next(row for row in TRAIN if row.output["kind"] == kind)) for kind in ("billing", "returns"))
+    with Arena(SPEC, ChatTarget(world), tmp_path / "a.db", budget=Budget(None)) as arena:
+        first = arena.judge(Candidate.of(SPEC, Wording("", SPEC.instruction_template, shots), Origin("set")), rows)
+        found = in_orders(arena, first, 4, 0)
+    assert len(found.judged) == 2, "two examples have two orders"
+    assert found.spread is not None and (found.spread.p_value < 0.01) == matters
+    assert found.spread.lowest <= found.spread.highest and found.spread.low <= found.spread.spread <= found.spread.high + 1e-9
+    assert (found.spread.spread > 0.05) == matters
+
+
+def test_the_spread_of_orders_is_that_beyond_chance() -> None:
+    rng, clusters = np.random.default_rng(0), Clusters.of([str(i) for i in range(400)])
+    true = np.array([0.5, 0.6, 0.7, 0.8])
+    found = order_spread((rng.random((4, 400)) < true[:, None]).astype(float), clusters, 0)
+    assert abs(found.spread - true.std(ddof=1)) < 0.04 and found.low < true.std(ddof=1) < found.high and found.p_value < 0.001
+    p_values = [
+        order_spread((rng.random((4, 60)) < 0.7).astype(float), Clusters.of([str(i) for i in range(60)]), i).p_value for i in range(40)
+    ]
+    assert np.mean(np.array(p_values) < 0.1) <= 0.25, "without an effect small p values are rare"
+
+
+def test_the_world_is_as_it_says() -> None:
+    late = Late()
+    prompt = [{"role": "user", "content": 'Output: {"kind":"billing"}\nInput: My order A-1234'}]
+    assert json.loads(late.ask(prompt).text)["order"] in ("A-1234", "none")
