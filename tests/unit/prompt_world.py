@@ -1,113 +1,90 @@
-"""A model whose right answers are known: it reads rules and examples in its prompt, and as a writer it reads failures and writes rules.
+"""A model with known truth: how often it is right follows from words of its prompt, and which rows are hard is the same for all prompts."""
 
-Each field of an answer is right where a fixed draw for (item, field) lies below the skill that the prompt gives: so one item is as hard for
-every prompt, and a prompt that holds a field's rule is better for that field by a known share.
-"""
-
+import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from suite_models import ORDER, task, truth
+from suite_models import examples, task, truth
 
-from pp_assets.evaluation.outputs import OutputReader, right
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
-from pp_assets.prompts.prompted import Asked
+from pp_assets.prompts.prompted import ChatTarget
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
-from pp_resources.fingerprint import digest
-from pp_resources.models.chat import Messages, Reply
+from pp_resources.models.chat import Reply
+from pp_resources.models.price import Price
 
-RULES = {
-    "kind": "The letter before the dash decides the kind.",
-    "urgent": "Five and above as final digit means urgent.",
-    "order": "Copy the order number letter for letter.",
-}
-LETTER = "letter for letter"  # what the operators say of copied fields does as well
+GAIN = re.compile(r"gain(-?\d+)")
+SPEC = task(system_prompt="Answer as JSON.")
 
 
-@dataclass
 class World:
-    """`base` is the skill in a field without help, `lift` what its rule adds, `demo` what each example of the same kind adds (at most
-    two). `broken` is the share of its writings that are no JSON. `asked` counts the messages that it answered, as task and as writer."""
+    """Right on a share `base` of the texts, and on as many per cent more as the word ``gain<n>`` in the prompt says. `noise` is the share
+    of texts whose difficulty is drawn anew for each prompt. Each call is a byte in `counter`, if there is one."""
 
-    seed: int = 0
-    base: float = 0.55
-    lift: float = 0.4
-    demo: float = 0.05
-    broken: float = 0.0
-    asked: dict[str, int] = field(default_factory=lambda: {"task": 0, "writer": 0})
-    name = "world"
-    price = None
+    identity = "world"
 
-    @property
-    def identity(self) -> str:
-        return f"world-{self.seed}-{self.base}-{self.lift}-{self.demo}-{self.broken}"
+    def __init__(self, base: float = 0.5, noise: float = 0.1, counter: Path | None = None, price: Price | None = None) -> None:
+        self.name, self.base, self.noise, self.counter, self.price = "world", base, noise, counter, price
+        self.asked: list[str] = []
 
-    def ask(self, messages: Messages, **how: Any) -> Reply:
+    def ask(self, messages: Any, **how: Any) -> Reply:
         return self.ask_all([messages], **how)[0]
 
-    def ask_all(self, asked: Sequence[Messages], *, schema: Any = None, seed: int = 0, **how: Any) -> list[Reply]:
-        writes = "instruction" in (schema or {}).get("properties", {})
-        self.asked["writer" if writes else "task"] += len(asked)
-        said = [self._written(messages, seed) if writes else self._answered(messages) for messages in asked]
-        return [Reply(text, sum(len(m["content"]) for m in messages) // 4, len(text) // 4, False) for text, messages in zip(said, asked)]
+    def ask_all(self, asked: Any, **_how: Any) -> list[Reply]:
+        return [self._one(messages) for messages in asked]
 
-    def skill(self, prompt: str, name: str, kind: str) -> float:
-        shown = len(re.findall(rf'"kind":"{kind}"', prompt))
-        told = RULES[name] in prompt or (name == "order" and LETTER in prompt)
-        return self.base + self.lift * told + self.demo * min(2, shown)
-
-    def _answered(self, messages: Messages) -> str:
-        prompt = "\n".join(m["content"] for m in messages)
-        text = prompt.rsplit("Input:", 1)[-1]
+    def _one(self, messages: Any) -> Reply:
+        whole = "\n".join(message["content"] for message in messages)
+        text = whole.partition("Input: ")[2]
+        self.asked.append(text)
+        if self.counter:
+            with self.counter.open("ab") as out:
+                out.write(b".")
+        skill = self.base + sum(int(n) for n in GAIN.findall(whole)) / 100
+        fresh = share("fresh", whole) < self.noise
+        right = share(whole if fresh else "item", text) < skill
         said = truth(text)
-        order = ORDER.search(text)
-        item = order[0] if order else text
-        right_kind = str(said["kind"])
-        for name, other in (("kind", "other"), ("urgent", not said["urgent"]), ("order", "none")):
-            if self._draw("item", item, name) >= self.skill(prompt, name, right_kind):
-                said[name] = other
-        return json.dumps(said)
-
-    def _written(self, messages: Messages, seed: int) -> str:
-        """Adds the rule of the field whose failures it is shown, else of any; sometimes nothing but words."""
-        prompt = "\n".join(m["content"] for m in messages)
-        draw = self._draw("writer", digest(list(messages)), str(seed))
-        if draw < self.broken:
-            return "I would rather not."
-        failing = re.findall(r"^Wrong: (\w+)", prompt, re.MULTILINE)
-        name = failing[0] if failing and failing[0] in RULES else list(RULES)[int(draw * 997) % 3]
-        present = [rule for rule in RULES.values() if rule in prompt]
-        text = "\n".join(["Read the message.", *dict.fromkeys([*present, RULES[name]])])
-        return json.dumps({"explanation": f"The prompt does not say how {name} is found.", "system_prompt": "", "instruction": text})
-
-    def _draw(self, *labels: str) -> float:
-        return int(digest([self.seed, *labels])[:12], 16) / 16**12
+        if not right:
+            said["urgent"] = not said["urgent"]
+        return Reply(json.dumps(said), len(whole) // 4, 20, False, seconds=0.01)
 
 
-def ground_of(world: World | None, train: Sequence[Example], spec: TaskSpec | None = None, **rest: Any) -> Ground:
-    """What proposers see, of the task in `suite_models`."""
-    return Ground(spec or task(), train, model=world, **rest)
+def share(*parts: str) -> float:
+    """A number in 0..1 that follows from these texts."""
+    return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:6], "big") / 2**48
 
 
-def seed_of(spec: TaskSpec) -> Candidate:
-    return Candidate.of(spec, Wording.of(spec), Origin("seed"))
+class Words:
+    """Proposes the parents' wording with other words before it: the n-th proposal of a search the n-th of `words`."""
+
+    source = "words"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words, self.seen = list(words), list[list[str]]()
+
+    def propose(self, ground: Ground, parents: Sequence[Judged], count: int, seed: int) -> list[Candidate]:
+        self.seen.append([row.item_id for parent in parents for row in parent.rows])
+        best = parents[0].candidate
+        tried = {parent.candidate.wording.system for parent in parents}
+        fresh = [f"{word} {SPEC.system_prompt}" for word in self.words]
+        made = [system for system in fresh if system not in tried][:count]
+        return [
+            Candidate.of(ground.spec, Wording(system, best.wording.template), Origin("words", (best.id,), system.split()[0]))
+            for system in made
+        ]
 
 
-def judged(world: World, spec: TaskSpec, candidate: Candidate, rows: Sequence[Example]) -> Judged:
-    """Its answers, 1 where all of an answer is right and else 0."""
-    reader = OutputReader(spec.output_schema, {leaf.path: spec.compare(leaf.path) for leaf in _leaves(spec)})
-    said = Asked(world, spec, candidate.wording, candidate.id).predict([row.input_text for row in rows])
-    hits = [right(reader.read(one.text), reader.read(json.dumps(row.output))) for one, row in zip(said, rows)]
-    return Judged(candidate, rows, said, np.array(hits, float))
+def worded(words: str = "", spec: TaskSpec = SPEC) -> Candidate:
+    return Candidate.of(spec, Wording(f"{words} {spec.system_prompt}".strip(), spec.instruction_template), Origin("seed"))
 
 
-def _leaves(spec: TaskSpec) -> Any:
-    from pp_resources.json_schema import leaf_fields
+def rows(count: int, seed: int = 1) -> list[Example]:
+    return examples(count, seed)
 
-    return leaf_fields(spec.output_schema)
+
+def target(**how: Any) -> ChatTarget:
+    return ChatTarget(World(**how))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prompt_world import World, ground_of, seed_of
+from writing_world import World, ground_of, seed_of
 from suite_models import examples, task
 
 from pp_assets.evaluation.stats.groups import Clusters

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from prompt_world import ground_of, seed_of
 from suite_models import examples, task
+from writing_world import ground_of, seed_of
 
 from pp_assets.prompts.candidate import Candidate, Ground, Origin
 from pp_assets.prompts.guards import ROOM, guards, room, unnamed

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from prompt_world import RULES, World
+from writing_world import RULES, World
 from suite_models import examples, task
 
 from pp_assets.prompts.impact import impact, parts_of

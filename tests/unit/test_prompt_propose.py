@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prompt_world import World, ground_of, judged, seed_of
 from suite_models import SCHEMA, examples, task
+from writing_world import World, ground_of, judged, seed_of
 
 from pp_assets.prompts.candidate import Candidate, Ground, Origin
 from pp_assets.prompts.propose.operators import OPERATORS, TOGETHER, Operators

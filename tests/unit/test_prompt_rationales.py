@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prompt_world import World
+from writing_world import World
 from suite_models import examples, task, truth
 
 from pp_assets.prompts.measured import beside

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from search_world import SPEC, World, rows, worded
+from prompt_world import SPEC, World, rows, worded
 from suite_models import task
 
 from pp_assets.prompts.prompted import ChatTarget

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from pp_assets.evaluation.stats.groups import generator
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
@@ -67,13 +66,13 @@ def reminder(ground: Ground, wording: Wording) -> Wording:
 def shorter(ground: Ground, wording: Wording) -> Wording:
     """Without sentences that repeat what others say, and without white space that says nothing. No name of a field or label goes."""
     spec = ground.spec
-    made = with_sentences(spec, wording, lambda said: [one if "{" in one else _tight(one) for one in said])
+    made = with_sentences(spec, wording, [one if "{" in one else _tight(one) for one in sentences(parts(wording.template)[0])])
     made = replace(made, system=" ".join(made.system.split()))
     place = len(sentences(parts(made.template)[0])) - 1
     while place >= 0:
         said = sentences(parts(made.template)[0])
         if "{" not in said[place] and _repeats(said[place], [*said[:place], *said[place + 1 :], made.system]):
-            cut = with_sentences(spec, made, partial(_without, place))
+            cut = with_sentences(spec, made, [*said[:place], *said[place + 1 :]])
             made = made if unnamed(spec, cut) != unnamed(spec, made) else cut
         place -= 1
     return made
@@ -149,10 +148,6 @@ def _once(ground: Ground, wording: Wording, text: str, put: Callable[..., Wordin
 
 def _tight(sentence: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+(?=\n)|(?<=[ \t])[ \t]+", "", sentence))
-
-
-def _without(place: int, said: list[str]) -> list[str]:
-    return [*said[:place], *said[place + 1 :]]
 
 
 def _repeats(sentence: str, others: Sequence[str]) -> bool:

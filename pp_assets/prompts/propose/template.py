@@ -6,7 +6,7 @@ the end of the head or take its place; the tail is never touched. Where that wou
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pp_assets.prompts.wording import Wording
@@ -72,10 +72,9 @@ def sentences(head: str) -> list[str]:
     return [head[a:b] for a, b in zip([0, *cuts], [*cuts, len(head)]) if a < b]
 
 
-def with_sentences(spec: TaskSpec, wording: Wording, change: Callable[[list[str]], Iterable[str]]) -> Wording:
-    """With the sentences of its instructions as `change` leaves them; as it was where that breaks the template."""
-    head, tail = parts(wording.template)
-    template = "".join(change(sentences(head))) + tail
+def with_sentences(spec: TaskSpec, wording: Wording, said: Iterable[str]) -> Wording:
+    """With other sentences as its instructions; as it was where that breaks the template."""
+    template = "".join(said) + parts(wording.template)[1]
     return replace(wording, template=template) if sound(spec, template) else wording
 
 
