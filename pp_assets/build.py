@@ -11,6 +11,7 @@ from pp_assets.evaluation import assets as evaluation
 from pp_assets.feedback import assets as in_use
 from pp_assets.flywheel import assets as renewal
 from pp_assets.packaging import assets as packaging
+from pp_assets.pipelines import assets as catalogue
 from pp_assets.prompts import assets as prompts
 from pp_assets.training import assets as training
 from pp_resources.dagster_resources import Installation
@@ -27,7 +28,7 @@ def build_defs(*, installation: Installation | None = None, sensors: bool = True
     watchers = [sensor for room in rooms for sensor in room.SENSORS]
     return dg.Definitions(
         assets=ASSETS,
-        jobs=jobs.JOBS,
+        jobs=[*jobs.JOBS, *catalogue.JOBS],
         sensors=watchers if sensors else [],
         schedules=schedules.SCHEDULES if sensors else [],
         resources={"installation": place},

@@ -14,45 +14,13 @@ from pp_assets import names
 from pp_assets.build import build_defs
 from pp_assets.ensembles import members_first
 from pp_assets.partitions import key_of, register
-from pp_assets.pipeline import (
-    ADAPTERS,
-    BASELINES,
-    CHOICES,
-    CLUSTERS,
-    COMPLAINTS,
-    CONTRACTS,
-    DATASETS,
-    DRIFTS,
-    EVALUATIONS,
-    GENERATED,
-    INPUTS,
-    LEADERBOARDS,
-    NEXT_STEPS,
-    PACKAGES,
-    Pipeline,
-)
+from pp_assets.pipeline import KINDS, Pipeline
 from pp_resources.artifacts import Artifact
 from pp_resources.dagster_resources import Installation
 from pp_resources.device import device_kind
 from pp_resources.instance import open_instance
 from pp_resources.settings import Settings
 
-KINDS = {
-    "seeds": DATASETS,
-    "contract": CONTRACTS,
-    "generated_data": GENERATED,
-    "clusters": CLUSTERS,
-    "evaluated_inputs": INPUTS,
-    "generation_choice": CHOICES,
-    "baselines": BASELINES,
-    "adapter": ADAPTERS,
-    "eval_report": EVALUATIONS,
-    "package": PACKAGES,
-    "leaderboard": LEADERBOARDS,
-    "drift": DRIFTS,
-    "feedback_clusters": COMPLAINTS,
-    "next_step": NEXT_STEPS,
-}
 _OPEN = tuple(DagsterRunStatus(name) for name in ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING"))
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -162,6 +130,17 @@ class Runner:
         made = self.defs.resolve_job_def(names.JOB_ASKED)
         made.execute_in_process(run_config=config, instance=self.instance, run_id=job, tags=self.tags | {names.TAG_JOB: job})
 
+    def catalogued(self, pipeline: str, task: str, options: Mapping[str, Any]) -> Artifact:
+        """Run a pipeline of the catalogue; `options` by name as JSON values."""
+        from pp_assets.pipelines.catalogue import entry
+        from pp_assets.pipelines.runs import PIPELINES
+
+        register(self.instance, [task], self.pipeline.task(task).spec.variants)
+        job = entry(pipeline).job
+        config = {**QUIET, "ops": {f"run_{job}": {"config": {"task": task, "options": dict(options)}}}}
+        self._execute(job, run_config=config)
+        return self.pipeline.current(PIPELINES, f"{task}/{pipeline}")
+
     def next_step(self, task: str) -> Artifact:
         """Decide what the task needs next."""
         return self._in_use(task, "next_step")
@@ -185,21 +164,19 @@ class Runner:
         return step.artifact
 
     def _run(self, job: str, partition: str, key: str, only: Sequence[str] = ()) -> list[Step]:
-        """Errors of a step come out as they were raised. `only`: these assets of the job."""
-        run_id = str(uuid4())
-        if self.on_event:
-            self.instance.add_event_listener(run_id, self.on_event)
-        result = self.defs.resolve_job_def(job).execute_in_process(
-            run_config=QUIET,
-            partition_key=partition,
-            instance=self.instance,
-            run_id=run_id,
-            tags=self.tags,
-            asset_selection=[AssetKey(name) for name in only] or None,
-        )
+        """`only`: these assets of the job."""
+        selection = [AssetKey(name) for name in only] or None
+        result = self._execute(job, run_config=QUIET, partition_key=partition, asset_selection=selection)
         steps = []
         for event in result.get_asset_materialization_events():
             name = event.materialization.asset_key.to_user_string()
             reused = bool(event.materialization.metadata["reused"].value)
             steps.append(Step(name, key, reused, self.pipeline.current(KINDS[name], key)))
         return steps
+
+    def _execute(self, job: str, **options: Any) -> Any:
+        """Errors of a step come out as they were raised."""
+        run_id = str(uuid4())
+        if self.on_event:
+            self.instance.add_event_listener(run_id, self.on_event)
+        return self.defs.resolve_job_def(job).execute_in_process(instance=self.instance, run_id=run_id, tags=self.tags, **options)

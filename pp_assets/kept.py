@@ -72,6 +72,15 @@ class KeptPredictor:
         missing = set(state.missing(retry=True))
         return [text for text, key in zip(different, state.keys.ravel().tolist(), strict=True) if key in missing]
 
+    def kept(self, inputs: Sequence[str]) -> dict[str, Prediction]:
+        """The answers that are there, by text; the model is not asked."""
+        different = list(dict.fromkeys(inputs))
+        if not different or (isinstance(self.file, Path) and not self.file.exists()):
+            return {}
+        with self._store() as store:
+            found = self._experiment(different, False, store).results().df
+            return {text: _prediction(value) for text, value in zip(different, found["answer"]) if value is not None}
+
     def _store(self) -> AbstractContextManager[CellStore]:
         return nullcontext(self.file) if isinstance(self.file, CellStore) else CellStore(self.file)
 

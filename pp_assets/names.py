@@ -41,4 +41,6 @@ SCHEDULE_EVALUATE = "evaluate_nightly"
 NO_RETRY = {"dagster/max_retries": "0"}  # whoever asked is told of a failure, and asks again
 TAG_JOB = "pp/job"  # on every run of a job that was asked for over the network: the job's id
 
+TAG_PIPELINE = "pp/pipeline"  # on every run of a pipeline from the catalogue: its id
+
 POOL_TRAINING = "training"

@@ -30,6 +30,23 @@ DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clu
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
 CONTRACTS, DRIFTS, COMPLAINTS, NEXT_STEPS = "contracts", "drifts", "complaints", "next-steps"
+KINDS = {
+    "seeds": DATASETS,
+    "contract": CONTRACTS,
+    "generated_data": GENERATED,
+    "clusters": CLUSTERS,
+    "evaluated_inputs": INPUTS,
+    "generation_choice": CHOICES,
+    "baselines": BASELINES,
+    "adapter": ADAPTERS,
+    "eval_report": EVALUATIONS,
+    "package": PACKAGES,
+    "leaderboard": LEADERBOARDS,
+    "drift": DRIFTS,
+    "feedback_clusters": COMPLAINTS,
+    "next_step": NEXT_STEPS,
+}  # of artifact, by asset
+ASSET_OF = {kind: asset for asset, kind in KINDS.items()}
 # What a task says about itself that changes no training row, weight or answer; rows have digests of their own.
 _WORDS = {
     "description",

@@ -70,7 +70,6 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
         from pp_assets.kept import KeptPredictor
 
         asked = Counter[str]()
-        version = f"{source_digest(*BARE_MODULES)} {libraries()}"
         systems = answer_all(
             task,
             rows.train,
@@ -80,12 +79,17 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
             families=families,
             threads=p.settings.threads,
             device=p.settings.device,
-            keep=lambda model: KeptPredictor(p.settings.home / "cells.db", model, version, asked=asked),
+            keep=lambda model: KeptPredictor(p.settings.home / "cells.db", model, bare_code(), asked=asked),
         )
         write_systems(out / "predictions", systems)
         return {"systems": len(systems), "asked": asked.total()}
 
     return p.store.produce(stages.BASELINES, name, inputs, build)
+
+
+def bare_code() -> str:
+    """Version of the code and the libraries by which the bare base answers."""
+    return f"{source_digest(*BARE_MODULES)} {libraries()}"
 
 
 def baseline_ranks(p: "Pipeline", name: str, base: Artifact) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Rows that make none go to quarantine with place and reason.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -73,6 +73,17 @@ def collect(source: Path, to: Path, given: Mapping[str, str] | None = None) -> C
     done.rows, done.rejected, done.quarantine = file.rows, file.rejected, file.quarantine
     _remember(source, kind, columns, mapping)
     return done
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """A mapping from words PART=COLUMN."""
+    found = {}
+    for word in words:
+        part, equals, column = word.partition("=")
+        if not equals or not part or not column:
+            raise UserError(f"{word!r} is no PART=COLUMN", where="--map", how="such as --map input_text=body")
+        found[part] = column
+    return found
 
 
 def _mapped(row: Row | Fault, mapping: Mapping[str, str]) -> dict[str, Any]:

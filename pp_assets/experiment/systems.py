@@ -82,7 +82,7 @@ def models(*named: str) -> list[TrainedModel]:
     Nothing is loaded before the first is asked. Raises UserError with the nearest name for one that is not there.
     """
     p = Pipeline(Settings.from_env())
-    return [_packaged(p, name) if (Path(name).expanduser() / MANIFEST).is_file() else trained(p, name) for name in named]
+    return [packaged(p, name) if (Path(name).expanduser() / MANIFEST).is_file() else trained(p, name) for name in named]
 
 
 def of_adapter(p: Pipeline, spec: "TaskSpec", adapter: Artifact) -> TrainedModel:
@@ -161,7 +161,8 @@ def trained(p: Pipeline, named: str) -> TrainedModel:
     raise UserError(f"no model {named!r}: neither a trained TASK/VARIANT nor the folder of a package", where="models", how=how)
 
 
-def _packaged(p: Pipeline, named: str) -> TrainedModel:
+def packaged(p: Pipeline, named: str) -> TrainedModel:
+    """The folder of a package as a model. Raises UserError where a file is not as its manifest says."""
     from pp_assets.packaging.layout import ADAPTER, METRICS, SPEC, TOKENIZER, TRAINING, read_manifest, read_object
     from pp_assets.task.spec import parse_spec
     from pp_resources.models.ensemble.predictor import COMBINER, MEMBERS

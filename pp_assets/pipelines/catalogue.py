@@ -1,10 +1,10 @@
 """The pipelines of the catalogue, in the order of the document that names them. A category is a module with its ENTRIES."""
 
-from pp_assets.pipelines import prompting
+from pp_assets.pipelines import comparison, evaluation, fine_tuning, prompting
 from pp_assets.pipelines.entry import Entry
 from pp_resources.errors import UserError, nearest
 
-ENTRIES: tuple[Entry, ...] = (*prompting.ENTRIES,)
+ENTRIES: tuple[Entry, ...] = (*prompting.ENTRIES, *evaluation.ENTRIES, *comparison.ENTRIES, *fine_tuning.ENTRIES)
 
 
 def entry(pipeline: str) -> Entry:

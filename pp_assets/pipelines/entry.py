@@ -35,7 +35,8 @@ class Estimate:
 @dataclass(frozen=True)
 class Entry:
     """`run(p, task, options)` does the work and returns its Report; `estimate` takes the same and asks no model. `inputs` are what must be
-    there, with the command that makes it. `steps` are the names of the report's steps, in order."""
+    there, with the command that makes it. `steps` are the names of the report's steps, in order. `trains`: runs wait for each other, as
+    trainings do; `alarms`: a run that ends in "stop" has failed, so that it is told wherever failures are."""
 
     id: str
     purpose: str
@@ -45,6 +46,8 @@ class Entry:
     options: type[Options]
     estimate: Callable[["Pipeline", str, Any], Estimate]
     run: Callable[["Pipeline", str, Any], Report]
+    trains: bool = False
+    alarms: bool = False
 
     @property
     def category(self) -> str:

@@ -42,7 +42,7 @@ class Step:
     name: str
     said: str = ""
     made: list[Artifact] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)  # paths of what is no artifact
+    files: dict[str, bytes] = field(default_factory=dict)  # by name, put into the report's folder; those that end in .png are shown
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)  # plain values, for who reads the JSON

@@ -11,7 +11,6 @@ from pp_gateway.cli.output import JsonFlag, Output, interval, line, number, tabl
 from pp_gateway.cli.run import Variants
 from pp_gateway.cli.stages import running
 from pp_gateway.cli.tasks import TaskArgument, check_variants, settle
-from pp_resources.errors import UserError
 
 
 def bench(
@@ -40,14 +39,10 @@ def bench(
         pp bench support-triage --price-in 0.15 --price-out 0.60
     """
     from pp_assets.benchmarks import Options, benchmark
-    from pp_resources.models.price import Price
+    from pp_resources.models.price import both
 
     check_variants(variant or [])
-    if (price_in is None) != (price_out is None):
-        raise UserError(
-            "one price of two is given", where="--price-in, --price-out", how="give both: an answer has tokens read and written"
-        )
-    price = Price(price_in, price_out) if price_in is not None and price_out is not None else None
+    price = both(price_in, price_out, "--price-in, --price-out")
     out = Output(as_json)
     settings, name = settle(task)
     began = time.monotonic()

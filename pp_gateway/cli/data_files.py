@@ -9,7 +9,6 @@ import typer
 from pp_gateway.cli.output import JsonFlag, Output, line, table
 from pp_gateway.cli.stages import watching
 from pp_gateway.cli.tasks import settle
-from pp_resources.errors import UserError
 
 NOT_SOUND = 1
 To = Annotated[Path, typer.Option("--to", help="The JSONL file that is written.")]
@@ -33,9 +32,10 @@ def collect(
         pp data collect chats.jsonl --to data.jsonl
     """
     from pp_assets.data.collect import collect as collected
+    from pp_assets.data.collect import pairs
 
     with watching("collect"):
-        done = collected(source, to, _pairs(mapping or []))
+        done = collected(source, to, pairs(mapping or []))
     if not Output(as_json).result(vars(done) | {"to": str(to)}):
         line(f"{source} ({done.kind}): {done.rows} rows to {to}{_apart(done.rejected, done.quarantine)}")
         said = "remembered mapping" if done.remembered else "mapping"
@@ -115,16 +115,6 @@ def validate(
             line(f"{file}:{one['line']}: {one['reason']}")
     if found["rejected"]:
         raise typer.Exit(NOT_SOUND)
-
-
-def _pairs(words: list[str]) -> dict[str, str]:
-    pairs = {}
-    for word in words:
-        part, equals, column = word.partition("=")
-        if not equals or not part or not column:
-            raise UserError(f"{word!r} is no PART=COLUMN", where="--map", how="such as --map input_text=body")
-        pairs[part] = column
-    return pairs
 
 
 def _apart(rejected: Mapping[str, int], file: str) -> str:
