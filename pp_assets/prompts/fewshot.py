@@ -6,116 +6,92 @@ several orders, on all of these rows, for the best order and for how much the or
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
-from pp_assets.data.labels import label_fields
+from pp_assets.data.generation.grid import Grid
+from pp_assets.data.generation.slots import Slots
+from pp_assets.data.neighbours import spread_out
 from pp_assets.evaluation.stats.groups import Clusters, generator
 from pp_assets.evaluation.stats.resampling import bootstrap_weights
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
 from pp_assets.prompts.guards import room
+from pp_assets.prompts.propose.demonstrations import KINDS, POOL, Ranked
 from pp_assets.prompts.search.arena import Arena
 from pp_assets.prompts.wording import Shown
-from pp_assets.task.examples import Example
-from pp_resources.fingerprint import canonical_json
-from pp_resources.json_schema import Schema, get_path
 
 COUNTS, ORDERS = (1, 2, 4, 8), 8
 SHUFFLES = 2000  # of the test whether the order matters
-POOL = 400  # training rows that examples are chosen among, the shorter ones: long examples crowd out the rest
-Chooser = Callable[["Pool", int, np.random.Generator], list[Example]]
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Rows that may become examples, with unit vectors (rows, size) of their inputs where there is an encoder; `right` are the ids of
-    those that the model answers rightly by itself."""
-
-    schema: Schema
-    rows: Sequence[Example]
-    vectors: np.ndarray | None = None
-    right: frozenset[str] = frozenset()
-
-    @cached_property
-    def classes(self) -> Mapping[str, list[int]]:
-        """Places of the rows of each class, the values of the first label; one class where there is none."""
-        found: dict[str, list[int]] = {}
-        for place, row in enumerate(self.rows):
-            found.setdefault(canonical_json([get_path(row.output, path) for path in label_fields(self.schema)[:1]]), []).append(place)
-        return found
+def drawn(ground: Ground, _parent: Judged, rng: np.random.Generator, _threshold: float) -> Ranked:
+    """Training rows at random."""
+    return [ground.train[i] for i in rng.permutation(len(ground.train))]
 
 
-def drawn(pool: Pool, count: int, rng: np.random.Generator) -> list[Example]:
-    """At random."""
-    return [pool.rows[i] for i in rng.permutation(len(pool.rows))[:count]]
-
-
-def of_each_class(pool: Pool, count: int, rng: np.random.Generator) -> list[Example]:
-    """At random, of each class in turn."""
-    return _in_turn(pool, {name: [places[i] for i in rng.permutation(len(places))] for name, places in pool.classes.items()}, count)
-
-
-def unlike(pool: Pool, count: int, _rng: np.random.Generator) -> list[Example]:
-    """Each as unlike those before it as can be, from the one nearest to all (farthest-first traversal)."""
-    vectors = _vectors(pool)
-    if vectors is None:
+def prototypes(ground: Ground, _parent: Judged, _rng: np.random.Generator, _threshold: float) -> Ranked:
+    """The row nearest to the mean of its class, of each class in turn, the larger ones first; then the second nearest. None without an
+    encoder."""
+    rows = [ground.train[i] for i in spread_out(len(ground.train), POOL)]
+    if ground.embed is None or not rows:
         return []
-    chosen = [int(np.argmax(vectors @ vectors.mean(0)))]
-    nearest = vectors @ vectors[chosen[0]]
-    while len(chosen) < min(count, len(vectors)):
-        nearest[chosen] = np.inf
-        chosen.append(int(np.argmin(nearest)))
-        nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
-    return [pool.rows[i] for i in chosen]
+    vectors, grid = ground.embed([row.input_text for row in rows]), Grid(Slots(ground.spec.output_schema, rows))
+    classes: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        classes.setdefault(grid.label(row.output), []).append(place)
+    ranked = [sorted(places, key=lambda i: -float(vectors[i] @ vectors[places].mean(0))) for _, places in sorted(classes.items())]
+    ranked.sort(key=len, reverse=True)
+    return [rows[places[turn]] for turn in range(len(rows)) for places in ranked if turn < len(places)]
 
 
-def prototypes(pool: Pool, count: int, _rng: np.random.Generator) -> list[Example]:
-    """Nearest to the mean of its class, of each class in turn."""
-    vectors = _vectors(pool)
-    if vectors is None:
-        return []
-    ranked = {name: sorted(places, key=lambda i: -float(vectors[i] @ vectors[places].mean(0))) for name, places in pool.classes.items()}
-    return _in_turn(pool, ranked, count)
-
-
-def bootstrapped(pool: Pool, count: int, rng: np.random.Generator) -> list[Example]:
-    """At random among the rows that the model answers rightly without examples."""
-    return drawn(replace(pool, rows=[row for row in pool.rows if row.item_id in pool.right]), count, rng)
-
-
-CHOOSERS: Mapping[str, Chooser] = {
-    "random": drawn,
-    "per-class": of_each_class,
-    "diverse": unlike,
+CHOOSERS: Mapping[str, Callable[[Ground, Judged, np.random.Generator, float], Ranked]] = {
+    **KINDS,
+    "drawn": drawn,
     "prototypes": prototypes,
-    "bootstrapped": bootstrapped,
 }
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Proposes sets of examples for the best parent's words: each chooser with each count, the smaller ones the beginning of the larger.
-    Those that leave no room for the input are left out; with more asked for than there are, others are drawn."""
+    """Proposes sets of examples for the best parent's words: each way to choose with each count, of which the smaller ones are the
+    beginning of the larger, largest counts first. With more asked for than that gives, sets are drawn anew. Examples that leave no room
+    for the input are passed over, and so is the second of a group."""
 
-    pool: Pool
     counts: Sequence[int] = COUNTS
     choosers: Sequence[str] = tuple(CHOOSERS)
     source: str = "examples"
 
     def propose(self, ground: Ground, parents: Sequence[Judged], count: int, seed: int) -> list[Candidate]:
-        parent, found = parents[0].candidate, dict[str, Candidate]()
+        parent, found = parents[0], dict[str, Candidate]()
         for again in range(1 + count // max(1, len(self.counts) * len(self.choosers))):
+            fitting = {
+                name: fitted(
+                    ground, parent, CHOOSERS[name](ground, parent, generator(seed, "examples", name, str(again)), 1.0), self.counts
+                )
+                for name in self.choosers
+            }
             for size in sorted(self.counts, reverse=True):
-                for name in self.choosers:
-                    chosen = CHOOSERS[name](self.pool, size, generator(seed, "examples", name, str(again)))
-                    wording = replace(parent.wording, shots=tuple(map(shown, chosen)))
-                    if len(chosen) < size or room(ground, wording) < 0:
+                for name, shots in fitting.items():
+                    if len(shots) < size:
                         continue
-                    made = Candidate.of(ground.spec, wording, Origin(f"{self.source}:{name}", (parent.id,), f"{size} examples, {name}"))
-                    if made.id != parent.id:
+                    origin = Origin(f"{self.source}:{name}", (parent.candidate.id,), f"{size} examples, {name}")
+                    made = Candidate.of(ground.spec, replace(parent.candidate.wording, shots=shots[:size]), origin)
+                    if made.id != parent.candidate.id:
                         found.setdefault(made.id, made)
         return list(found.values())[:count]
+
+
+def fitted(ground: Ground, parent: Judged, rows: Ranked, counts: Sequence[int]) -> tuple[Shown, ...]:
+    """As many of the first rows as are wanted at most and fit, no two of one group."""
+    shots, groups, wording = list[Shown](), set[str](), parent.candidate.wording
+    for row in rows:
+        if len(shots) == max(counts):
+            break
+        one = Shown(row.input_text, row.output, item_id=row.item_id)
+        if row.group not in groups and room(ground, replace(wording, shots=(*shots, one))) >= 0:
+            shots.append(one)
+            groups |= {row.group} - {""}
+    return tuple(shots)
 
 
 @dataclass(frozen=True)
@@ -178,26 +154,3 @@ def order_spread(scores: np.ndarray, clusters: Clusters, seed: int) -> OrderSpre
     spread = float(np.sqrt(max(0.0, variance - noise)))
     p_value = (1 + hits) / (1 + SHUFFLES)
     return OrderSpread(orders, n, float(means.min()), float(means.max()), spread, float(low), float(high), p_value)
-
-
-def shown(row: Example) -> Shown:
-    """A training row as an example of a prompt."""
-    return Shown(row.input_text, row.output, item_id=row.item_id)
-
-
-def pool_of(ground: Ground, right: frozenset[str] = frozenset()) -> Pool:
-    """The shorter training rows, in the order of their ids."""
-    shorter = sorted(ground.train, key=lambda row: (len(row.input_text), row.item_id))[: max(POOL, len(ground.train) // 2)][:POOL]
-    rows = sorted(shorter, key=lambda row: row.item_id)
-    return Pool(ground.spec.output_schema, rows, ground.embed([row.input_text for row in rows]) if ground.embed else None, right)
-
-
-def _in_turn(pool: Pool, ranked: Mapping[str, Sequence[int]], count: int) -> list[Example]:
-    """The first of each class, then the second: larger classes first."""
-    order = sorted(ranked, key=lambda name: (-len(ranked[name]), name))
-    places = [ranked[name][turn] for turn in range(len(pool.rows)) for name in order if turn < len(ranked[name])]
-    return [pool.rows[i] for i in places[:count]]
-
-
-def _vectors(pool: Pool) -> np.ndarray | None:
-    return pool.vectors if len(pool.rows) else None

@@ -2,24 +2,28 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from writing_world import World, ground_of, seed_of
 from suite_models import examples, task
+from writing_world import World, ground_of, judged, seed_of
 
+from pp_assets.data.generation.grid import Grid
+from pp_assets.data.generation.slots import Slots
 from pp_assets.evaluation.stats.groups import Clusters
-from pp_assets.prompts.candidate import Candidate, Judged, Origin
-from pp_assets.prompts.fewshot import CHOOSERS, Pool, Sets, in_orders, order_spread, pool_of, shown
+from pp_assets.prompts.candidate import Candidate, Ground, Origin
+from pp_assets.prompts.fewshot import CHOOSERS, COUNTS, Sets, in_orders, order_spread
 from pp_assets.prompts.guards import guards
 from pp_assets.prompts.prompted import ChatTarget
 from pp_assets.prompts.search.account import Budget
 from pp_assets.prompts.search.arena import Arena
 from pp_assets.prompts.search.halving import Halving
 from pp_assets.prompts.search.strategy import Rows
-from pp_assets.prompts.wording import Wording
+from pp_assets.prompts.wording import Shown, Wording
+from pp_assets.task.examples import Example
 
 SPEC = task()
 TRAIN, VAL = examples(80, seed=1), examples(60, seed=2)
@@ -34,50 +38,59 @@ def vectors(texts: list[str]) -> np.ndarray:
     return tilted / np.linalg.norm(tilted, axis=1, keepdims=True)
 
 
-def pool(**changes: Any) -> Pool:
-    return Pool(SPEC.output_schema, TRAIN, **{"vectors": vectors([row.input_text for row in TRAIN]), **changes})
+def ground(world: World | None = None, **options: Any) -> Ground:
+    return ground_of(world, TRAIN, SPEC, embed=vectors, options=options or {"max_prompt_tokens": 10_000})
 
 
 def test_choosers_choose_as_they_say() -> None:
-    def kinds(name: str, count: int, **changes: Any) -> list[str]:
-        return [row.output["kind"] for row in CHOOSERS[name](pool(**changes), count, np.random.default_rng(0))]
+    parent, grid = judged(World(), SPEC, seed_of(SPEC), TRAIN[:20]), Grid(Slots(SPEC.output_schema, TRAIN))
+    labels = {grid.label(row.output) for row in TRAIN}
 
-    assert set(kinds("per-class", 3)) == set(kinds("prototypes", 3)) == set(kinds("diverse", 3)) == set(CORNERS)
-    assert len(set(kinds("random", 80))) == 3
-    right = frozenset(row.item_id for row in TRAIN[:5])
-    chosen = CHOOSERS["bootstrapped"](pool(right=right), 9, np.random.default_rng(0))
-    assert {row.item_id for row in chosen} == right
-    assert kinds("diverse", 3, vectors=None) == kinds("prototypes", 3, vectors=None) == []
-    mean = {name: vectors([r.input_text for r in TRAIN])[[r.output["kind"] == name for r in TRAIN]].mean(0) for name in CORNERS}
-    for row in CHOOSERS["prototypes"](pool(), 3, np.random.default_rng(0)):
-        own = vectors([r.input_text for r in TRAIN])
-        near = {r.item_id: float(v @ mean[row.output["kind"]]) for r, v in zip(TRAIN, own) if r.output["kind"] == row.output["kind"]}
-        assert near[row.item_id] == max(near.values())
+    def chosen(name: str, of: Ground) -> list[Example]:
+        return CHOOSERS[name](of, parent, np.random.default_rng(0), 1.0)
+
+    firsts = chosen("prototypes", ground())[: len(labels)]
+    assert {grid.label(row.output) for row in firsts} == labels and chosen("prototypes", ground_of(None, TRAIN, SPEC)) == []
+    assert (
+        sorted(row.item_id for row in chosen("drawn", ground()))
+        == [row.item_id for row in TRAIN]
+        != [r.item_id for r in chosen("drawn", ground())]
+    )
+    own = dict(zip([row.item_id for row in TRAIN], vectors([row.input_text for row in TRAIN])))
+    for first in firsts:
+        others = np.array([own[row.item_id] for row in TRAIN if grid.label(row.output) == grid.label(first.output)])
+        assert float(own[first.item_id] @ others.mean(0)) == pytest.approx(float((others @ others.mean(0)).max()))
 
 
-def test_smaller_sets_are_the_beginning_of_larger_ones_and_fit(tmp_path: Path) -> None:
-    ground = ground_of(None, TRAIN, SPEC, embed=vectors)
-    start = Judged(seed_of(SPEC), [], [], np.zeros(0))
-    made = Sets(pool_of(ground)).propose(ground, [start], 16, 3)
-    assert made == Sets(pool_of(ground)).propose(ground, [start], 16, 3)
+def test_smaller_sets_are_the_beginning_of_larger_ones_and_fit() -> None:
+    start = judged(World(base=0.85), SPEC, seed_of(SPEC), TRAIN[:30])
+    made = Sets().propose(ground(), [start], 24, 3)
+    assert made == Sets().propose(ground(), [start], 24, 3)
     by_name: dict[str, list[Candidate]] = {}
     for one in made:
         by_name.setdefault(one.origin.source, []).append(one)
-    assert set(by_name) == {f"examples:{name}" for name in CHOOSERS if name != "bootstrapped"}, "no row is known to be right"
-    for several in by_name.values():
-        sizes = [len(one.wording.shots) for one in several]
-        assert sizes == sorted(sizes, reverse=True)
+    assert set(by_name) == {f"examples:{name}" for name in CHOOSERS}
+    for name, several in by_name.items():
+        several = several[: len(COUNTS)]
+        assert [len(one.wording.shots) for one in several] == [8, 4, 2, 1], name
         assert all(one.wording.shots == several[0].wording.shots[: len(one.wording.shots)] for one in several)
-    tight = ground_of(None, TRAIN, SPEC, options={"max_prompt_tokens": 400})
-    assert {len(one.wording.shots) for one in Sets(pool_of(tight)).propose(tight, [start], 16, 3)} == {1}
+    used = len(ground().train[0].input_text) * 2
+    tight = Sets().propose(ground(max_prompt_tokens=used + 100), [start], 24, 3)
+    assert tight and {len(one.wording.shots) for one in tight} == {1}, "there is room for one example"
+
+
+def test_no_two_examples_are_of_one_group() -> None:
+    twins = [replace(row, group="one") for row in TRAIN[:5]] + TRAIN[5:8]
+    start = judged(World(), SPEC, seed_of(SPEC), TRAIN[:1])
+    [made] = Sets((4,), ("drawn",)).propose(ground_of(None, twins, SPEC), [start], 1, 0)
+    groups = {row.item_id: row.group for row in twins}
+    assert len({groups[shot.item_id] for shot in made.wording.shots}) == 4
 
 
 def test_the_search_finds_that_examples_help(tmp_path: Path) -> None:
     world = World(base=0.6, demo=0.15)
-    ground = ground_of(world, TRAIN, SPEC, embed=vectors)
     with Arena(SPEC, ChatTarget(world), tmp_path / "a.db", budget=Budget(1500)) as arena:
-        sets = Sets(pool_of(ground), counts=(1, 6))
-        found = Halving(rounds=1).search(arena, ground, seed_of(SPEC), [sets], Rows(TRAIN, VAL), seed=1, guards=guards)
+        found = Halving(rounds=1).search(arena, ground(world), seed_of(SPEC), [Sets((1, 6))], Rows(TRAIN, VAL), seed=1, guards=guards)
         assert arena.calls == world.asked["task"] <= 1500
     assert len(found[0].candidate.wording.shots) == 6 and found[0].scores.mean() > found[-1].scores.mean()
 
@@ -95,7 +108,8 @@ class Late(World):
 @pytest.mark.parametrize(("world", "matters"), [(Late(), True), (World(base=0.8, demo=0.05), False)])
 def test_how_much_the_order_matters_is_told(tmp_path: Path, world: World, matters: bool) -> None:
     rows = [row for row in VAL if row.output["kind"] != "returns"]
-    shots = tuple(shown(next(row for row in TRAIN if row.output["kind"] == kind)) for kind in ("billing", "returns"))
+    chosen = [next(row for row in TRAIN if row.output["kind"] == kind) for kind in ("billing", "returns")]
+    shots = tuple(Shown(row.input_text, row.output) for row in chosen)
     with Arena(SPEC, ChatTarget(world), tmp_path / "a.db", budget=Budget(None)) as arena:
         first = arena.judge(Candidate.of(SPEC, Wording("", SPEC.instruction_template, shots), Origin("set")), rows)
         found = in_orders(arena, first, 4, 0)

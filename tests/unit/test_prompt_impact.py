@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from writing_world import RULES, World
 from suite_models import examples, task
+from writing_world import RULES, World
 
 from pp_assets.prompts.impact import impact, parts_of
 from pp_assets.prompts.prompted import ChatTarget

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from writing_world import World
 from suite_models import examples, task, truth
+from writing_world import World
 
 from pp_assets.prompts.measured import beside
 from pp_assets.prompts.prompted import ChatTarget
