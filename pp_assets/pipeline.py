@@ -23,6 +23,8 @@ from pp_resources.tracker import NullTracker, Tracker
 from pp_resources.tracking import open_tracker
 
 if TYPE_CHECKING:
+    from pp_assets.prompts.optimising import Wanted
+    from pp_assets.prompts.search.arena import Hear
     from pp_assets.training.search import Budget, Trial
     from pp_resources.models.kept_vectors import KeptEmbedder
 
@@ -30,6 +32,7 @@ DATASETS, GENERATED, CLUSTERS, INPUTS, BASELINES = "datasets", "generated", "clu
 ADAPTERS, EVALUATIONS, PACKAGES, LEADERBOARDS, REGRESSIONS = "adapters", "evaluations", "packages", "leaderboards", "regressions"
 TUNINGS, SUITES, GENERALISATIONS, CHOICES = "tunings", "suites", "generalisations", "generation-choices"
 CONTRACTS, DRIFTS, COMPLAINTS, NEXT_STEPS = "contracts", "drifts", "complaints", "next-steps"
+PROMPTS = "prompts"
 KINDS = {
     "seeds": DATASETS,
     "contract": CONTRACTS,
@@ -223,6 +226,12 @@ class Pipeline:
         from pp_assets.tuning import tuning
 
         return tuning(self, name, variant, budget, on_trial)
+
+    def prompt(self, name: str, wanted: "Wanted", on_event: "Hear" = lambda _event: None) -> Artifact:
+        """Search a prompt on training and validation rows; test rows are opened for the one that was chosen."""
+        from pp_assets.prompts.optimising import optimised
+
+        return optimised(self, name, wanted, on_event)
 
     def drift(self, name: str) -> Artifact:
         """Windows of new inputs from the inbox against the known ones."""

@@ -1,6 +1,7 @@
 """Where candidates are judged: each row is asked once of each, and every call is counted."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ class Arena:
         whether the field is equal counts; where it does not count by the metric, whether the whole object is equal."""
         if not rows:
             return np.zeros(0)
-        scored = score_rows(self.scoring, make_rows(rows, answers, self._dump), self._reader)
+        scored = score_rows(self.scoring, make_rows(rows, answers, self._dump), self.reader)
         metric = of_answers(self.scoring.primary)
         if metric not in scored.tables or scored.tables[metric].kind != "ratio":
             metric = metric.replace("field_f1.", "field_exact.")
@@ -139,6 +140,15 @@ class Arena:
         found = score_by_contract(self.contract, asked, **self._helpers).dimensions
         return {dimension.label: found[:, j] for j, dimension in enumerate(self.contract.dimensions)}
 
+    @contextmanager
+    def charged(self, account: Account) -> Iterator["Arena"]:
+        """The same arena, with what is bought in this context on another account."""
+        before, self.account = self.account, account
+        try:
+            yield self
+        finally:
+            self.account = before
+
     def close(self) -> None:
         self.store.close()
 
@@ -149,7 +159,8 @@ class Arena:
         self.close()
 
     @cached_property
-    def _reader(self) -> OutputReader:
+    def reader(self) -> OutputReader:
+        """What reads answers; equal ones are read once."""
         return OutputReader(self.scoring.schema, self.scoring.compare)
 
     def _dump(self, output: Any) -> str:

@@ -31,6 +31,9 @@ class Limits:
     invalid: float | None = None
 
 
+UNLIMITED = Limits()
+
+
 @dataclass(frozen=True)
 class Ruling:
     """`reasons` are whole sentences. `needed` are the test rows on which the effect (or `min_effect`, where that is larger) would be found
@@ -64,7 +67,7 @@ def untested(why: str) -> Ruling:
     return Ruling("NOT PROVEN", (why, "The test split was not opened."), False)
 
 
-def rule(spec: TaskSpec, ours: Judged, own: Judged, limits: Limits = Limits()) -> Ruling:
+def rule(spec: TaskSpec, ours: Judged, own: Judged, limits: Limits = UNLIMITED) -> Ruling:
     """Whether `ours` may take the place of `own`: both judged on the same test rows, which were opened for this alone.
 
     RELEASE: better by the task's primary metric at its alpha and by its `min_effect`, and surely worse in no dimension of the contract, no
