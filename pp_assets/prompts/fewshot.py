@@ -14,10 +14,14 @@ from pp_assets.data.generation.slots import Slots
 from pp_assets.data.neighbours import spread_out
 from pp_assets.evaluation.stats.groups import Clusters, generator
 from pp_assets.evaluation.stats.resampling import bootstrap_weights
-from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
+from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin, Proposer
 from pp_assets.prompts.guards import room
+from pp_assets.prompts.measured import best_first
 from pp_assets.prompts.propose.demonstrations import KINDS, POOL, Ranked
+from pp_assets.prompts.search.account import Account
 from pp_assets.prompts.search.arena import Arena
+from pp_assets.prompts.search.halving import Halving
+from pp_assets.prompts.search.strategy import Guards, Rows
 from pp_assets.prompts.wording import Shown
 
 COUNTS, ORDERS = (1, 2, 4, 8), 8
@@ -131,6 +135,8 @@ def in_orders(arena: Arena, best: Judged, orders: int, seed: int) -> Ordered:
             continue
         if arena.calls_for(made, best.rows) > arena.left:
             break
+        told = {"candidate": made.id, "round": 1, "source": origin.source, "parents": list(origin.parents), "by": ""}
+        arena.on_event({"event": "proposed", **told, "note": origin.note})
         found.judged.append(arena.judge(made, best.rows))
     if len(found.judged) > 1:
         found.spread = order_spread(np.stack([one.scores for one in found.judged]), Clusters.of([row.group for row in best.rows]), seed)
@@ -154,3 +160,25 @@ def order_spread(scores: np.ndarray, clusters: Clusters, seed: int) -> OrderSpre
     spread = float(np.sqrt(max(0.0, variance - noise)))
     p_value = (1 + hits) / (1 + SHUFFLES)
     return OrderSpread(orders, n, float(means.min()), float(means.max()), spread, float(low), float(high), p_value)
+
+
+@dataclass
+class SetsThenOrders:
+    """A strategy: the sets that are proposed are halved on common rows; the best of them is then judged in other orders, which `account`
+    pays for. `ordered` is what that gave."""
+
+    account: Account
+    orders: int = ORDERS
+    ordered: Ordered = field(default_factory=Ordered)
+    name: str = "examples"
+
+    def search(
+        self, arena: Arena, ground: Ground, start: Candidate, proposers: Sequence[Proposer], rows: Rows, *, seed: int, guards: Guards
+    ) -> list[Judged]:
+        found = Halving(rounds=1).search(arena, ground, start, proposers, rows, seed=seed, guards=guards)
+        best = next((one for one in found if one.candidate.wording.shots), None)
+        if best is None:
+            return found
+        with arena.charged(self.account):
+            self.ordered = in_orders(arena, best, self.orders, seed)
+        return best_first([*found, *self.ordered.judged[1:]])
