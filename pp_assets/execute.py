@@ -137,7 +137,8 @@ class Runner:
 
         register(self.instance, [task], self.pipeline.task(task).spec.variants)
         job = entry(pipeline).job
-        config = {**QUIET, "ops": {f"run_{job}": {"config": {"task": task, "options": dict(options)}}}}
+        given = {name: value for name, value in options.items() if value is not None}  # Dagster's configuration knows no null in a mapping
+        config = {**QUIET, "ops": {f"run_{job}": {"config": {"task": task, "options": given}}}}
         self._execute(job, run_config=config)
         return self.pipeline.current(PIPELINES, f"{task}/{pipeline}")
 

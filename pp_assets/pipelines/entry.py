@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pp_assets.pipelines.report import Report
 from pp_resources.errors import UserError, nearest
@@ -63,7 +63,14 @@ class Entry:
         """Options from JSON values. Raises UserError for one that is not known, with the nearest name, or a value that cannot be."""
         # A tuple comes as a list from JSON and from Dagster's configuration.
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-        return self._checked(self.options.model_validate, plain)
+        try:
+            return self.options.model_validate(plain)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            if first["type"] == "extra_forbidden":
+                raise UserError(f"no option {name!r}", where=self.id, how=nearest(name, self.options.model_fields)) from None
+            raise self._wrong(f"{name}: {first['msg']}") from None
 
     def read_words(self, words: Sequence[str]) -> Options:
         """Options from words NAME=VALUE; one of several values is given once for each."""
@@ -72,25 +79,21 @@ class Entry:
             name, equals, value = word.partition("=")
             if not equals or not name:
                 raise UserError(f"{word!r} is no NAME=VALUE", where="--set", how="such as --set trials=5")
-            if self._many(name):
-                given.setdefault(name, []).append(value)
+            field = self.options.model_fields.get(name)
+            if field is not None and get_origin(field.annotation) is tuple:
+                given[name] = (*given.get(name, ()), self._value(name, get_args(field.annotation)[0], value))
             elif name in given:
                 raise UserError(f"{name} is given twice", where="--set", how="give it once")
             else:
-                given[name] = value
-        return self._checked(self.options.model_validate_strings, given)
+                given[name] = self._value(name, field.annotation, value) if field else value
+        return self.read(given)
 
-    def _many(self, name: str) -> bool:
-        field = self.options.model_fields.get(name)
-        return field is not None and get_origin(field.annotation) is tuple
-
-    def _checked(self, read: Callable[[Any], Options], given: Mapping[str, Any]) -> Options:
+    def _value(self, name: str, kind: Any, word: str) -> Any:
+        """What a word means where a value of this kind is wanted."""
         try:
-            return read(given)
+            return TypeAdapter(kind).validate_strings(word)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            if first["type"] == "extra_forbidden":
-                raise UserError(f"no option {name!r}", where=self.id, how=nearest(name, self.options.model_fields)) from None
-            what = f"{name}: {first['msg']}" if name else str(first["msg"])
-            raise UserError(what, where=self.id, how=f"see 'pp pipeline show {self.id}'") from None
+            raise self._wrong(f"{name}: {error.errors(include_url=False)[0]['msg']}") from None
+
+    def _wrong(self, what: str) -> UserError:
+        return UserError(what, where=self.id, how=f"see 'pp pipeline show {self.id}'")

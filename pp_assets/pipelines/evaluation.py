@@ -173,7 +173,7 @@ def regression(p: "Pipeline", name: str, options: Regression) -> Report:
         alerts: Sequence[str] = over_time["alerts"]
         step.said = listed(alerts)
     outcome = str(told["outcome"])
-    kind = "stop" if alerts else kind_of(outcome)
+    kind = "stop" if alerts else "ship" if told["promoted"] else kind_of(outcome)
     return report.end(kind, outcome, [f"{variant}: {told['reason']}.", *(f"Worse: {one}." for one in alerts)])
 
 

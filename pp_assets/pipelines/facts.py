@@ -10,7 +10,7 @@ from pp_resources.errors import UserError
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
-KIND_OF: Mapping[str, Kind] = {"SHIP": "ship", "PASS": "ship", "FIRST": "ship", "SAME": "ship", "FAIL": "stop", "DO NOT SHIP": "stop"}
+KIND_OF: Mapping[str, Kind] = {"SHIP": "ship", "PASS": "ship", "SAME": "ship", "FAIL": "stop", "DO NOT SHIP": "stop"}
 
 
 def trained_variant(p: "Pipeline", name: str, variant: str | None) -> str:

@@ -75,3 +75,9 @@ class Report:
         """The outcome in a few words, and the sentences that carry it."""
         self.kind, self.outcome, self.reasons = kind, outcome, list(reasons)
         return self
+
+
+def used(step: Step, made: Artifact) -> Artifact:
+    """The artifact, told in the step."""
+    step.made.append(made)
+    return made

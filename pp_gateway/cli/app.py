@@ -25,7 +25,9 @@ from pp_gateway.cli import (
     inferences,
     jobs,
     package,
+    pipeline,
     power,
+    providers,
     queue,
     review,
     run,
@@ -65,6 +67,8 @@ app.command("ab")(ab.ab)
 app.command("bench")(bench.bench)
 app.command("history")(history.history)
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(providers.app, name="providers")
 app.add_typer(package.app, name="package")
 app.command("predict")(package.predict)
 app.add_typer(feedback.app, name="feedback")
