@@ -76,6 +76,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
     writer = parts.model_named(wanted.writer, p.settings) if wanted.writer else None
     dataset, kept = p.current(stages.DATASETS, name), p.current(stages.CONTRACTS, name)
     until = Until.of(task.spec, wanted.until) if wanted.until else None
+    strategy = parts.strategy_named(wanted.strategy, lambda best: until is not None and until.reached(task.spec, best))
     complaints = said_of(p, name)
     seed = task.spec.seed if wanted.seed is None else wanted.seed
     inputs = {
@@ -114,7 +115,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
                 ground,
                 split,
                 Held(int(dataset.metadata["test"]), lambda: stages_test(p, dataset, name)),
-                strategy=parts.strategy_named(wanted.strategy, lambda best: until is not None and until.reached(task.spec, best)),
+                strategy=strategy,
                 proposers=parts.proposers(),
                 guards=parts.guards,
                 seed=seed,
@@ -171,7 +172,7 @@ def _write(out: Path, task: "Task", target: Target, found: Found, tree: Tree, wa
 
     best, spec = found.best, task.spec
     released = found.ruling.label == "RELEASE"
-    facts = {"candidate": best.id, "origin": tree.chain(best.id), "target": target.name, "released": released}
+    facts = {"candidate": best.id, "origin": tree.chain(best.id), "target": target.name, "asked": wanted.target, "released": released}
     prompt = exported(spec, best.wording, **facts, model=target.behind(spec, best.wording, best.id).identity)
     write_prompt(out / "prompt.json", prompt)
     check(spec, out / "prompt.json", scored_digest(spec, best))
@@ -199,6 +200,7 @@ def summary(task: "Task", target: Target, found: Found, wanted: Wanted) -> dict[
     return {
         "task": task.name,
         "target": target.name,
+        "asked": wanted.target,
         "strategy": wanted.strategy,
         "verdict": found.ruling.label,
         "reasons": list(found.ruling.reasons),

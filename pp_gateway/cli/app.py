@@ -28,6 +28,7 @@ from pp_gateway.cli import (
     pipeline,
     power,
     providers,
+    prompt,
     queue,
     review,
     run,
@@ -83,6 +84,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(inferences.app, name="inferences")
 app.add_typer(queue.app, name="queue")
 app.add_typer(dicl.app, name="dicl")
+app.add_typer(prompt.app, name="prompt")
 app.command("weights")(weights.weights)
 app.command("next")(weights.next_)
 app.command("cascade")(cascade.cascade)

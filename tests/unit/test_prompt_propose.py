@@ -13,6 +13,7 @@ from pp_assets.prompts.propose.operators import OPERATORS, TOGETHER, Operators
 from pp_assets.prompts.propose.template import added, ended, instruction, literal, parts, rewritten, sentences, sound
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.contract.derive import derive
+from pp_assets.task.contract.spec import parse_contract
 from pp_assets.task.spec import TaskSpec, load_task
 from pp_resources.settings import PROJECT_ROOT
 
@@ -105,7 +106,10 @@ def test_operators_say_what_the_schema_says(ground: Ground, spec: TaskSpec) -> N
     assert OPERATORS["schema"](ground, own).template.count("{{ schema }}") == 1
     assert '- kind is one of ["billing", "delivery", "returns"]' in OPERATORS["labels"](ground, own).prompt(spec).before
     assert OPERATORS["reminder"](ground, own).prompt(spec).after.endswith("the keys kind, urgent, order, and nothing else.")
-    assert "Does kind follow this rule" in OPERATORS["contract"](ground, own).prompt(spec).before
+    assert OPERATORS["contract"](ground, own) == own, "a derived contract asks what the rubric says"
+    asked = {"label": "short", "kind": "judge", "description": "Is it short?"}
+    written = parse_contract({"dimensions": [{"label": "style", "sub_dimensions": [asked]}]}, "here")
+    assert "- Is it short?" in OPERATORS["contract"](replace(ground, contract=written), own).prompt(spec).before
     for name in OPERATORS:
         once = OPERATORS[name](ground, own)
         assert OPERATORS[name](ground, once) == once, f"{name} twice is {name} once"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite_models import examples, task
-from writing_world import RULES, World, ground_of, judged, seed_of
+from suite_models import examples
+from writing_world import RULES, TOLD, World, ground_of, judged, seed_of
 
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
 from pp_assets.prompts.guards import guards
@@ -21,10 +21,7 @@ from pp_assets.prompts.wording import Shown, Wording
 from pp_resources.models.chat import Reply
 from pp_resources.models.interface import Prediction
 
-SPEC = task(
-    description="Read an order number",
-    instruction_template="Return kind ({{ labels.kind | join(', ') }}), urgent and order.\n{{ examples }}Input: {{ input_text }}",
-)
+SPEC = TOLD
 
 
 class Writer:

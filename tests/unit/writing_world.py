@@ -8,19 +8,29 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from suite_models import ORDER, task, truth
+from suite_models import KINDS, ORDER, examples, task, truth
 
 from pp_assets.evaluation.outputs import OutputReader, right
-from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin
-from pp_assets.prompts.prompted import Asked
+from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin, Proposer
+from pp_assets.prompts.guards import guards
+from pp_assets.prompts.prompted import Asked, ChatTarget
+from pp_assets.prompts.propose.demonstrations import Demonstrations
+from pp_assets.prompts.propose.operators import Operators
+from pp_assets.prompts.propose.reflection import Reflection
+from pp_assets.prompts.propose.variation import Crossover
+from pp_assets.prompts.search.account import Budget
+from pp_assets.prompts.search.arena import Arena
+from pp_assets.prompts.search.strategy import Rows, Strategy
+from pp_assets.prompts.search.writer import KeptWriter
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
 from pp_resources.fingerprint import digest
-from pp_resources.models.chat import Messages, Reply
+from pp_resources.models.chat import ChatModel, Messages, Reply
 
 RULES = {
     "kind": "The letter before the dash decides the kind.",
@@ -28,6 +38,10 @@ RULES = {
     "order": "Copy the order number letter for letter.",
 }
 LETTER = "letter for letter"  # what the operators say of copied fields does as well
+TOLD = task(
+    description="Read an order number",
+    instruction_template="Return kind ({{ labels.kind | join(', ') }}), urgent and order.\n{{ examples }}Input: {{ input_text }}",
+)
 
 
 @dataclass
@@ -90,7 +104,7 @@ class World:
         return int(digest([self.seed, *labels])[:12], 16) / 16**12
 
 
-def ground_of(world: World | None, train: Sequence[Example], spec: TaskSpec | None = None, **rest: Any) -> Ground:
+def ground_of(world: ChatModel | None, train: Sequence[Example], spec: TaskSpec | None = None, **rest: Any) -> Ground:
     """What proposers see, of the task in `suite_models`."""
     return Ground(spec or task(), train, model=world, **rest)
 
@@ -111,3 +125,32 @@ def _leaves(spec: TaskSpec) -> Any:
     from pp_resources.json_schema import leaf_fields
 
     return leaf_fields(spec.output_schema)
+
+
+ROWS = examples(220, seed=7)
+SPLIT = Rows(ROWS[:120], ROWS[120:])
+
+
+def searched(
+    strategy: Strategy, place: Path, world: World, calls: int = 900, proposers: Sequence[Proposer] = (), rows: Rows = SPLIT, stop: int = 0
+) -> tuple[list[Judged], Arena, list[Any]]:
+    """A search of the toy task in `place`: (finalists, arena, events). It is killed after `stop` judgements, where that is not 0."""
+    events: list[Any] = []
+
+    def hear(event: Any) -> None:
+        events.append(event)
+        if stop and sum(one["event"] == "judged" for one in events) == stop:
+            raise KeyboardInterrupt
+
+    ledger, budget = place / "ledger.jsonl", Budget(calls)
+    with Arena(TOLD, ChatTarget(world), place / "cells.db", budget=budget, ledger=ledger, batch=50, on_event=hear) as arena:
+        ground = ground_of(KeptWriter(world, arena.store, arena.account), rows.train, TOLD)
+        makers = proposers or [Reflection(), Operators(), Demonstrations(), Crossover()]
+        return strategy.search(arena, ground, seed_of(TOLD), makers, rows, seed=3, guards=guards), arena, events
+
+
+def true_skill(world: World, candidate: Candidate) -> float:
+    """How often a candidate is right, over all items that could be."""
+    prompt = "".join(candidate.wording.messages(TOLD, "")[-1]["content"])
+    kinds = [np.prod([min(1, world.skill(prompt, name, kind)) for name in RULES]) for kind in KINDS.values()]
+    return float(np.mean(kinds))

@@ -39,9 +39,11 @@ def rubric(ground: Ground, wording: Wording) -> Wording:
 
 
 def contract(ground: Ground, wording: Wording) -> Wording:
-    """What the contract asks of a good answer, beyond its form."""
+    """What the contract asks of a good answer, beyond its form and the rubric."""
+    rules = [rule.description for rule in ground.spec.rubric.fields.values() if rule.description]
     nodes = [node for _, node in ground.contract.nodes() if node.kind == "judge"] if ground.contract else []
-    return _listed(ground, wording, "A good answer:", [" ".join(node.description.split()) for node in nodes if node.description.strip()])
+    asked = [node.description for node in nodes if node.description.strip() and not any(rule in node.description for rule in rules)]
+    return _listed(ground, wording, "A good answer:", [" ".join(one.split()) for one in asked])
 
 
 def schema(ground: Ground, wording: Wording) -> Wording:

@@ -22,7 +22,7 @@ class Rows:
 
 
 class Strategy(Protocol):
-    """The same arguments give the same finalists, whatever was kept before."""
+    """The same arguments give the same finalists, where the same answers were free before: what is free leaves budget for more."""
 
     @property
     def name(self) -> str: ...

@@ -1,0 +1,129 @@
+"""`pp prompt` on a small task with the embedded base: search, show, tree, export, verify, apply; and as a job."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import Said, command_line, use_installation
+from small_task import write_task
+from test_encoder_tokens import tiny_encoder
+
+from pp_assets.prompts.search.export import read_prompt, wording_of
+from pp_assets.prompts.wording import Wording
+from pp_assets.serving.local import worded
+from pp_assets.task.examples import count_test_openings
+from pp_assets.task.spec import load_task
+from pp_resources.settings import Settings
+
+CALLS = "60"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("installation")
+    write_task(made / "tasks", "alpha", rows=64, more=f"system_prompt: Say it as JSON.\nencoder_model_id: {tiny_encoder(made / 'encoder')}")
+    return made
+
+
+@pytest.fixture
+def pp(root: Path, capfd: pytest.CaptureFixture[str]):
+    return command_line(root, capfd)
+
+
+def ok(pp, *words: str) -> Said:
+    said = pp("prompt", *words)
+    assert said.code == 0, said.err
+    return said
+
+
+@pytest.fixture
+def found(pp) -> dict:
+    return ok(pp, "optimise", "alpha", "--calls", CALLS, "--json").json
+
+
+def test_a_search_keeps_its_budget_and_tells_what_it_found(pp, found, root):
+    use_installation(root)
+    settings, out = Settings.from_env(), Path(found["path"])
+    assert found["calls"] <= int(CALLS) and found["verdict"] in ("RELEASE", "NOT PROVEN", "WORSE") and found["cost_usd"] == 0.0
+    assert {"prompt.json", "verdict.json", "tree.json", "report.html", "report.md", "front.png"} <= {file.name for file in out.iterdir()}
+    opened = count_test_openings(settings.home / "ledger" / "test_openings.jsonl", "alpha")
+    assert opened == int(found["tested"]) and (out / "answers").exists() == found["tested"]
+    events = [json.loads(one) for one in (Path(found["state"]) / "events.jsonl").read_text().splitlines()]
+    assert events[0]["event"] == "start" and events[-1]["event"] == "gate" and all("at" in one for one in events)
+    assert sum(one.get("new", 0) for one in events if one["event"] == "judged") == found["calls"] + found["test_calls"]
+    again = ok(pp, "optimise", "alpha", "--calls", CALLS)
+    assert "alpha on promptprecision/tiny-base" in again.out and found["path"] in again.out
+    listed = ok(pp, "list", "alpha", "--json").json
+    assert [one["best"] for one in listed][:1] == [found["best"]]
+
+
+def test_another_search_pays_for_new_answers_alone(pp, found):
+    more = ok(pp, "optimise", "alpha", "--calls", CALLS, "--max-invalid", "0.9", "--json").json
+    assert more["path"] != found["path"] and more["calls"] < found["calls"], "other limits: what was answered is free"
+
+
+def test_what_was_found_is_shown_with_where_it_comes_from(pp, found):
+    shown = ok(pp, "show", "alpha")
+    assert found["verdict"] in shown.out and "--- user" in shown.out
+    tree = ok(pp, "tree", "alpha", "--json").json
+    assert tree[0]["source"] == "seed" and {one["id"] for one in tree} >= {found["best"]}
+    lines = ok(pp, "tree", "alpha").out.splitlines()
+    assert lines[0].startswith(found["start"]) and all(one.startswith("  ") for one in lines[1:])
+
+
+def test_an_export_is_what_was_scored_and_a_changed_one_is_not(pp, found, tmp_path):
+    file = tmp_path / "prompt.json"
+    told = ok(pp, "export", "alpha", "--out", str(file), "--json").json
+    assert told["digest"].startswith(found["best"])
+    assert ok(pp, "verify", "alpha", "--file", str(file), "--json").json["scored"] and ok(pp, "verify", "alpha").code == 0
+    prompt = json.loads(file.read_text())
+    for change in ({"system": "Say it as XML."}, {"messages": prompt["messages"][:1]}, {"digest": "0" * 64}):
+        file.write_text(json.dumps(prompt | change))
+        said = pp("prompt", "verify", "alpha", "--file", str(file))
+        assert said.code == 2 and "search again, or restore it" in said.err
+    file.write_text("{}")
+    assert pp("prompt", "verify", "alpha", "--file", str(file)).code == 2
+
+
+def test_an_applied_prompt_reads_as_what_was_scored(pp, found, root):
+    use_installation(root)
+    file = root / "tasks" / "alpha" / "task.yaml"
+    before = file.read_text()
+    if not found["released"]:
+        refused = pp("prompt", "apply", "alpha")
+        assert refused.code == 2 and "the test did not release it" in refused.err and file.read_text() == before
+    try:
+        ok(pp, "apply", "alpha", "--anyway", "--name", "searched")
+        spec = load_task("alpha", Settings.from_env().tasks).spec
+        served = Wording.of(worded(spec, spec.serving.variants["searched"]))
+        prompt = read_prompt(Path(found["path"]) / "prompt.json")
+        assert served.messages(spec, "where is it?") == wording_of(prompt).messages(spec, "where is it?")
+        assert pp("prompt", "apply", "alpha", "--anyway", "--name", "searched").code == 2, "the name is taken"
+        ok(pp, "apply", "alpha", "--anyway", "--name", "searched", "--yes")
+        ok(pp, "apply", "alpha", "--anyway", "--name", "second")
+        assert set(load_task("alpha", Settings.from_env().tasks).spec.serving.variants) == {"searched", "second"}
+        assert file.read_text().startswith(before.rstrip())
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--strategy", "halvin"], "did you mean 'halving'?"),
+        (["--until", "exactness>0.9"], "is no stop rule"),
+        (["--until", "object_exact>=0.9"], "did you mean"),
+        (["--target", "gpt-9"], "no model 'gpt-9'"),
+        (["--calls", "0"], "--calls"),
+    ],
+)
+def test_bad_input_is_refused_with_what_would_do(pp, words, said):
+    found = pp("prompt", "optimise", "alpha", *words)
+    assert found.code == 2 and said in found.err
+
+
+def test_nothing_to_show_before_a_search(pp, root):
+    write_task(root / "tasks", "beta", rows=64)
+    said = pp("prompt", "show", "beta")
+    assert said.code == 2 and "pp prompt optimise beta" in said.err
+    assert "was searched yet" in ok(pp, "list", "beta").out
