@@ -1,12 +1,11 @@
 """Reasonings written by a model: kept where they lead to the answer; prompts with and without them side by side."""
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from suite_models import examples, task, truth
+from suite_models import examples, task
+from thinking_world import Thinker
 from writing_world import World
 
 from pp_assets.prompts.measured import beside
@@ -18,59 +17,10 @@ from pp_assets.prompts.reasoning.rationales import NO_ANSWER, NOT_DERIVED, OWN, 
 from pp_assets.prompts.search.account import Budget
 from pp_assets.prompts.search.arena import Arena
 from pp_assets.prompts.wording import Wording
-from pp_resources.models.chat import Messages, Reply
 
 SPEC = task()
 TRAIN = examples(60)
 VAL = [replace(row, item_id=f"v{row.item_id}", group=f"v{row.group}") for row in examples(150, seed=5)]
-
-
-def steps_to(said: dict[str, Any]) -> list[str]:
-    order = f'The text says "{said["order"]}", so order is "{said["order"]}".'
-    return [order, f"Its letter tells of {said['kind']}.", f"By its last digit urgent is {str(said['urgent']).lower()}."]
-
-
-@dataclass
-class Thinker(World):
-    """A world that gives steps where it is asked for some: of what it answers, but for a share `loose` that leads elsewhere. It is better
-    by `thought` in each field where it thinks. As a writer it gives the steps to what it is told, but for `silent` none and `lies` others.
-    Steps behind an input tell it the kind and the urgency where they say them."""
-
-    thought: float = 0.0
-    loose: float = 0.0
-    silent: float = 0.0
-    lies: float = 0.0
-
-    def ask_all(self, asked: Any, *, schema: Any = None, **how: Any) -> list[Reply]:
-        wanted = (schema or {}).get("properties", {})
-        if "reasoning" in wanted and "answer" not in wanted:
-            self.asked["writer"] += len(asked)
-            return [Reply(self._explained(messages), 100, 30, False) for messages in asked]
-        found = super().ask_all(asked, schema=schema, **how)
-        if "reasoning" not in wanted:
-            return found
-        return [self._thoughtful(messages, reply) for messages, reply in zip(asked, found, strict=True)]
-
-    def skill(self, prompt: str, name: str, kind: str) -> float:
-        text = prompt.rsplit("What follows from it:", 1)[-1] if "What follows from it:" in prompt else ""
-        told = f"tells of {kind}" in text or (name != "kind" and bool(text))
-        return 1.0 if told else super().skill(prompt, name, kind) + self.thought * ('"reasoning"' in prompt)
-
-    def _thoughtful(self, messages: Messages, reply: Reply) -> Reply:
-        said = json.loads(reply.text)
-        text = messages[-1]["content"].rsplit("Input:", 1)[-1]
-        led = said if self._draw("loose", text) >= self.loose else said | {"urgent": not said["urgent"]}
-        return reply._replace(text=json.dumps({"reasoning": steps_to(led), "answer": said}), tokens_out=reply.tokens_out + 40)
-
-    def _explained(self, messages: Messages) -> str:
-        text = messages[-1]["content"].split("Input: ", 1)[1].split("\nThe right answer: ")[0]
-        said = truth(text)
-        draw = self._draw("explained", text)
-        if draw < self.silent:
-            return "no"
-        if draw < self.silent + self.lies:
-            return json.dumps({"reasoning": [*steps_to(said)[:1], "It is of some other kind.", f"urgent: {str(said['urgent']).lower()}"]})
-        return json.dumps({"reasoning": steps_to(said)})
 
 
 def arena(tmp_path: Path, world: World, calls: int | None = None) -> Arena:
