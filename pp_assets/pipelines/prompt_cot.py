@@ -100,7 +100,7 @@ def run(p: "Pipeline", name: str, options: ChainOfThought) -> Report:
                 tested = bool(work.opened) and found.tested is not None and found.tested[0].candidate.id == pair.reasoned.id
                 with work.arena.charged(work.extra("benchmark-calls")) as arena, work.bought(step):
                     measured = benchmark(work.spec, arena, pair, work.opened if tested else best.rows)
-                    _measured(work, measured, step, "test rows" if tested else "the rows it was chosen by, which flatters both")
+                    _measured(work, measured, step, "test rows" if tested else "rows to choose by, the test split being shut")
     return ended(report, found.ruling, [report.steps[-1].said])
 
 

@@ -5,7 +5,7 @@ of the field; what stands nowhere is said to stand nowhere.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -166,8 +166,3 @@ def _words(text: str, gram: str) -> str:
             span = text[found[i].start() : found[i + len(wanted) - 1].end()]
             return "" if _QUOTES.search(span) else span
     return ""
-
-
-def counted(made: Sequence[Steps]) -> Mapping[str, float]:
-    """How many rows have steps, and the mean share of their fields that is supported."""
-    return {"rows": len(made), "supported": sum(one.supported for one in made) / max(1, len(made))}
