@@ -111,12 +111,12 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
         ):
             run.params({**asdict(wanted), "train_rows": len(split.train), "val_rows": len(split.val), "seed": seed})
             pen = KeptWriter(writer, arena.store, account) if writer else None
-            ground = _ground(p, task, contract, split.train, pen, complaints, target)
+            ground = ground_of(p, task, contract, split.train, pen, complaints, target)
             found = find_prompt(
                 arena,
                 ground,
                 split,
-                Held(int(dataset.metadata["test"]), lambda: _test_rows(p, dataset, name)),
+                Held(int(dataset.metadata["test"]), lambda: test_rows(p, dataset, name)),
                 strategy=strategy,
                 proposers=parts.proposers(pen is not None),
                 guards=guards,
@@ -134,7 +134,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
     return p.store.produce(stages.PROMPTS, f"{name}/{slug(wanted.target)}", inputs | {"budget": budget}, build)
 
 
-def _test_rows(p: "Pipeline", dataset: Artifact, name: str) -> Any:
+def test_rows(p: "Pipeline", dataset: Artifact, name: str) -> Any:
     """The test rows, whose opening is written down."""
     from pp_assets.task.examples import open_test_split
 
@@ -153,9 +153,10 @@ def said_of(p: "Pipeline", name: str) -> list[str]:
     return [offers(one, entries)["hint"] for one in topics if all(id in entries for id in one["ids"])]
 
 
-def _ground(
+def ground_of(
     p: "Pipeline", task: "Task", contract: "Contract", train: Any, pen: ChatModel | None, complaints: list[str], target: Target
 ) -> Ground:
+    """What proposers may look at: `train` rows, and `pen`, which writes where there is one."""
     most = parts.longest_prompt(target)
     return Ground(
         task.spec,

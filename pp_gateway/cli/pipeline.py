@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Run the pipelines of the catalogue, each by its id, and see what they found.", no_args_is_help=True)
 UNKNOWN = "not known yet"
 STOPPED = 1
-SHOWN = ("quality", "speed", "cost", "features", "rank")  # steps whose table is the result
+SHOWN = ("quality", "speed", "cost", "features", "rank", "effects", "failures", "order")  # steps whose table is the result
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of a pipeline, as 'pp pipeline list' tells them.")]
 Task = Annotated[str, typer.Option("--task", "-t", help="Name of a task, or the path of its folder.")]
@@ -124,12 +124,13 @@ def perform(one: "Entry", task: str, given: Mapping[str, Any], out: Output) -> N
         made = runner.catalogued(one.id, name, given)
     told = read_json(made.file(DOCUMENT))
     if not out.result({**told, "path": str(made.path)}):
-        _show(told, made)
+        show_run(told, made)
     if one.alarms and told["kind"] == "stop":
         raise typer.Exit(STOPPED)
 
 
-def _show(told: Mapping[str, Any], made: "Artifact") -> None:
+def show_run(told: Mapping[str, Any], made: "Artifact") -> None:
+    """How a run ended, its steps, the tables that are its result, and where its report is."""
     from pp_assets.pipelines.pages import STEP_HEAD, facts, step_rows
     from pp_assets.pipelines.runs import PAGE
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pp_gateway.cli import prompt_studies
 from pp_gateway.cli.output import JsonFlag, Output, interval, line, number, p_value, table
 from pp_gateway.cli.tasks import TaskArgument, settle
 from pp_resources.errors import UserError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pp_resources.artifacts import Artifact
 
 app = typer.Typer(help="Search prompts: within a budget, and released by a paired test alone.", no_args_is_help=True)
+prompt_studies.add_commands(app)
 Target = Annotated[str, typer.Option("--target", help="What the prompt is for: base (the task's language model), or a model by its name.")]
 
 

@@ -12,8 +12,8 @@ from command_line import PP, command_line
 from model_server import model_server
 from workflow_place import CASES, answering, copied_examples, says
 
-from pp_resources import provider as provider_module
 from pp_resources.instance import open_instance
+from pp_resources.models.remote import AT_ONCE
 from pp_resources.settings import Settings
 
 FLOW = """\
@@ -163,7 +163,8 @@ def test_a_run_is_a_run_of_dagster(place):
 
 
 def test_a_step_is_tried_again(place, monkeypatch):
-    monkeypatch.setattr(provider_module, "RETRIES", 0)
+    table = f"providers:\n  here: {{url: '{place.provider.url}', retries: {{most: 0}}}}\n"
+    (Settings.from_env().home / "providers.yaml").write_text(table, "utf-8")
     monkeypatch.setattr("pp_assets.workflows.graph.RETRY_PAUSE", 0.01)
     place.provider.fail = [500]
     said = place("workflow", "run", flow(place.root), "--set", "topic=parcels")
@@ -218,7 +219,7 @@ def test_a_run_that_was_killed_goes_on(place, checkpoints):
     before = len(place.provider.seen)
     told = place("workflow", "run", file, "--resume", "--json").json
     assert told["state"] == "done" and told["id"] == run["id"] and told["steps"]["cases"]["reused"]
-    total, under_way = 1 + len(CASES) + 1, provider_module.AT_ONCE
+    total, under_way = 1 + len(CASES) + 1, AT_ONCE
     assert total <= len(place.provider.seen) <= total + under_way and before < total
     if checkpoints == "false":
         place("workflow", "run", file, "--set", "topic=parcels")

@@ -1,0 +1,107 @@
+"""`prompt-engineering-fewshot`: examples of the prompt by search over choice, count and order."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from pp_assets.pipelines.entry import Entry
+from pp_assets.pipelines.prompt_work import INPUTS, Studied, ended, estimate_of, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.report import Figure, Report, Step, Table
+from pp_assets.prompts.fewshot import CHOOSERS, COUNTS, ORDERS, Ordered, Sets, SetsThenOrders
+from pp_assets.prompts.guards import guards
+from pp_assets.prompts.search.run import Found, find_prompt
+from pp_resources.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from pp_assets.pipeline import Pipeline
+    from pp_assets.prompts.candidate import Judged
+    from pp_assets.task.spec import TaskSpec
+
+ID = "prompt-engineering-fewshot"
+FOR_ORDERS = 0.3  # share of the calls that the orders of the best set may take
+STEPS = ("choice and count", "order", "test")
+
+
+class FewShot(Studied):
+    counts: tuple[int, ...] = Field(COUNTS, description="how many examples are tried")
+    choosers: tuple[str, ...] = Field(tuple(CHOOSERS), description="in which ways they are chosen")
+    orders: int = Field(ORDERS, ge=1, description="orders of the best set that are tried, the first among them")
+
+
+def run(p: "Pipeline", name: str, options: FewShot) -> Report:
+    """Chosen on rows to choose by, tested once on test rows beside the task's own prompt."""
+    for one in options.choosers:
+        if one not in CHOOSERS:
+            raise UserError(f"no way to choose examples {one!r}", where="choosers", how=nearest(one, CHOOSERS))
+    if not options.counts or min(options.counts) < 1:
+        raise UserError("a number of examples has to be 1 or more", where="counts", how="such as counts=4")
+    report = Report()
+    with working(p, name, ID, options, 1 - FOR_ORDERS) as work:
+        strategy = SetsThenOrders(work.extra("order-calls", int(options.calls * FOR_ORDERS)), options.orders)
+        with report.step("choice and count") as step, work.bought(step):
+            found = find_prompt(
+                work.arena,
+                work.ground,
+                work.rows,
+                work.held,
+                strategy=strategy,
+                proposers=[Sets(options.counts, options.choosers)],
+                guards=guards,
+                seed=work.seed,
+                ledger=work.folder / "test-calls.jsonl",
+            )
+            step.said = (
+                f"{sum(bool(node['judged']) for node in work.tree.plain)} prompts tried on up to {len(found.finalists[0].rows)} rows"
+            )
+            step.figures = _figures(work.spec, found)
+            step.tables = [tried_table(work)]
+        with report.step("order") as step:
+            step.calls, step.tokens = strategy.account.calls, strategy.account.tokens
+            _tell_orders(strategy.ordered, step)
+        with report.step("test") as step:
+            judged_step(work, found, step)
+            step.tables = [_shots(found)]
+    return ended(report, found.ruling, [report.steps[1].said])
+
+
+def _figures(spec: "TaskSpec", found: Found) -> list[Figure]:
+    own = next(one for one in found.finalists if one.candidate.id == found.start.id)
+    named: list[tuple[str, Judged]] = [("best", found.finalists[0]), ("the task's own", own)]
+    return [quality_figure(spec, of, one) for of, one in named]
+
+
+def _tell_orders(ordered: Ordered, step: Step) -> None:
+    spread = ordered.spread
+    if spread is None:
+        step.said = "The order was not tried: there are fewer than two examples, or no calls are left for it."
+        step.figures = [Figure("spread over orders", None, reason="fewer than two orders")]
+        return
+    word = "matters" if spread.p_value < 0.05 else "is not shown to matter"
+    step.said = (
+        f"The order of the examples {word}: {spread.orders} orders score {spread.lowest:.4f} to {spread.highest:.4f} on {spread.n} rows "
+        f"(p {spread.p_value:.4f})."
+    )
+    step.figures = [
+        Figure("spread over orders (standard deviation beyond chance)", spread.spread, spread.low, spread.high, spread.n),
+        Figure("lowest order", spread.lowest, n=spread.n),
+        Figure("highest order", spread.highest, n=spread.n),
+    ]
+    rows = tuple((one.candidate.id, one.candidate.origin.note, f"{one.scores.mean():.4f}") for one in ordered.judged)
+    step.tables = [Table("Orders of the best set", ("id", "order", "score"), rows)]
+
+
+def _shots(found: Found) -> Table:
+    rows = tuple((str(i), shot.item_id, shot.input_text[:120]) for i, shot in enumerate(found.best.wording.shots, 1))
+    return Table("Examples that were chosen", ("place", "row", "input"), rows)
+
+
+ENTRY = Entry(
+    id=ID,
+    purpose="Choose the examples of a prompt: which, how many, in which order",
+    complexity="medium",
+    inputs=INPUTS,
+    steps=STEPS,
+    options=FewShot,
+    estimate=estimate_of(ID),
+    run=run,
+)

@@ -1,0 +1,167 @@
+"""What every study of prompts works with: a target, rows to learn from, to choose by and to test on, a budget; how it tells results."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from pp_assets import pipeline as stages
+from pp_assets.pipeline import rows_digest
+from pp_assets.pipelines import estimates
+from pp_assets.pipelines.entry import Estimate, Options
+from pp_assets.pipelines.facts import effect_figure, metric_figure
+from pp_assets.pipelines.report import Figure, Kind, Report, Step, Table
+from pp_assets.prompts.candidate import Ground, Judged
+from pp_assets.prompts.measured import Beside, quality
+from pp_assets.prompts.optimising import ground_of, test_rows
+from pp_assets.prompts.search import parts
+from pp_assets.prompts.search.account import Account, Budget
+from pp_assets.prompts.search.arena import Arena
+from pp_assets.prompts.search.export import exported
+from pp_assets.prompts.search.gate import Ruling
+from pp_assets.prompts.search.run import Found, Held
+from pp_assets.prompts.search.splits import search_rows
+from pp_assets.prompts.search.strategy import Rows
+from pp_assets.prompts.search.tree import Tree
+from pp_assets.prompts.search.writer import KeptWriter
+from pp_assets.prompts.wording import Wording
+from pp_assets.providers import chat_model
+from pp_assets.task.examples import Example
+from pp_assets.task.spec import Task, TaskSpec
+from pp_assets.trainings import refuse_leaks
+from pp_resources.fingerprint import digest
+from pp_resources.models.chat import ChatModel
+
+if TYPE_CHECKING:
+    from pp_assets.pipeline import Pipeline
+
+INPUTS = ("the task's evaluated inputs ('pp data evaluate TASK')",)
+KIND_OF: dict[str, Kind] = {"RELEASE": "ship", "WORSE": "stop", "NOT PROVEN": "wait"}
+
+
+class Studied(Options):
+    target: str = Field(parts.BASE, description="the model that prompts are tried on: base is the task's language model on this machine")
+    writer: str | None = Field(None, description="a model that writes, where one is there")
+    calls: int = Field(1000, ge=1, description="the most model calls, those of the test aside")
+    seed: int | None = Field(None, ge=0, description="of what is drawn; default: the task's")
+
+
+@dataclass
+class Work:
+    """One study under way. `held` opens the test rows, `opened` are these once it has; `extra(name)` is an account beside the budget."""
+
+    task: Task
+    arena: Arena
+    ground: Ground
+    rows: Rows
+    held: Held
+    folder: Path
+    seed: int
+    tree: Tree
+    opened: list[Example] = field(default_factory=list)
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self.task.spec
+
+    @property
+    def start(self) -> Wording:
+        return Wording.of(self.spec)
+
+    @property
+    def writer(self) -> ChatModel | None:
+        return self.ground.model
+
+    def extra(self, name: str, calls: int | None = None) -> Account:
+        return Account(Budget(calls), self.folder / f"{name}.jsonl")
+
+    @contextmanager
+    def bought(self, step: Step) -> Iterator[None]:
+        """Counts what a step buys."""
+        calls, tokens = self.arena.calls, self.arena.tokens
+        yield
+        step.calls, step.tokens = self.arena.calls - calls, self.arena.tokens - tokens
+
+
+@contextmanager
+def working(p: "Pipeline", name: str, study: str, options: Studied, share: float = 1.0) -> Iterator[Work]:
+    """Everything that a study needs; `share` of the calls is the arena's. Raises UserError for a task without data, a model that is not
+    there, or rows that leak into the test split."""
+    from pp_assets.task.contract.files import load_contract
+
+    task, kept = p.task(name), p.training_rows(name)
+    refuse_leaks(p, name)
+    target = parts.target_named(options.target, task, kept.train, p.settings)
+    model = chat_model(options.writer, p.settings) if options.writer else None
+    dataset = p.current(stages.DATASETS, name)
+    seed = task.spec.seed if options.seed is None else options.seed
+    rows = search_rows(task.output_schema, kept.train, kept.val, seed)
+    asked = [study, target.identity, model.identity if model else "", options.model_dump(mode="json"), dataset.digest]
+    folder = p.settings.home / stages.PROMPTS / name / digest([*asked, rows_digest(kept.train)], ordered=True)[:16]
+    account, tree = Account(Budget(max(1, int(options.calls * share))), folder / "calls.jsonl"), Tree()
+    contract = load_contract(task, kept.train)
+    with Arena(task.spec, target, p.settings.home / "cells.db", contract=contract, account=account, on_event=tree.hear) as arena:
+        pen = KeptWriter(model, arena.store, account) if model else None
+        ground = ground_of(p, task, contract, rows.train, pen, [], target)
+        work = Work(task, arena, ground, rows, Held(0, list), folder, seed, tree)
+
+        def opened() -> Sequence[Example]:
+            work.opened = list(test_rows(p, dataset, name))
+            return work.opened
+
+        work.held = Held(int(dataset.metadata["test"]), opened)
+        yield work
+
+
+def estimate_of(pipeline: str) -> Callable[["Pipeline", str, Studied], Estimate]:
+    """What earlier runs took, else at most the budget."""
+
+    def estimate(p: "Pipeline", name: str, options: Studied) -> Estimate:
+        told = estimates.of_runs(p, name, pipeline)
+        return told if told.calls is not None else Estimate(options.calls, basis=(*told.basis, "at most the calls that are allowed"))
+
+    return estimate
+
+
+def beside_figures(of: str, found: Beside) -> list[Figure]:
+    """Effects on quality, tokens and time; positive is better."""
+    named = (("quality", found.quality), ("tokens saved", found.tokens), ("milliseconds saved", found.latency))
+    return [effect_figure(f"{of}: {what}", asdict(one)) for what, one in named]
+
+
+def quality_figure(spec: TaskSpec, of: str, one: Judged) -> Figure:
+    """The primary metric of a candidate's answers."""
+    return metric_figure(f"{of}: {spec.primary_metric.name}", asdict(quality(spec, one)))
+
+
+def tried_table(work: Work) -> Table:
+    """Every candidate of the search with its score on the most rows it was judged on."""
+    rows = []
+    for node in work.tree.plain:
+        last = max(node["judged"], key=lambda one: one["rows"], default=None)
+        score = "–" if last is None or last["score"] is None else f"{last['score']:.4f}"
+        why = "; ".join(node["reasons"]) or node["note"]
+        rows.append((node["id"], node["source"], score, str(last["rows"]) if last else "0", node["state"], why))
+    rows.sort(key=lambda row: (-int(row[3]), row[2] == "–", row[2] and -float(row[2].replace("–", "0"))))
+    return Table("Candidates, on the rows to choose by", ("id", "from", "score", "rows", "state", "what it is"), tuple(rows))
+
+
+def judged_step(work: Work, found: Found, step: Step) -> None:
+    """The test of the one that was chosen."""
+    ruling = found.ruling
+    step.calls, step.tokens, step.said = found.test_spent["calls"], found.test_spent["tokens"], f"{ruling.label}: {ruling.reasons[0]}"
+    if ruling.comparison:
+        step.figures.append(effect_figure(f"gain over the task's own prompt, {ruling.comparison['metric']}", ruling.comparison))
+    if found.tested:
+        step.figures += [quality_figure(work.spec, of, one) for of, one in zip(("chosen", "the task's own"), found.tested, strict=True)]
+    step.files["prompt.json"] = json.dumps(exported(work.spec, found.best.wording), indent=1, ensure_ascii=False).encode()
+    step.details = {"ruling": ruling.plain, "best": found.best.id}
+
+
+def ended(report: Report, ruling: Ruling, more: Sequence[str] = ()) -> Report:
+    """The outcome of a search."""
+    return report.end(KIND_OF[ruling.label], ruling.label, [*ruling.reasons, *more])

@@ -1,0 +1,83 @@
+"""`pp prompt impact`, `fewshot`, `reasoning` and `explain` on a small task with the embedded base."""
+
+from pathlib import Path
+
+import pytest
+from command_line import Said, command_line, use_installation
+from small_task import write_task
+from test_encoder_tokens import tiny_encoder
+
+from pp_assets.pipeline import Pipeline
+from pp_assets.prompts.search.export import read_prompt
+from pp_assets.task.examples import count_test_openings
+
+STUDIES = {
+    "impact": ["--calls", "120", "--shots", "1"],
+    "fewshot": ["--calls", "120", "--count", "1", "--count", "2", "--orders", "2"],
+    "reasoning": ["--calls", "120", "--count", "1", "--rationales", "4"],
+    "explain": ["--calls", "120", "--rounds", "1"],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("installation")
+    write_task(made / "tasks", "alpha", rows=64, more=f"system_prompt: Say it as JSON.\nencoder_model_id: {tiny_encoder(made / 'encoder')}")
+    return made
+
+
+@pytest.fixture
+def pp(root: Path, capfd: pytest.CaptureFixture[str]):
+    return command_line(root, capfd)
+
+
+def study(pp, name: str, *more: str) -> Said:
+    said = pp("prompt", name, "alpha", *STUDIES[name], *more)
+    assert said.code == 0, said.err
+    return said
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_ends_in_a_report_and_asks_nothing_twice(pp, root: Path, name: str) -> None:
+    use_installation(root)
+    p = Pipeline.from_env()
+    before = count_test_openings(p.ledger, "alpha")
+    told = study(pp, name, "--json").json
+    out = Path(told["path"])
+    assert {"report.json", "report.md", "report.html"} <= {file.name for file in out.iterdir()}
+    searched = [step for step in told["steps"] if step["name"] not in ("test", "performance benchmarking")]
+    assert 0 < sum(step["calls"] for step in searched) <= 120
+    tested = [step for step in told["steps"] if step["name"] == "test" and step["details"]["ruling"]["tested"]]
+    assert count_test_openings(p.ledger, "alpha") - before == told["spent"]["test_openings"] == len(tested) <= 1
+    again = study(pp, name, "--json").json
+    assert again["outcome"] == told["outcome"] and [s["figures"] for s in again["steps"]] == [s["figures"] for s in told["steps"]]
+    assert told["task"] == "alpha"
+
+
+def test_the_impact_of_the_parts_is_drawn_and_the_test_split_stays_shut(pp, root: Path) -> None:
+    assert "report   " in study(pp, "impact").out
+    told = study(pp, "impact", "--json").json
+    out = Path(told["path"])
+    assert (out / "effects" / "impact.png").read_bytes().startswith(b"\x89PNG") and told["spent"]["test_openings"] == 0
+    [table] = told["steps"][1]["tables"]
+    assert {row[0] for row in table["rows"]} >= {"system prompt", "example 1"} and len(table["head"]) == 7
+    assert all(int(row[2]) > 0 for row in table["rows"]), "every part takes tokens"
+
+
+def test_a_study_leaves_the_prompt_that_it_chose(pp, root: Path) -> None:
+    for name in ("fewshot", "reasoning", "explain"):
+        prompt = read_prompt(Path(study(pp, name, "--json").json["path"]) / "test" / "prompt.json")
+        assert prompt["system"] == "Say it as JSON."
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["impact", "alpha", "--calls", "20"], "20 calls are too few"),
+        (["impact", "alpha", "--found", "--target", "none-such"], "none-such"),
+        (["reasoning", "alpha", "--writer", "none-such"], "no model 'none-such'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(pp, words: list[str], what: str) -> None:
+    said = pp("prompt", *words)
+    assert said.code == 2 and what in said.err
