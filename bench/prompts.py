@@ -1,7 +1,7 @@
 """Our prompt search beside DSPy's MIPROv2: the same model, rows and instructions, at most half of its calls; and how often a prompt is
 released that is no better.
 
-    make install-bench && .venv/bin/python -m bench.prompts DATA [--seeds 3] [--worlds 200] [--only tasks|base|worlds] [--record]
+    make install-bench && .venv/bin/python -m bench.prompts DATA [--seeds 5] [--worlds 200] [--only tasks|base|worlds] [--record]
 
 DATA holds banking77 and snips as train.jsonl with schema.json. The model of `tasks` is simulated (`bench.prompt_world`): its truth is
 known, it answers and writes; that of `base` is the shipped language model, which answers, with the simulated one as writer. MIPROv2 runs
@@ -18,9 +18,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,7 @@ class Simulated:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--only", choices=("tasks", "base", "worlds"))
     parser.add_argument("--record", action="store_true", help="write the tables into RESULTS.md")
@@ -191,18 +193,22 @@ def base(data: Path) -> list[str]:
 
 def worlds(count: int, result: dict[str, str]) -> list[str]:
     """How often a prompt is released where none is better."""
-    released = tested = 0
-    for seed in range(count):
-        case = own_case("support-triage", seed, 60, 80, 200)
-        model = Simulated(World(case.rows, WORDS, seed, gain=False, skill=0.6), case.spec.output_schema)
-        found, *_ = search(case, ChatTarget(model), model, 300, seed, judge=False)
-        released += found.ruling.label == "RELEASE"
-        tested += found.ruling.tested
-        print(f"world {seed}: {found.ruling.label}", file=sys.stderr, flush=True)
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        ruled = list(pool.map(_without_gain, range(count)))
+    released, tested = sum(label == "RELEASE" for label, _ in ruled), sum(opened for _, opened in ruled)
     low, high = mid_p(float(released), float(count))
     result["false_release"] = f"{released / count:.4f}"
     told = f"{count} worlds in which no prompt is better: {tested} came to a test, {released} were released, {released / count:.3f}"
     return ["", f"{told} [{low:.3f}, {high:.3f}] where .05 are allowed."]
+
+
+def _without_gain(seed: int) -> tuple[str, bool]:
+    """What was ruled in a world, and whether it came to a test."""
+    case = own_case("support-triage", seed, 60, 80, 200)
+    model = Simulated(World(case.rows, WORDS, seed, gain=False, skill=0.6), case.spec.output_schema)
+    found, *_ = search(case, ChatTarget(model), model, 300, seed, judge=False)
+    print(f"world {seed}: {found.ruling.label}", file=sys.stderr, flush=True)
+    return found.ruling.label, found.ruling.tested
 
 
 def search(case: Case, target: Target, writer: Any, budget: int, seed: int, *, judge: bool = True) -> tuple[Found, np.ndarray, np.ndarray]:
