@@ -30,6 +30,7 @@ import numpy as np
 
 from bench.prompt_world import Row, World, tokens
 from bench.throughput import processor, record
+from pp_assets.base_systems import BareModel, Base
 from pp_assets.evaluation.stats import mid_p
 from pp_assets.prompts.candidate import Ground
 from pp_assets.prompts.guards import guards
@@ -43,6 +44,7 @@ from pp_assets.prompts.search.writer import KeptWriter
 from pp_assets.prompts.wording import REASONING
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec, load_task, parse_spec
+from pp_resources.models.causal_prompt import Prompt
 from pp_resources.models.chat import Messages, Reply
 from pp_resources.models.price import Price
 
@@ -167,7 +169,6 @@ def tasks(data: Path, seeds: int, result: dict[str, str]) -> list[str]:
 
 def base(data: Path) -> list[str]:
     """Both searches on the shipped language model."""
-    from pp_assets.base_systems import Base
     from pp_resources.json_schema import dump_output
     from pp_resources.models.causal_prompt import token_budget
 
@@ -292,7 +293,8 @@ class served:
     """The shipped model on a loopback address, for MIPROv2: its answers are bound to the schema, what it is to write the world writes."""
 
     def __init__(self, case: Case, target: BaseTarget, world: World) -> None:
-        self._case, self._target, self._world, self._lock = case, target, world, threading.Lock()
+        self._world, self._lock = world, threading.Lock()
+        self._bare = BareModel("base", target.base, case.spec.output_schema, Prompt("", "", ""), True, target.budget)
 
     def __enter__(self) -> str:
         outer = self
@@ -320,12 +322,8 @@ class served:
     def _said(self, messages: list[dict[str, str]]) -> str:
         if "`output_json`" not in messages[0]["content"]:
             return self._world.filled(messages, seed=len(messages[-1]["content"]), temperature=1.0)
-        from pp_assets.base_systems import BareModel
-        from pp_resources.models.causal_prompt import Prompt
-
         whole = "\n\n".join(one["content"] for one in messages)
-        bare = BareModel("base", self._target.base, self._case.spec.output_schema, Prompt("", "", ""), True, self._target.budget)
-        return f"[[ ## output_json ## ]]\n{bare.predict([whole])[0].text}\n\n[[ ## completed ## ]]"
+        return f"[[ ## output_json ## ]]\n{self._bare.predict([whole])[0].text}\n\n[[ ## completed ## ]]"
 
 
 if __name__ == "__main__":

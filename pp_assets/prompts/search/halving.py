@@ -17,7 +17,7 @@ FEWEST, MOST = 3, 12  # candidates of a round; where the budget cannot halve so 
 FIRST = 10  # rows that a candidate is judged on at first, at least
 LEAST, EACH = 16, 8  # rows that candidates are chosen by: an eighth of the budget for one candidate, so many at least
 # Mistakes of the best candidate to learn from; training rows are asked until so many show, for a sixth of the budget at most.
-MISTAKES, TAUGHT = 20, 6
+MISTAKES, TAUGHT = 24, 5
 BLOCK = 8  # training rows that are asked at once
 PARENTS = 3
 RACE = 0.2  # a paired race drops what is worse than the best with an error rate of so much: too loose to choose by

@@ -73,16 +73,18 @@ def rank(one: Judged) -> tuple[float, float, str]:
 def in_turn(
     proposers: Sequence[Proposer], ground: Ground, parents: Sequence[Judged], count: int, seed: int, stage: int
 ) -> Iterator[Candidate]:
-    """Proposals of all, one of each in turn: the first proposer begins in every round, of the others another one goes on. Where some have
+    """Proposals of all, one of each in turn: the first proposer begins in every round, with one more than its share,
+    and of the others another one goes on. Where some have
     nothing to give, the others are asked for more, the first of `proposers` first."""
     if not proposers:
         return
     share = -(-count // len(proposers))
-    made = [one.propose(ground, parents, share, seed) for one in proposers]
+    made = [one.propose(ground, parents, share + (not place), seed) for place, one in enumerate(proposers)]
     for place, one in enumerate(proposers):
         short = count - len({candidate.id for given in made for candidate in given})
         if short > 0 and len(made[place]) >= share:
             made[place] = one.propose(ground, parents, share + short, seed)
     at = 1 + stage % max(1, len(proposers) - 1)
-    for turn in zip_longest(made[0], *made[at:], *made[1:at]):
+    yield from made[0][:1]
+    for turn in zip_longest(made[0][1:], *made[at:], *made[1:at]):
         yield from (one for one in turn if one is not None)
