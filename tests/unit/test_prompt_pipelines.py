@@ -13,13 +13,12 @@ from writing_world import RULES, World
 
 from pp_assets.pipeline import Pipeline, read_json
 from pp_assets.pipelines.entry import Entry
-from pp_assets.pipelines.prompt_cot import ENTRY as COT
-from pp_assets.pipelines.prompt_fewshot import ENTRY as FEWSHOT
-from pp_assets.pipelines.prompt_studies import STUDIES
+from pp_assets.pipelines.prompting import ENTRIES, STUDIES
 from pp_assets.pipelines.runs import perform
 from pp_assets.prompts.search.export import read_prompt
 
-EXPLAIN = STUDIES[1]
+_, COT, FEWSHOT = ENTRIES
+_, EXPLAIN = STUDIES
 
 
 @pytest.fixture(scope="module")
