@@ -4,27 +4,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from pp_assets.data.generation.grid import Grid
 from pp_assets.data.generation.slots import Slots
-from pp_assets.pipelines.entry import Entry
 from pp_assets.pipelines.facts import metric_figure
 from pp_assets.pipelines.prompt_work import (
-    INPUTS,
-    Studied,
     Work,
     beside_figures,
     ended,
-    estimate_of,
     judged_step,
     quality_figure,
     tried_table,
     working,
 )
+from pp_assets.pipelines.prompting import COT, ChainOfThought
 from pp_assets.pipelines.report import Report, Step, Table
 from pp_assets.prompts.candidate import Candidate, Ground, Judged
 from pp_assets.prompts.guards import guards
+from pp_assets.prompts.measured import mean_tokens
 from pp_assets.prompts.reasoning.benchmark import Benchmark, Pair, benchmark, pair_of
 from pp_assets.prompts.reasoning.checks import StepChecker, by_reason
 from pp_assets.prompts.reasoning.extract import READ_OFF, Steps, extracted
@@ -35,16 +31,8 @@ from pp_assets.prompts.search.run import find_prompt
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
-ID = "prompt-engineering-cot"
 WRITTEN = "written"
 SHOWN = 5  # reasonings of each source in the report
-
-
-class ChainOfThought(Studied):
-    counts: tuple[int, ...] = Field((2, 4), description="how many examples with steps are tried")
-    rationales: int = Field(
-        24, ge=0, description="training rows that a model is asked to reason about; 0: steps are read off by code alone"
-    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,7 @@ class Listed:
 def run(p: "Pipeline", name: str, options: ChainOfThought) -> Report:
     """Chosen on rows to choose by, tested once on test rows, where the twin without steps answers too."""
     report = Report()
-    with working(p, name, ID, options) as work:
+    with working(p, name, COT, options) as work:
         with report.step("reasoning step extraction") as step, work.bought(step):
             read_off = extracted(work.spec, work.rows.train)
             some = work.rows.train[: options.rationales]
@@ -160,6 +148,9 @@ def _measured(work: Work, found: Benchmark, step: Step, of: str) -> None:
     quality = found.beside.quality
     effect = "could not be compared" if quality.effect is None else f"is worth {quality.effect:+.4f}"
     step.said = f"Reasoning {effect} {quality.metric} against the same prompt without it, on {quality.n} {of}."
+    if quality.p_value is None or quality.p_value >= work.arena.scoring.alpha or (quality.effect or 0.0) <= 0:
+        more = mean_tokens(found.reasoned) - mean_tokens(found.plain)
+        step.said += f" The steps are not shown to help, and take {more:.0f} tokens more an answer: what is gained is due to the examples."
     step.figures = [
         quality_figure(work.spec, "with reasoning", found.reasoned),
         quality_figure(work.spec, "without reasoning", found.plain),
@@ -169,15 +160,3 @@ def _measured(work: Work, found: Benchmark, step: Step, of: str) -> None:
         metric_figure("whole objects right where they do not", asdict(steps.when_not)),
     ]
     step.tables = [Table("Faults of reasonings", ("reason", "answers"), tuple((why, str(n)) for why, n in steps.reasons.items()))]
-
-
-ENTRY = Entry(
-    id=ID,
-    purpose="Build a prompt that asks for steps, with examples that have some, and say what the steps are worth",
-    complexity="medium",
-    inputs=INPUTS,
-    steps=("reasoning step extraction", "logic validation", "example generation", "choice", "test", "performance benchmarking"),
-    options=ChainOfThought,
-    estimate=estimate_of(ID),
-    run=run,
-)

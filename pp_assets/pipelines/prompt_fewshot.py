@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from pp_assets.pipelines.entry import Entry
-from pp_assets.pipelines.prompt_work import INPUTS, Studied, ended, estimate_of, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.prompt_work import ended, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.prompting import FEWSHOT, FewShot
 from pp_assets.pipelines.report import Figure, Report, Step, Table
-from pp_assets.prompts.fewshot import CHOOSERS, COUNTS, ORDERS, Ordered, Sets, SetsThenOrders
+from pp_assets.prompts.fewshot import CHOOSERS, Ordered, Sets, SetsThenOrders
 from pp_assets.prompts.guards import guards
 from pp_assets.prompts.search.run import Found, find_prompt
 from pp_resources.errors import UserError, nearest
@@ -17,15 +15,7 @@ if TYPE_CHECKING:
     from pp_assets.prompts.candidate import Judged
     from pp_assets.task.spec import TaskSpec
 
-ID = "prompt-engineering-fewshot"
 FOR_ORDERS = 0.3  # share of the calls that the orders of the best set may take
-STEPS = ("choice and count", "order", "test")
-
-
-class FewShot(Studied):
-    counts: tuple[int, ...] = Field(COUNTS, description="how many examples are tried")
-    choosers: tuple[str, ...] = Field(tuple(CHOOSERS), description="in which ways they are chosen")
-    orders: int = Field(ORDERS, ge=1, description="orders of the best set that are tried, the first among them")
 
 
 def run(p: "Pipeline", name: str, options: FewShot) -> Report:
@@ -36,7 +26,7 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
     if not options.counts or min(options.counts) < 1:
         raise UserError("a number of examples has to be 1 or more", where="counts", how="such as counts=4")
     report = Report()
-    with working(p, name, ID, options, 1 - FOR_ORDERS) as work:
+    with working(p, name, FEWSHOT, options, 1 - FOR_ORDERS) as work:
         strategy = SetsThenOrders(work.extra("order-calls", int(options.calls * FOR_ORDERS)), options.orders)
         with report.step("choice and count") as step, work.bought(step):
             found = find_prompt(
@@ -45,7 +35,7 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
                 work.rows,
                 work.held,
                 strategy=strategy,
-                proposers=[Sets(options.counts, options.choosers)],
+                proposers=[Sets(options.counts, options.choosers or tuple(CHOOSERS))],
                 guards=guards,
                 seed=work.seed,
                 ledger=work.folder / "test-calls.jsonl",
@@ -93,15 +83,3 @@ def _tell_orders(ordered: Ordered, step: Step) -> None:
 def _shots(found: Found) -> Table:
     rows = tuple((str(i), shot.item_id, shot.input_text[:120]) for i, shot in enumerate(found.best.wording.shots, 1))
     return Table("Examples that were chosen", ("place", "row", "input"), rows)
-
-
-ENTRY = Entry(
-    id=ID,
-    purpose="Choose the examples of a prompt: which, how many, in which order",
-    complexity="medium",
-    inputs=INPUTS,
-    steps=STEPS,
-    options=FewShot,
-    estimate=estimate_of(ID),
-    run=run,
-)

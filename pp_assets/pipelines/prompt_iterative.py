@@ -2,25 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from pp_assets.pipeline import read_json
-from pp_assets.pipelines.entry import Entry
 from pp_assets.pipelines.facts import effect_figure, listed
-from pp_assets.pipelines.prompt_work import INPUTS, KIND_OF, Studied, estimate_of
+from pp_assets.pipelines.prompt_work import KIND_OF
+from pp_assets.pipelines.prompting import Iterative
 from pp_assets.pipelines.report import Figure, Report, Table
 from pp_assets.prompts.optimising import Wanted
 from pp_assets.prompts.search.tree import tree_lines
 
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
-
-ID = "prompt-engineering-iterative"
-
-
-class Iterative(Studied):
-    strategy: str = Field("halving", description="the way of searching, as for 'pp prompt optimise'")
-    until: str | None = Field(None, description="a stop rule, such as object_exact_match>=0.9")
 
 
 def run(p: "Pipeline", name: str, options: Iterative) -> Report:
@@ -50,15 +41,3 @@ def run(p: "Pipeline", name: str, options: Iterative) -> Report:
             effect_figure("gain over the task's own prompt", {**tested, "reason": "" if told["tested"] else told["reasons"][0]})
         ]
     return report.end(KIND_OF[told["verdict"]], told["verdict"], told["reasons"])
-
-
-ENTRY = Entry(
-    id=ID,
-    purpose="Search a prompt in rounds of variations, and release it through a paired test alone",
-    complexity="high",
-    inputs=(*INPUTS, "its contract ('pp run TASK')"),
-    steps=("search", "baseline", "variations", "analysis", "validation"),
-    options=Iterative,
-    estimate=estimate_of(ID),
-    run=run,
-)

@@ -3,14 +3,12 @@
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from pp_assets import pipeline as stages
 from pp_assets.evaluation.drawing import Bar, forest
 from pp_assets.evaluation.verdict import format_p
-from pp_assets.pipelines.entry import Entry
 from pp_assets.pipelines.facts import effect_figure
-from pp_assets.pipelines.prompt_work import INPUTS, Studied, Work, ended, estimate_of, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.prompt_work import Work, ended, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.prompting import EXPLAIN, IMPACT, Explaining, Impacts
 from pp_assets.pipelines.report import Report, Table
 from pp_assets.prompts.candidate import Candidate, Origin
 from pp_assets.prompts.explain import Advised, Explained, by_place, changed, explain
@@ -27,13 +25,7 @@ from pp_resources.errors import UserError
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
-IMPACT, EXPLAIN = "prompt-impact", "prompt-explain"
 LEAST = 10  # rows on which an effect is worth looking at
-
-
-class Impacts(Studied):
-    found: bool = Field(False, description="of the prompt that the newest search found, and not of the task's own")
-    shots: int = Field(0, ge=0, description="examples that are put into the prompt first, drawn from the training rows")
 
 
 def impacts(p: "Pipeline", name: str, options: Impacts) -> Report:
@@ -65,10 +57,6 @@ def impacts(p: "Pipeline", name: str, options: Impacts) -> Report:
         f"Instructions without a shown effect take {spare} tokens of every prompt; that none is shown does not say that there is none."
     )
     return report.end("wait", f"{len(shown)} of {len(made)} parts are shown to matter", reasons)
-
-
-class Explaining(Studied):
-    rounds: int = Field(2, ge=1, description="rounds of improvements, each made from the failures of the best so far")
 
 
 def explained(p: "Pipeline", name: str, options: Explaining) -> Report:
@@ -151,27 +139,3 @@ def _failure_table(found: list[Explained]) -> Table:
         for one in found
     ]
     return Table("Failures by kind", head, tuple(rows))
-
-
-STUDIES = (
-    Entry(
-        id=IMPACT,
-        purpose="What each part of a prompt buys: every part left out in turn, paired",
-        complexity="low",
-        inputs=INPUTS,
-        steps=("parts", "effects"),
-        options=Impacts,
-        estimate=estimate_of(IMPACT),
-        run=impacts,
-    ),
-    Entry(
-        id=EXPLAIN,
-        purpose="Why a prompt fails, in words, and a prompt made from the explanations, tested on unseen rows",
-        complexity="medium",
-        inputs=INPUTS,
-        steps=("failures", "improvements", "test", "what has changed"),
-        options=Explaining,
-        estimate=estimate_of(EXPLAIN),
-        run=explained,
-    ),
-)

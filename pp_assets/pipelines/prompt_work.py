@@ -1,19 +1,16 @@
 """What every study of prompts works with: a target, rows to learn from, to choose by and to test on, a budget; how it tells results."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import rows_digest
-from pp_assets.pipelines import estimates
-from pp_assets.pipelines.entry import Estimate, Options
 from pp_assets.pipelines.facts import effect_figure, metric_figure
+from pp_assets.pipelines.prompting import Studied
 from pp_assets.pipelines.report import Figure, Kind, Report, Step, Table
 from pp_assets.prompts.candidate import Ground, Judged
 from pp_assets.prompts.measured import Beside, quality
@@ -39,15 +36,7 @@ from pp_resources.models.chat import ChatModel
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
-INPUTS = ("the task's evaluated inputs ('pp data evaluate TASK')",)
 KIND_OF: dict[str, Kind] = {"RELEASE": "ship", "WORSE": "stop", "NOT PROVEN": "wait"}
-
-
-class Studied(Options):
-    target: str = Field(parts.BASE, description="the model that prompts are tried on: base is the task's language model on this machine")
-    writer: str | None = Field(None, description="a model that writes, where one is there")
-    calls: int = Field(1000, ge=1, description="the most model calls, those of the test aside")
-    seed: int | None = Field(None, ge=0, description="of what is drawn; default: the task's")
 
 
 @dataclass
@@ -115,16 +104,6 @@ def working(p: "Pipeline", name: str, study: str, options: Studied, share: float
 
         work.held = Held(int(dataset.metadata["test"]), opened)
         yield work
-
-
-def estimate_of(pipeline: str) -> Callable[["Pipeline", str, Studied], Estimate]:
-    """What earlier runs took, else at most the budget."""
-
-    def estimate(p: "Pipeline", name: str, options: Studied) -> Estimate:
-        told = estimates.of_runs(p, name, pipeline)
-        return told if told.calls is not None else Estimate(options.calls, basis=(*told.basis, "at most the calls that are allowed"))
-
-    return estimate
 
 
 def beside_figures(of: str, found: Beside) -> list[Figure]:

@@ -40,7 +40,7 @@ def impact(
 
     Example: pp prompt impact support-triage --shots 4
     """
-    from pp_assets.pipelines.prompt_studies import STUDIES
+    from pp_assets.pipelines.prompting import STUDIES
 
     _run(STUDIES[0], task, {"found": found, "shots": shots, "target": target, "calls": calls, "seed": seed}, Output(as_json))
 
@@ -97,7 +97,7 @@ def explain(
 
     Example: pp prompt explain support-triage --calls 600
     """
-    from pp_assets.pipelines.prompt_studies import STUDIES
+    from pp_assets.pipelines.prompting import STUDIES
 
     _run(STUDIES[1], task, {"rounds": rounds, "target": target, "writer": writer, "calls": calls, "seed": seed}, Output(as_json))
 
