@@ -73,9 +73,8 @@ def rank(one: Judged) -> tuple[float, float, str]:
 def in_turn(
     proposers: Sequence[Proposer], ground: Ground, parents: Sequence[Judged], count: int, seed: int, stage: int
 ) -> Iterator[Candidate]:
-    """Proposals of all, one of each in turn: the first proposer begins in every round, with one more than its share,
-    and of the others another one goes on. Where some have
-    nothing to give, the others are asked for more, the first of `proposers` first."""
+    """Proposals of all, one of each in turn: the first proposer begins in every round, with one more than its share, and of the others
+    another one goes on. Where some have nothing to give, the others are asked for more, the first of `proposers` first."""
     if not proposers:
         return
     share = -(-count // len(proposers))
