@@ -119,7 +119,8 @@ def tune() -> None:
 
 
 class PromptSearch(dg.Config):
-    """What to search a prompt for, and how long (`pp_assets.prompts.optimising.Wanted`). The task's data stages must be up to date."""
+    """What to search a prompt for, how long, and what a released one may take (`pp_assets.prompts.optimising.Wanted`). The task's data
+    stages must be up to date."""
 
     task: str
     target: str = "base"
@@ -130,13 +131,16 @@ class PromptSearch(dg.Config):
     usd: float | None = None
     seed: int | None = None
     until: str | None = None
+    max_tokens: float | None = None
+    max_latency_ms: float | None = None
+    max_invalid: float | None = None
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def search_prompt(context: dg.OpExecutionContext, config: PromptSearch, installation: Installation) -> None:
     from pp_assets.prompts.optimising import Wanted
 
-    wanted = Wanted(**{name: value for name, value in config.model_dump().items() if name != "task"})
+    wanted = Wanted.of(config.model_dump(exclude={"task"}))
     made = pipeline_of(installation).prompt(config.task, wanted, lambda event: context.log.info(str(event)))
     values = {name: metadata_value(value) for name, value in made.metadata.items() if value is not None} | {"path": str(made.path)}
     context.log_event(dg.AssetObservation("prompt", partition=config.task, metadata=values))

@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,13 @@ class Wanted:
     until: str | None = None
     limits: Limits = UNLIMITED
 
+    @classmethod
+    def of(cls, asked: Mapping[str, Any]) -> "Wanted":
+        """From plain values, where those of the limits are called `max_tokens` and so on."""
+        held = {f"max_{one.name}": one.name for one in fields(Limits)}
+        limits = Limits(**{held[name]: value for name, value in asked.items() if name in held})
+        return cls(**{name: value for name, value in asked.items() if name not in held}, limits=limits)
+
     @property
     def budget(self) -> Budget:
         bounded = (self.calls, self.tokens, self.usd) != (None, None, None)
@@ -95,6 +102,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
         "code": source_digest(*MODULES),
     }
     folder = p.settings.home / stages.PROMPTS / name / digest(inputs)[:16]
+    wholly = inputs | {"budget": digest(asdict(wanted.budget))}  # with more to spend another prompt may be chosen: another test
 
     def build(out: Path) -> Mapping[str, Any]:
         from pp_assets.task.contract.files import read_contract
@@ -116,7 +124,7 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
                 arena,
                 ground,
                 split,
-                Held(int(dataset.metadata["test"]), lambda: test_rows(p, dataset, name)),
+                Held(int(dataset.metadata["test"]), lambda: test_rows(p, dataset, name, digest(wholly)[:16])),
                 strategy=strategy,
                 proposers=parts.proposers(pen is not None),
                 guards=guards,
@@ -130,15 +138,14 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
             run.file(out)
             return {**facts, "seconds": round(time.monotonic() - began, 1), "state": str(folder), "mlflow": run.where}
 
-    budget = digest(asdict(wanted.budget))
-    return p.store.produce(stages.PROMPTS, f"{name}/{slug(wanted.target)}", inputs | {"budget": budget}, build)
+    return p.store.produce(stages.PROMPTS, f"{name}/{slug(wanted.target)}", wholly, build)
 
 
-def test_rows(p: "Pipeline", dataset: Artifact, name: str) -> Any:
-    """The test rows, whose opening is written down."""
+def test_rows(p: "Pipeline", dataset: Artifact, name: str, search: str = "") -> Any:
+    """The test rows, whose opening is written down, once for a search that is killed and goes on."""
     from pp_assets.task.examples import open_test_split
 
-    return open_test_split(dataset.path, p.ledger, name, "test of a searched prompt")
+    return open_test_split(dataset.path, p.ledger, name, "test of a searched prompt", search)
 
 
 def said_of(p: "Pipeline", name: str) -> list[str]:

@@ -1,5 +1,6 @@
 """A model behind a wording: what a search asks, and what is served when the wording wins."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,9 +90,7 @@ class Asked:
 
     @property
     def _most(self) -> int | None:
-        if self.budget is None or not self.wording.reasoned:
-            return self.budget
-        return self.budget + MOST_STEPS * STEP_TOKENS
+        return None if self.budget is None else budget_of(self.wording, self.budget)
 
     def predict(self, texts: Sequence[str], *, distributions: bool = False) -> list[Prediction]:  # noqa: ARG002
         began = time.perf_counter()
@@ -137,7 +136,7 @@ class BaseTarget:
     def behind(self, spec: TaskSpec, wording: Wording, name: str) -> "Behind":
         from pp_assets.base_systems import BareModel
 
-        budget = self.budget + (MOST_STEPS * STEP_TOKENS if wording.reasoned else 0)
+        budget = budget_of(wording, self.budget)
         return Behind(BareModel(name, self.base, wording.schema(spec), wording.prompt(spec), self.bound, budget), spec, wording)
 
     def tokens(self, text: str) -> int:
@@ -166,8 +165,14 @@ class Behind:
         return [unwrapped(one, self.wording, self.spec.output_schema) for one in said]
 
 
+def budget_of(wording: Wording, answer: int) -> int:
+    """Tokens of all that is said, where `answer` are those of the answer alone."""
+    return answer + (MOST_STEPS * STEP_TOKENS if wording.reasoned else 0)
+
+
 def unwrapped(said: Prediction, wording: Wording, schema: Mapping[str, Any]) -> Prediction:
-    """The answer without the steps that came before it, which are its `reasoning`; what is no such object stays as it is."""
+    """The answer without the steps that came before it, which are its `reasoning`; what is no such object stays as it is. Its confidence is
+    that of its values: the probability of all that was said would be that of the words of the steps, too."""
     if not wording.reasoned:
         return said
     try:
@@ -178,5 +183,6 @@ def unwrapped(said: Prediction, wording: Wording, schema: Mapping[str, Any]) -> 
         return said
     steps = whole.get(REASONING)
     told = tuple(map(str, steps)) if isinstance(steps, list) else ()
-    fields = {path.removeprefix(f"{ANSWER}."): sure for path, sure in said.fields.items() if path.startswith(f"{ANSWER}.")}
-    return replace(said, text=dump_output(schema, whole[ANSWER]), fields=fields, reasoning=told)
+    fields = {path.removeprefix(f"{ANSWER}."): one for path, one in said.fields.items() if path.startswith(f"{ANSWER}.")}
+    sure = math.prod(fields.values()) if fields else None
+    return replace(said, text=dump_output(schema, whole[ANSWER]), confidence=sure, fields=fields, reasoning=told)

@@ -1,12 +1,12 @@
 """The words of a prompt: what a search varies, and exactly what a model reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from pp_assets.task.causal_prompt import PROMPT_PROBE
-from pp_assets.task.prompt import split_prompt
+from pp_assets.task.prompt import Shot, render_examples, split_prompt
 from pp_assets.task.spec import TaskSpec
 from pp_resources.fingerprint import digest
 from pp_resources.models.causal_prompt import Prompt
@@ -54,6 +54,14 @@ class Wording:
         prompt = self.prompt(spec)
         user = {"role": "user", "content": prompt.before + input_text + prompt.after}
         return [{"role": "system", "content": prompt.system}, user] if prompt.system else [user]
+
+    def showing(self, shots: Sequence[Shot]) -> "Wording":
+        """The same words with these examples. Where steps are asked for, theirs are an empty list unless they have some."""
+        return replace(self, shots=tuple(Shown(one.input_text, one.output, getattr(one, "reasoning", ())) for one in shots))
+
+    def block(self, spec: TaskSpec) -> str:
+        """The examples as they stand in the prompt."""
+        return render_examples(self.schema(spec), self._examples())
 
     def digest(self, spec: TaskSpec) -> str:
         """SHA-256 of exactly what a model reads for a probe, and of the form of the answer: two wordings that read alike are one."""

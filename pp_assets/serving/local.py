@@ -1,12 +1,14 @@
 """The models of one process, ready to answer: each is loaded once, and bases are shared by all that were made from them."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pp_assets.packaging.predict import open_package
+from pp_assets.prompts.prompted import budget_of
+from pp_assets.prompts.wording import Wording
 from pp_assets.serving.spec import Dicl, FewShot, Prompt
-from pp_assets.task.causal_prompt import prompt_of
 from pp_assets.task.prompt import Shot, labels, template_fault
 from pp_assets.task.spec import Task, TaskSpec
 from pp_assets.training.predictors import Bases
@@ -35,15 +37,19 @@ class LocalModels:
         return self._once(key, load)
 
     def prompted(self, task: Task, variant: Prompt | FewShot | Dicl, shots: Sequence[Shot] = ()) -> tuple[str, Any]:
-        """(key, the task's base language model behind its prompt)."""
-        spec = worded(task.spec, variant)
-        prompt = prompt_of(spec, shots)
-        made_of = [spec.base_model_id, prompt.system, prompt.before, prompt.after, spec.output_schema, spec.decoding.model_dump()]
+        """(key, the task's base language model behind its prompt). Where steps are asked for, they stand in what it says."""
+        spec, wording = task.spec, served_wording(task.spec, variant).showing(shots)
+        prompt, schema = wording.prompt(spec), wording.schema(spec)
+        made_of = [spec.base_model_id, prompt.system, prompt.before, prompt.after, schema, spec.decoding.model_dump()]
 
         def load() -> Predictor:
+            from pp_resources.models.causal import DEFAULT_BUDGET
+
             base = self._bases.causal(find_base(spec.base_model_id))
-            options = {"constrained": spec.decoding.constrained, "max_new_tokens": spec.decoding.max_new_tokens}
-            return base.bare(spec.base_model_id, spec.output_schema, prompt, **options)  # type: ignore[no-any-return]
+            budget = budget_of(wording, spec.decoding.max_new_tokens or DEFAULT_BUDGET)
+            return base.bare(  # type: ignore[no-any-return]
+                spec.base_model_id, schema, prompt, constrained=spec.decoding.constrained, max_new_tokens=budget
+            )
 
         return self._once(f"prompt {digest(made_of, ordered=True)}", load)
 
@@ -75,6 +81,11 @@ def worded(spec: TaskSpec, variant: Any) -> TaskSpec:
         if fault:
             raise UserError(fault[0], where=f"task {spec.name}: serving: instruction_template", how=fault[1])
     return spec.model_copy(update=changes)
+
+
+def served_wording(spec: TaskSpec, variant: Any) -> Wording:
+    """What a variant is asked with, before examples that are chosen. Raises UserError as `worded`."""
+    return replace(Wording.of(worded(spec, variant)), reasoned=variant.reasoned)
 
 
 def training_shots(store: ArtifactStore, task: Task, count: int) -> Sequence[Shot]:

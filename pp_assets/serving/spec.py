@@ -80,6 +80,9 @@ class Package(_Own):
 class _Prompted(Strict):
     system_prompt: str | None = Field(default=None, description="instead of the task's")
     instruction_template: str | None = Field(default=None, description="instead of the task's")
+    reasoned: bool = Field(
+        default=False, description="ask for steps before the answer; who asked gets the answer alone, the steps are stored"
+    )
 
 
 class Prompt(_Prompted, _Own):

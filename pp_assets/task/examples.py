@@ -42,37 +42,49 @@ def iter_split(dataset_dir: Path, split: str, batch_size: int = BATCH) -> Iterat
     return _batches(dataset_dir, split, batch_size)
 
 
-def open_test_split(dataset_dir: Path, ledger: Path, task: str, reason: str) -> list[Example]:
-    """The test examples. The opening is on disk before the first row is read: a test set that is looked at often is no test any more."""
+def open_test_split(dataset_dir: Path, ledger: Path, task: str, reason: str, use: str = "") -> list[Example]:
+    """The test examples. The opening is on disk before the first row is read: a test set that is looked at often is no test any more. What
+    goes on after a kill gives the name of its one `use`, which is written down once."""
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "task": task,
         "dataset": dataset_dir.name,
         "reason": reason,
+        **({"use": use} if use else {}),
     }
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{ledger}.lock"), ledger.open("ab+") as out:
-        # A line that a power cut left unfinished must not swallow this one.
-        if out.tell() and (out.seek(-1, os.SEEK_END), out.read(1))[1] != b"\n":
-            out.write(b"\n")
-        out.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
+        if not use or not _noted(ledger, entry):
+            # A line that a power cut left unfinished must not swallow this one.
+            if out.tell() and (out.seek(-1, os.SEEK_END), out.read(1))[1] != b"\n":
+                out.write(b"\n")
+            out.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
     return [example for batch in _batches(dataset_dir, "test", BATCH) for example in batch]
+
+
+def _noted(ledger: Path, entry: dict[str, str]) -> bool:
+    """Whether the ledger has this opening, of the same use."""
+    known = entry.keys() - {"at"}
+    found = (_entry(line) for line in ledger.read_bytes().splitlines())
+    return any(all(one.get(name) == entry[name] for name in known) for one in found)
 
 
 def count_test_openings(ledger: Path, task: str) -> int:
     """How often the test split of this task was opened, over all versions of its data."""
     if not ledger.exists():
         return 0
-    return sum(_task_of(line) == task for line in ledger.read_bytes().splitlines())
+    return sum(_entry(line).get("task") == task for line in ledger.read_bytes().splitlines())
 
 
-def _task_of(line: bytes) -> str | None:
+def _entry(line: bytes) -> dict[str, Any]:
+    """One line of the ledger; nothing where a power cut left it unfinished."""
     try:
-        return str(orjson.loads(line)["task"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _batches(dataset_dir: Path, split: str, batch_size: int) -> Iterator[list[Example]]:

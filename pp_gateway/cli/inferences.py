@@ -183,6 +183,8 @@ def _told(row: "Inference") -> Iterator[tuple[str, str]]:
     yield "input", row.input
     yield "output", "–" if row.output is None else row.output
     yield "answer", _outcome(row) if row.error is None else f"error: {row.error}"
+    for step in decision.get("reasoning", ()):
+        yield "step", step
     yield "confidence", number(row.confidence)
     yield "tokens", f"{_count(row.tokens_in)} in, {_count(row.tokens_out)} out"
     yield "cost", "unpriced" if row.cost is None else f"{row.cost:.6g} US dollars"

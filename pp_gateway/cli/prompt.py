@@ -188,12 +188,23 @@ def apply(
     name: Annotated[str, typer.Option("--name", help="Name of the variant in the task's serving section.")] = "searched",
     of: Annotated[str | None, typer.Option("--of", help="The remote variant whose model is asked, where the target is no base.")] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Although the test did not release it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Write over a variant of this name.")] = False,
+    own: Annotated[
+        bool, typer.Option("--own", help="As the task's own prompt, not as a variant; models train behind it from now on.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write over a variant of this name, or with --own over the task's own prompt.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the prompt that was found into the task's file, as a variant to serve; everything else in it stays as it is.
 
-    Example: pp prompt apply support-triage --name searched
+    With --own it takes the place of the task's prompt. Without --yes that only shows what would change.
+
+    Examples:
+
+        pp prompt apply support-triage --name searched
+
+        pp prompt apply support-triage --own --yes
     """
     from pp_assets.prompts.applying import applied
 
@@ -202,11 +213,35 @@ def apply(
         what = f"the test did not release it ({found.metadata['verdict']})"
         raise UserError(what, where=f"prompt {prompt['candidate']}", how="search on, or add --anyway")
     loaded = _task(task)
+    if own:
+        _apply_own(loaded, prompt, yes=yes, out=Output(as_json))
+        return
     made, notes = applied(loaded, prompt, name, of=of, overwrite=yes)
     if not Output(as_json).result({"task": loaded.name, "name": name, "variant": made, "file": str(loaded.file), "notes": notes}):
         line(f"{loaded.file}: serving.variants.{name} ({made['kind']})")
         for note in notes:
             line(f"  {note}")
+
+
+def _apply_own(task: "Task", prompt: Mapping[str, Any], *, yes: bool, out: Output) -> None:
+    from difflib import unified_diff
+
+    from pp_assets.prompts.applying import applied_own, own_written
+    from pp_assets.task.prompt import prompt_words
+
+    before, after = task.file.read_text("utf-8"), own_written(task, prompt)
+    changes = list(unified_diff(before.splitlines(), after.splitlines(), str(task.file), str(task.file), lineterm=""))
+    if changes and not yes:
+        for one in changes if not out.as_json else ():
+            line(one)
+        raise UserError("would write over the task's own prompt", where=str(task.file), how="add --yes")
+    was = prompt_words(task.spec)["digest"]
+    applied_own(task, prompt)
+    told = {"task": task.name, "own": True, "was": was, "prompt": prompt_words(_task(task.name).spec)["digest"]}
+    notes = ["adapters were trained behind the prompt of before: pp run trains and tests them anew"] if changes else ["nothing to change"]
+    if not out.result({**told, "file": str(task.file), "changes": changes, "notes": notes}):
+        for one in [*changes, f"{task.file}: system_prompt, instruction_template", *(f"  {note}" for note in notes)]:
+            line(one)
 
 
 def _found(task: str, target: str) -> "tuple[Artifact, dict[str, Any]]":

@@ -213,10 +213,13 @@ class Function:
         return self.redactor.row(row)
 
     def _told(self, call: Call) -> dict[str, Any]:
-        """How the variant was chosen, and the package that answered or should have; of one made of others, that which was heard."""
+        """How the variant was chosen, the steps that led to the answer where it was asked for some, and the package that answered or should
+        have; of one made of others, that which was heard."""
         names = [call.variant, *(call.said.parts if call.said else ())]
         package = next((self.packages[name] for name in names if name in self.packages), None)
         told = {**call.told, "version": self.versions.get(call.variant)}
+        if call.said is not None and call.said.reasoning:
+            told["reasoning"] = [step.replace("\0", "\ufffd") for step in call.said.reasoning]
         return {**told, "package": package} if package else told
 
     def _begin(self, call: Call) -> Sequence[str]:

@@ -129,7 +129,7 @@ class Redactor:
         self._patterns = [(f"[{name.upper()}]", re.compile(pattern)) for rule in rules for name, pattern in rule.patterns.items()]
 
     def row(self, row: Kept) -> Kept:
-        """The row with its texts and tags masked; within one row the same value has the same placeholder."""
+        """The row with its texts, steps and tags masked; within one row the same value has the same placeholder."""
         if not self._kinds and not self._patterns:
             return row
         mask = Mask(self._kinds)
@@ -142,4 +142,6 @@ class Redactor:
         changes: dict[str, Any] = {name: masked(text) for name in TEXTS if (text := getattr(row, name, None))}
         if isinstance(row, Inference):
             changes["tags"] = {name: masked(text) for name, text in row.tags.items()}
+            if steps := row.decision.get("reasoning"):
+                changes["decision"] = {**row.decision, "reasoning": [masked(step) for step in steps]}
         return replace(row, **changes)

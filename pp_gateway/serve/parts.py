@@ -11,7 +11,8 @@ from pp_assets.flywheel.trial import Trial, read_trial
 from pp_assets.pipeline import DATASETS
 from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
-from pp_assets.serving.local import training_shots, worded
+from pp_assets.prompts.wording import Wording
+from pp_assets.serving.local import served_wording, training_shots
 from pp_assets.serving.spec import (
     BestOfN,
     Cascade,
@@ -38,7 +39,7 @@ from pp_gateway.serve.generation import Generation
 from pp_gateway.serve.handoff import Doubter
 from pp_gateway.serve.logbook import Redactor
 from pp_gateway.serve.said import Answerer
-from pp_gateway.serve.variants import BestOf, Local, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
+from pp_gateway.serve.variants import BestOf, Local, Reasoned, RemoteModel, Steps, Vote, by_confidence, by_contract, parse
 from pp_resources.artifacts import Artifact
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
@@ -131,7 +132,10 @@ class Parts:
             retriever, choosing = self.builder.examples.retriever(task), _choosing(variant)
             if variant.of is None:
                 key, inner = local.prompted(task, variant)
-                self.predictors[place] = key, ContextPredictor(name, worded(task.spec, variant), inner, retriever, choosing)
+                self.predictors[place] = (
+                    key,
+                    ContextPredictor(name, task.spec, inner, retriever, choosing, served_wording(task.spec, variant)),
+                )
             else:
                 self.shots[place] = partial(retriever.select, choosing=choosing)
 
@@ -187,13 +191,23 @@ class Parts:
             return Vote(members, FieldCombiner(task.output_schema, vote(task, variant.members)))
         if isinstance(variant, Cascade):
             return Steps(members, variant.threshold, _validity(task))
+        if isinstance(variant, Package):
+            return self._local(place, batchers, variant.cost)
+        wording = served_wording(task.spec, variant)
+        asked = self._prompted(task, name, variants, wording, batchers)
+        return Reasoned(asked, wording, task.spec) if wording.reasoned else asked
+
+    def _prompted(
+        self, task: Task, name: str, variants: Mapping[str, Variant], wording: Wording, batchers: dict[int, Batcher]
+    ) -> Local | RemoteModel:
+        variant, place = variants[name], (task.name, name)
         if place in self.predictors:
             return self._local(place, batchers, getattr(variant, "cost", None))
         source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))
         remote = variants[source]
         assert isinstance(remote, Remote)
         upstream = self.builder.upstream(remote, self.keys[task.name, source])
-        return RemoteModel(upstream, worded(task.spec, variant), self.shots.get(place))
+        return RemoteModel(upstream, task.spec, wording, self.shots.get(place))
 
     def _local(self, place: tuple[str, str], batchers: dict[int, Batcher], cost: float | None = None) -> Local:
         predictor = self.predictors[place][1]

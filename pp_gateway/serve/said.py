@@ -45,7 +45,8 @@ class Asked:
 
 @dataclass(slots=True)
 class Said:
-    """One answer of a variant. `cost` in US dollars, None where it has no price; `message` what a remote model said beside its text."""
+    """One answer of a variant. `cost` in US dollars, None where it has no price; `reasoning` the steps that led to it, where the variant is
+    asked for some: they are stored, and not part of the answer."""
 
     text: str
     confidence: float | None = None
@@ -55,6 +56,7 @@ class Said:
     cost: float | None = None
     finish_reason: str = "stop"
     parts: Sequence[str] = ()
+    reasoning: Sequence[str] = ()
 
 
 class Answerer(Protocol):

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pp_assets.task.prompt import Shot, render_prompt
+from pp_assets.prompts.prompted import budget_of, unwrapped
+from pp_assets.prompts.wording import Wording, reasoned_schema
+from pp_assets.task.prompt import Shot
 from pp_assets.task.spec import Task, TaskSpec
 from pp_gateway.serve.engine import Batcher
 from pp_gateway.serve.said import Answerer, Asked, Failed, Said
@@ -60,10 +62,10 @@ class Local:
 
 
 class RemoteModel:
-    """A remote model behind a task's prompt."""
+    """A remote model behind a wording of a task."""
 
-    def __init__(self, upstream: Upstream, spec: TaskSpec, shots: ShotsOf | None = None) -> None:
-        self.upstream, self._remote, self._spec, self._shots = upstream, upstream.remote, spec, shots
+    def __init__(self, upstream: Upstream, spec: TaskSpec, wording: Wording, shots: ShotsOf | None = None) -> None:
+        self.upstream, self._remote, self._spec, self._wording, self._shots = upstream, upstream.remote, spec, wording, shots
 
     async def ask(self, asked: Asked) -> Said:
         found = await self.upstream.complete(orjson.dumps(await self._body(asked)), asked.ends)
@@ -85,16 +87,19 @@ class RemoteModel:
 
     async def _body(self, asked: Asked) -> dict[str, Any]:
         # Choosing examples embeds the input: not in the event loop.
-        shots = await asyncio.to_thread(self._shots, asked.text) if self._shots else ()
-        messages = render_prompt(self._spec, asked.text, shots)
+        wording = self._wording.showing(await asyncio.to_thread(self._shots, asked.text)) if self._shots else self._wording
+        messages = wording.messages(self._spec, asked.text)
         body: dict[str, Any] = {"model": self._remote.model, "messages": messages, "temperature": self._remote.temperature}
         if self._remote.max_tokens is not None:
             body["max_tokens"] = self._remote.max_tokens
         if asked.seed:
             body["seed"] = asked.seed
         body |= asked.params
+        if "max_tokens" in body:  # a limit of the answer: who asked knows of no steps
+            body["max_tokens"] = budget_of(wording, body["max_tokens"])
         if self._remote.structured == "json_schema":
-            form = {"name": "answer", "schema": asked.schema or self._spec.output_schema, "strict": False}
+            wanted = dict(asked.schema or self._spec.output_schema)
+            form = {"name": "answer", "schema": reasoned_schema(wanted) if wording.reasoned else wanted, "strict": False}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         elif self._remote.structured == "json_object":
             body["response_format"] = {"type": "json_object"}
@@ -107,7 +112,7 @@ class RemoteModel:
         return Said(text, None, {}, *tokens, cost=cost_of(self._remote, tokens), finish_reason=reason or "stop")
 
 
-class _Several(ABC):
+class _Whole(ABC):
     """What variants made of others share: no pieces before there is a whole."""
 
     @abstractmethod
@@ -119,7 +124,21 @@ class _Several(ABC):
         yield said
 
 
-class BestOf(_Several):
+class Reasoned(_Whole):
+    """A variant that says steps before its answer, which is given alone. Nothing of a stream is the answer before the steps have ended: it
+    comes in one piece, and until then another variant can take its place."""
+
+    def __init__(self, inner: Answerer, wording: Wording, spec: TaskSpec) -> None:
+        self._inner, self._wording, self._spec = inner, wording, spec
+
+    async def ask(self, asked: Asked) -> Said:
+        said = await self._inner.ask(asked)
+        whole = Prediction(said.text, said.confidence, said.fields)
+        found = unwrapped(whole, self._wording, asked.schema or self._spec.output_schema)
+        return replace(said, text=found.text, confidence=found.confidence, fields=found.fields, reasoning=found.reasoning)
+
+
+class BestOf(_Whole):
     """The best of several answers; those that fail are not missed as long as one is left."""
 
     def __init__(self, candidates: Sequence[tuple[str, Answerer]], judge: Judge) -> None:
@@ -132,7 +151,7 @@ class BestOf(_Several):
         return together(made[max(range(len(made)), key=lambda place: scores[place])], answers)
 
 
-class Vote(_Several):
+class Vote(_Whole):
     """What several members say together, field by field."""
 
     def __init__(self, members: Sequence[tuple[str, Answerer]], combiner: FieldCombiner) -> None:
@@ -144,10 +163,10 @@ class Vote(_Several):
         said = [Prediction("" if one is None else one.text, None if one is None else one.confidence) for one in answers]
         made = self._combiner.combine(said)
         first = next(one for one in answers if one is not None)
-        return together(replace(first, text=made.text, confidence=made.confidence, fields=made.fields), answers)
+        return together(replace(first, text=made.text, confidence=made.confidence, fields=made.fields, reasoning=()), answers)
 
 
-class Steps(_Several):
+class Steps(_Whole):
     """One variant after the other, until one is sure enough of an answer that the schema allows; the last one's answer stands whatever it
     is."""
 

@@ -73,7 +73,8 @@ class Inference(Row):
     output kept the schema, None where nothing was checked; `error` why there is no output.
 
     `cost` None means unpriced, which is not 0. `subject` is the person it belongs to, `shadow` an answer that nobody saw. `config` is the
-    digest of the configuration in force, `decision` the weights that chose the variant, `chain` the variants that failed before.
+    digest of the configuration in force, `decision` the weights that chose the variant (and the steps before an answer that came with
+    some), `chain` the variants that failed before.
     """
 
     kind_name: ClassVar[str] = "inference"

@@ -12,10 +12,12 @@ from pp_assets import names
 from pp_assets.execute import QUIET, Runner
 from pp_assets.flows.catalogue import KINDS
 from pp_assets.flows.work import Kept, Work
+from pp_assets.pipeline import answering_spec
 from pp_assets.prompts.search.export import read_prompt, wording_of
 from pp_assets.prompts.wording import Wording
 from pp_assets.serving.local import worded
 from pp_assets.task.examples import count_test_openings
+from pp_assets.task.prompt import prompt_words
 from pp_assets.task.spec import load_task
 from pp_resources.settings import Settings
 
@@ -111,6 +113,27 @@ def test_an_applied_prompt_reads_as_what_was_scored(pp, found, root):
         file.write_text(before)
 
 
+def test_an_applied_prompt_takes_the_place_of_the_task_s_own(pp, found, root):
+    use_installation(root)
+    file, tasks = root / "tasks" / "alpha" / "task.yaml", Settings.from_env().tasks
+    before, was = file.read_text(), load_task("alpha", tasks)
+    prompt = read_prompt(Path(found["path"]) / "prompt.json")
+    changed = prompt["digest"] != Wording.of(was.spec).digest(was.spec)
+    try:
+        if changed:
+            shown = pp("prompt", "apply", "alpha", "--anyway", "--own")
+            assert shown.code == 2 and "add --yes" in shown.err and "+instruction_template" in shown.out.replace(" ", "")
+            assert file.read_text() == before
+        told = ok(pp, "apply", "alpha", "--anyway", "--own", "--yes", "--json").json
+        now = load_task("alpha", tasks)
+        assert Wording.of(now.spec).digest(now.spec) == prompt["digest"] and bool(told["changes"]) == changed
+        assert (now.digest != was.digest) == (answering_spec(now.spec) != answering_spec(was.spec)) == changed
+        assert (told["was"] != told["prompt"]) == changed and told["prompt"] == prompt_words(now.spec)["digest"]
+        assert ok(pp, "apply", "alpha", "--anyway", "--own").code == 0, "nothing is left to change"
+    finally:
+        file.write_text(before)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -143,7 +166,11 @@ def test_a_job_tells_its_events_and_a_dagster_run_the_verdict(root, found):
         made = runner.defs.resolve_job_def(names.JOB_TUNE_PROMPT)
         config = {**QUIET, "ops": {"search_prompt": {"config": {"task": "alpha", "calls": int(CALLS)}}}}
         result = made.execute_in_process(run_config=config, instance=runner.instance)
+        config["ops"]["search_prompt"]["config"] |= {"max_tokens": 1.0, "max_latency_ms": 1e6, "max_invalid": 0.9}
+        limited = made.execute_in_process(run_config=config, instance=runner.instance)
     assert {"start", "judged", "gate"} <= {row["event"] for row in kept.rows} and json.dumps([told, kept.rows])
     assert told["strategy"] == "mipro" and told["prompt"]["candidate"] == told["best"] and told["calls"] <= 60
     [seen] = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
     assert seen.metadata["verdict"].value == found["verdict"] and seen.metadata["path"].value == found["path"]
+    [seen] = [event.asset_observation_data.asset_observation for event in limited.get_asset_observation_events()]
+    assert seen.metadata["path"].value != found["path"] and seen.metadata["verdict"].value != "RELEASE", "no answer is one token long"

@@ -243,6 +243,16 @@ def test_opening_the_test_split_is_counted(tmp_path: Path) -> None:
     assert json.loads(ledger.read_text().splitlines()[0])["reason"] == "evaluate lora-r8"
 
 
+def test_a_use_of_the_test_split_that_goes_on_after_a_kill_is_counted_once(tmp_path: Path) -> None:
+    build(make_task(tmp_path, {"data.jsonl": rows(60)}), tmp_path / "out")
+    ledger = tmp_path / "test_openings.jsonl"
+    for use in ("search-1", "search-1", "search-2", "search-1", "", ""):
+        assert open_test_split(tmp_path / "out", ledger, "demo", "test of a searched prompt", use)
+    assert count_test_openings(ledger, "demo") == 4, "two searches, and two looks without a name"
+    open_test_split(tmp_path / "out", ledger, "other", "test of a searched prompt", "search-1")
+    assert count_test_openings(ledger, "other") == 1
+
+
 def test_a_data_set_is_built_again_only_when_something_that_matters_changed(tmp_path: Path) -> None:
     store, files = ArtifactStore(tmp_path / "store"), {"data.jsonl": rows(60)}
 

@@ -55,7 +55,8 @@ def test_the_steps_are_taken_off_an_answer(spec: TaskSpec) -> None:
     wording = Wording("", "{{ input_text }}", reasoned=True)
     said = Prediction(json.dumps({"reasoning": ["one", "two"], "answer": OUTPUT}), 0.5, {"answer.category": 0.9, "reasoning": 0.1})
     bare = unwrapped(said, wording, spec.output_schema)
-    assert json.loads(bare.text) == OUTPUT and bare.reasoning == ("one", "two") and bare.fields == {"category": 0.9}
+    assert json.loads(bare.text) == OUTPUT and bare.reasoning == ("one", "two")
+    assert bare.fields == {"category": 0.9} and bare.confidence == 0.9, "of the answer alone"
     assert unwrapped(Prediction("no JSON"), wording, spec.output_schema).text == "no JSON"
 
 

@@ -1,4 +1,4 @@
-"""A variant written into a task file: everything else stays as its author wrote it."""
+"""A variant or a prompt written into a task file: everything else stays as its author wrote it."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from small_task import write_task
 
 from pp_assets.task.spec import load_task
-from pp_assets.task.spec_edit import write_variant
+from pp_assets.task.spec_edit import words_written, write_variant, write_words
 from pp_resources.errors import UserError
 
 MADE = {
@@ -64,3 +64,20 @@ def test_a_variant_that_is_none_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="cost"):
         write_variant(load_task("alpha", tmp_path), "searched", {"kind": "prompt", "cost": -1.0})
     assert file.read_text() == before
+
+
+@pytest.mark.parametrize("system", ["", "system_prompt: |\n  One.\n\n  Two.\n\n# between\n", 'system_prompt: "One\n  two"  # said\n'])
+@pytest.mark.parametrize("template", ["{{ input_text }}", "Say it.\n\n  Input: {{ input_text }}\nOutput:\n", "a: b # c\n{{ input_text }} "])
+def test_a_task_s_own_words_are_replaced_alone(tmp_path: Path, system: str, template: str) -> None:
+    file = write_task(tmp_path, "alpha", rows=4, more=f"{system}gates: []  # none yet\n# the end") / "task.yaml"
+    before = load_task("alpha", tmp_path)
+    wanted = words_written(before, "Be brief.\nBe right.", template)
+    assert file.read_text() != wanted
+    write_words(before, "Be brief.\nBe right.", template)
+    after, text = load_task("alpha", tmp_path), file.read_text()
+    assert text == wanted and (after.spec.system_prompt, after.spec.instruction_template) == ("Be brief.\nBe right.", template)
+    left = {"system_prompt", "instruction_template"}
+    assert after.spec.model_dump(exclude=left) == before.spec.model_dump(exclude=left)
+    assert "gates: []  # none yet\n# the end" in text and ("# between" in text or "# between" not in system)
+    write_words(after, "Be brief.\nBe right.", template)
+    assert file.read_text() == text, "nothing to change"

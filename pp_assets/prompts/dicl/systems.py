@@ -10,9 +10,8 @@ from pp_assets.data.labels import label_fields
 from pp_assets.prompts.dicl.head import NEIGHBOURS, Blend, blended, fit_blends
 from pp_assets.prompts.dicl.index import Index, Worked
 from pp_assets.prompts.dicl.retriever import Choosing, Cost, Retriever
-from pp_assets.task.causal_prompt import prompt_of
+from pp_assets.prompts.wording import Wording
 from pp_assets.task.examples import Example
-from pp_assets.task.prompt import render_examples
 from pp_assets.task.spec import TaskSpec
 from pp_resources.errors import UserError
 from pp_resources.json_schema import dump_output, get_path, output_validator, set_path
@@ -24,15 +23,24 @@ if TYPE_CHECKING:
 
 class ContextPredictor:
     """A language model whose prompt holds other examples for each input. `choosing.tokens` None: what leaves half of the model's context
-    to the input. Raises UserError for an activated adapter, which belongs to one prompt."""
+    to the input; `wording`: other words than the task's. Raises UserError for an activated adapter, which belongs to one prompt."""
 
-    def __init__(self, name: str, spec: TaskSpec, inner: "CausalPredictor", retriever: Retriever, choosing: Choosing | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: TaskSpec,
+        inner: "CausalPredictor",
+        retriever: Retriever,
+        choosing: Choosing | None = None,
+        wording: Wording | None = None,
+    ) -> None:
         from pp_resources.models.causal import context_length
 
         self.name, self._spec, self._inner, self._retriever = name, spec, inner, retriever
-        self._cost = shot_tokens(spec, inner.tokenizer)
+        self._wording = wording or Wording.of(spec)
+        self._cost = shot_tokens(spec, inner.tokenizer, self._wording)
         choosing = choosing or Choosing()
-        bare = inner.behind(prompt_of(spec)).encoder
+        bare = inner.behind(self._wording.prompt(spec)).encoder
         room = context_length(inner.model.config) // 2 - len(bare.prefix_ids) - inner.max_new_tokens
         self.choosing = choosing if choosing.tokens is not None else replace(choosing, tokens=max(0, room))
 
@@ -43,17 +51,17 @@ class ContextPredictor:
         made = []
         for text, vector in zip(inputs, embed(list(inputs)) if inputs else ()):
             shots = self._retriever.select(text, self.choosing, vector=vector, cost=self._cost)
-            made += self._inner.behind(prompt_of(self._spec, shots)).predict([text], distributions=distributions)
+            made += self._inner.behind(self._wording.showing(shots).prompt(self._spec)).predict([text], distributions=distributions)
         return made
 
 
-def shot_tokens(spec: TaskSpec, tokenizer: Any) -> Cost:
+def shot_tokens(spec: TaskSpec, tokenizer: Any, wording: Wording | None = None) -> Cost:
     """Counts the tokens of an example as it stands in the prompt, those of one id once."""
-    counted: dict[str, int] = {}
+    counted, words = dict[str, int](), wording or Wording.of(spec)
 
     def count(example: Worked) -> int:
         if example.id not in counted:
-            counted[example.id] = len(tokenizer(render_examples(spec.output_schema, [example]), add_special_tokens=False)["input_ids"])
+            counted[example.id] = len(tokenizer(words.showing([example]).block(spec), add_special_tokens=False)["input_ids"])
         return counted[example.id]
 
     return count
