@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import threading
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,13 @@ def code_digest(*modules: str) -> str:
         base = PROJECT_ROOT.joinpath(*module.split("."))
         files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
         for file in files:
-            trees[file.relative_to(PROJECT_ROOT).as_posix()] = ast.dump(without_docstrings(parse(file.read_text("utf-8"))))
+            trees[file.relative_to(PROJECT_ROOT).as_posix()] = _tree_digest(file.read_text("utf-8"))
     return digest(trees)
+
+
+@cache  # results of many kinds depend on the same modules
+def _tree_digest(source: str) -> str:
+    return digest(ast.dump(without_docstrings(parse(source))))
 
 
 def without_docstrings(tree: ast.AST) -> ast.AST:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ HEAVY = {"torch", "transformers", "peft", "mlflow", "sklearn", "umap", "hdbscan"
 HEAVY |= {"fairlearn", "sacrebleu", "rouge_score"}
 
 
+@cache
 def sources() -> list[Path]:
     return sorted(file for package in ORDER for file in (PROJECT_ROOT / package).rglob("*.py"))
 
@@ -35,20 +37,23 @@ def name_of(file: Path) -> str:
     return file.relative_to(PROJECT_ROOT).as_posix()
 
 
-def imported(file: Path) -> set[str]:
-    """Dotted names of everything that a file imports, at the top or inside functions."""
+@cache
+def imports(file: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Every import of a file, at the top or inside functions."""
+    return tuple(node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+@cache
+def roots(file: Path) -> frozenset[str]:
+    """The top-level packages that a file imports."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in imports(file):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             assert not node.level, f"{file}: relative import"
             found.add(node.module)
-    return found
-
-
-def roots(file: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imported(file)}
+    return frozenset(name.partition(".")[0] for name in found)
 
 
 @pytest.mark.parametrize("file", sources(), ids=name_of)
@@ -103,7 +108,7 @@ def test_names_are_imported_from_the_module_that_defines_them() -> None:
     for file in sources():
         if file.name == "__init__.py" or not name_of(file).startswith(("pp_assets/", "pp_resources/")):
             continue
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in imports(file):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pp_"):
                 folder = PROJECT_ROOT.joinpath(*node.module.split("."))
                 inside = {part.stem for part in folder.iterdir()} if folder.is_dir() else {alias.name for alias in node.names}

@@ -1,8 +1,10 @@
 """Ways to serve a package: the loader is run as a user runs it; files for servers that are not here are checked in form."""
 
 import importlib.util
+import io
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -55,22 +57,25 @@ def test_the_loader_answers_lines_like_the_evaluation_did():
     assert records[3] == {"input_text": "", "output": None, "valid": False, "error": "the input is empty"}
 
 
-def test_the_loader_gives_distributions_where_the_project_is_installed(tmp_path):
+def test_the_loader_gives_distributions_where_the_project_is_installed(monkeypatch, capsys):
     folder = package("encoder-lora").path
     text = golden(folder)[0]["input_text"]
-    done = run(folder, "deploy/transformers_loader.py", "--distributions", lines=[text])
-    assert done.returncode == 0, done.stderr
-    record = json.loads(done.stdout)
+    script = str(folder / "deploy" / "transformers_loader.py")
+    monkeypatch.setattr(sys, "argv", [script, "--distributions"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{text}\n"))
+    runpy.run_path(script, run_name="__main__")
+    record = json.loads(capsys.readouterr().out)
     assert record["choices"]["topic"][0]["value"] == record["output"]["topic"] and record["fields"]["topic"] > 0
-    done = run(package("lora-r8").path, "-c", HIDDEN, "deploy/transformers_loader.py", "--distributions", lines=[text])
-    assert done.returncode == 1 and "distributions need promptprecision" in done.stderr
+    monkeypatch.setitem(sys.modules, "pp_assets.packaging.predict", None)  # as where it is not installed
+    with pytest.raises(RuntimeError, match="distributions need promptprecision"):
+        runpy.run_path(script, run_name="__main__")
 
 
-def test_the_loader_of_an_encoder_can_be_imported():
-    code = "import sys; sys.path.insert(0, 'deploy'); import transformers_loader as t; print(t.predict(sys.argv[1])['output'])"
-    line = golden(package("encoder-lora").path)[0]
-    done = run(package("encoder-lora").path, "-c", code, line["input_text"], lines=[])
-    assert done.stdout == f"{json.loads(line['output'])}\n", done.stderr
+def test_the_loader_of_an_encoder_can_be_imported(monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    folder = package("encoder-lora").path
+    line = golden(folder)[0]
+    assert loader(folder).predict(line["input_text"])["output"] == json.loads(line["output"])
 
 
 def test_a_causal_adapter_runs_on_plain_transformers_without_this_project(tmp_path):

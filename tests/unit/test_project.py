@@ -1,6 +1,5 @@
 """What the project promises about itself: pinned dependencies under permissive licences, targets that exist, one list of versions."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from test_architecture import roots, sources
 
 from bench import licences
 from pp_resources.settings import PROJECT_ROOT
@@ -53,20 +53,10 @@ def test_the_constraints_cover_everything_that_the_project_reaches() -> None:
 def test_what_the_code_imports_is_a_direct_dependency() -> None:
     optional = [line for extra in ("postgres", "clickhouse") for line in EXTRAS[extra]]
     declared = {canonicalize_name(Requirement(line).name) for line in [*PROJECT["dependencies"], *optional]}
-    for file in sorted(PROJECT_ROOT.glob("pp_*/**/*.py")):
-        outside = {root for root in imported_roots(file) if root not in sys.stdlib_module_names and not root.startswith("pp_")}
+    for file in sources():
+        outside = {root for root in roots(file) if root not in sys.stdlib_module_names and not root.startswith("pp_")}
         missing = {root for root in outside if NAMES.get(root, root) not in declared}
         assert not missing, f"{file} imports {missing}, which pyproject.toml does not name"
-
-
-def imported_roots(file: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.partition(".")[0])
-    return found
 
 
 def test_every_distribution_of_the_runtime_has_a_permissive_licence() -> None:

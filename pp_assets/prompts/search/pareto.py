@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from pp_assets.evaluation.drawing import BLUE, DARK, GREY, draw
 from pp_assets.evaluation.outputs import OutputReader
 from pp_assets.prompts.candidate import Judged
 
@@ -39,6 +37,9 @@ def pareto(judged: Sequence[Judged], reader: OutputReader) -> list[Point]:
 
 def pareto_plot(points: Sequence[Point], names: dict[str, str], metric: str) -> bytes:
     """PNG: quality over tokens; the front in blue, named."""
+    from matplotlib.figure import Figure
+
+    from pp_assets.evaluation.drawing import BLUE, DARK, GREY, draw
 
     def paint(figure: Figure) -> None:
         axes: Any = figure.subplots()
