@@ -39,7 +39,7 @@ from pp_resources.models.chat import ChatModel
 if TYPE_CHECKING:
     from pp_assets.pipeline import Pipeline
 
-INPUTS = ("the task's evaluated inputs ('pp data evaluate TASK')",)
+INPUTS = ("the task's evaluated inputs ('pp data inputs TASK')",)
 KIND_OF: dict[str, Kind] = {"RELEASE": "ship", "WORSE": "stop", "NOT PROVEN": "wait"}
 
 
