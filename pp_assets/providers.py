@@ -73,7 +73,8 @@ def split_name(name: str, settings: Settings, *, whole: bool = True) -> tuple[st
     provider, model = (*re.split("[/:]", name, maxsplit=1), "")[:2]
     known = [*provider_table(settings), LOCAL]
     if provider not in known:
-        raise UserError(f"no provider {provider!r}", where=f"model {name!r}", how=nearest(provider, known))
+        form = "" if model or not whole else "give PROVIDER/MODEL; "
+        raise UserError(f"no provider {provider!r}", where=f"model {name!r}", how=f"{form}{nearest(provider, known)}")
     if whole and not model:
         raise UserError("names a provider and no model", where=f"model {name!r}", how=f"give one, such as {provider}/MODEL")
     return provider, model

@@ -175,6 +175,13 @@ def write_atomic(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def check_place(file: Path) -> None:
+    """Raise UserError for the name of a file that cannot be: one of a folder, or in a folder that does not exist."""
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        what = "is a folder" if file.is_dir() else "its folder does not exist"
+        raise UserError(what, where=str(file), how="give the name of a file in a folder that exists")
+
+
 def sync(path: Path) -> None:
     """Have a file, or the list of names in a folder, on the disk before going on."""
     handle = os.open(path, os.O_RDONLY)

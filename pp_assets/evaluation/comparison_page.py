@@ -28,6 +28,7 @@ from pp_assets.evaluation.markdown import table as md_table
 from pp_assets.evaluation.plots import metric_bars
 from pp_assets.evaluation.score_plots import Point, against_each_other
 from pp_assets.evaluation.webpage import Section, banner, commands, items, page, picture, soft, table
+from pp_resources.artifacts import check_place
 from pp_resources.errors import UserError
 
 SUFFIXES = (".html", ".md", ".json")
@@ -40,9 +41,7 @@ def check_files(files: list[Path]) -> None:
         if file.suffix not in SUFFIXES:
             how = f"end the name in {', '.join(SUFFIXES)}"
             raise UserError("its name does not tell what kind of report it is", where=str(file), how=how)
-        if file.is_dir() or not file.absolute().parent.is_dir():
-            what = "is a folder" if file.is_dir() else "its folder does not exist"
-            raise UserError(what, where=str(file), how="give the name of a file in a folder that exists")
+        check_place(file)
 
 
 def write_comparison(document: Mapping[str, Any], files: list[Path]) -> None:

@@ -71,6 +71,15 @@ class Wanted:
         return Budget(self.calls if bounded else CALLS, self.tokens, self.usd)
 
 
+def check_wanted(p: "Pipeline", name: str, wanted: Wanted) -> None:
+    """Raise UserError for a strategy, a stop rule or a model that cannot be, before the task's data is made ready."""
+    task = p.task(name)
+    parts.strategy_named(wanted.strategy)
+    if wanted.until:
+        Until.of(task.spec, wanted.until)
+    parts.check_models(wanted.target, wanted.writer, task, p.settings)
+
+
 def slug(target: str) -> str:
     """The name of a target in the key of an artifact."""
     return re.sub(r"[^a-z0-9._-]+", "-", target.lower()).strip("-._")[:62] or parts.BASE

@@ -76,10 +76,12 @@ def map_texts(
 
     from pp_assets.topics import map_file
     from pp_gateway.cli.stages import watching
+    from pp_resources.artifacts import check_place
     from pp_resources.settings import Settings
 
     out = Output(as_json)
     target = to or file.with_suffix(".html")
+    check_place(target)
     if target.resolve() == file.resolve():
         raise UserError("the page would replace the texts", where=str(file), how="give another path with --out")
     home = Settings.from_env().home

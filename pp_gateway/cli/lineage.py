@@ -42,8 +42,11 @@ def lineage(
     from pp_assets.lineage.graph import lineage as graph_of
     from pp_assets.lineage.page import write_page
     from pp_assets.pipeline import Pipeline
+    from pp_resources.artifacts import check_place
 
     check_variants([variant] if variant else [])
+    if out is not None:
+        check_place(out)
     shown = Output(as_json)
     settings, name = settle(task)
     pipeline = Pipeline(settings)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pp_gateway.cli import prompt_studies
-from pp_gateway.cli.output import JsonFlag, Output, interval, line, number, p_value, table
+from pp_gateway.cli.output import JsonFlag, Output, line, number, p_value, signed, table
 from pp_gateway.cli.tasks import TaskArgument, settle
 from pp_resources.errors import UserError
 
@@ -48,7 +48,7 @@ def optimise(
 
         pp prompt optimise support-triage --until "object_exact_match>=0.9" --max-invalid 0.01
     """
-    from pp_assets.prompts.optimising import Wanted
+    from pp_assets.prompts.optimising import Wanted, check_wanted
     from pp_assets.prompts.search.gate import Limits
     from pp_gateway.cli.stages import running
 
@@ -57,6 +57,7 @@ def optimise(
     limits = Limits(max_tokens, max_latency_ms, max_invalid)
     wanted = Wanted(target, writer, strategy, calls, tokens, budget_usd, seed, until, limits)
     with running(settings) as (runner, log):
+        check_wanted(runner.pipeline, name, wanted)
         runner.training_data(name)
         log.terminal.now(f"prompt {name}")
 
@@ -110,7 +111,7 @@ def list_(task: TaskArgument, as_json: JsonFlag = False) -> None:
             m["target"],
             m["strategy"],
             m["verdict"],
-            number(m["test_effect"]),
+            signed(m["test_effect"]),
             m["best"],
             f"{m['calls']}+{m['test_calls']}",
         )
@@ -148,7 +149,9 @@ def export(
     Example: pp prompt export support-triage --out prompt.json
     """
     from pp_assets.prompts.search.export import check, write_prompt
+    from pp_resources.artifacts import check_place
 
+    check_place(file)
     found, prompt = _found(task, target)
     write_prompt(file, prompt)
     again = check(_task(task).spec, file, prompt["digest"])
@@ -267,7 +270,7 @@ def _tell(told: Mapping[str, Any]) -> None:
     for reason in told["reasons"]:
         line(f"  {reason}")
     if told["tested"] and told["test_effect"] is not None:
-        gain = interval(told["test_effect"], told["test_low"], told["test_high"])
+        gain = f"{signed(told['test_effect'])} [{signed(told['test_low'])}, {signed(told['test_high'])}]"
         line(f"  test: {gain} {told['metric']} on {told['test_n']} rows, p {p_value(told['test_p_value'])}")
     line(
         f"  chosen by {told['val_rows']} rows: {number(told['val_start'])} → {number(told['val_best'])} ({told['best']}, {told['source']})"

@@ -106,10 +106,12 @@ def _run(entry: "Entry", task: str, given: dict[str, Any], out: Output) -> None:
     """Run a study on a task whose data is made ready first."""
     from pp_assets.pipeline import read_json
     from pp_assets.pipelines.runs import DOCUMENT, perform
+    from pp_assets.prompts.search.parts import check_models
 
     options = entry.read({name: value for name, value in given.items() if value is not None})
     settings, name = settle(task)
     with running(settings) as (runner, log):
+        check_models(given["target"], given.get("writer"), runner.pipeline.task(name), settings)
         runner.training_data(name)
         log.terminal.now(f"{entry.id} {name}")
         made, _ = perform(runner.pipeline, entry, name, options)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pp_gateway.cli.environment import log_to_file
 from pp_gateway.cli.output import console
+from pp_resources.errors import UserError
 from pp_resources.progress import watched_by
 from pp_resources.settings import Settings
 
@@ -112,7 +113,9 @@ def logged(settings: Settings) -> Iterator[StageLog]:
             with watched_by(terminal.progressed):
                 yield log
         except BaseException as error:
-            terminal.say(f"  stopped after {len(log.stages)} stages; log: {file}")
+            # Bad input that was refused before any stage is told in one line.
+            if log.stages or not isinstance(error, UserError):
+                terminal.say(f"  stopped after {len(log.stages)} stages; log: {file}")
             # Dagster takes Ctrl-C while a job runs and raises an error of its own for it.
             if type(error).__name__ == "DagsterExecutionInterruptedError":
                 raise KeyboardInterrupt from error

@@ -140,13 +140,21 @@ def test_an_applied_prompt_takes_the_place_of_the_task_s_own(pp, found, root):
         (["--strategy", "halvin"], "did you mean 'halving'?"),
         (["--until", "exactness>0.9"], "is no stop rule"),
         (["--until", "object_exact>=0.9"], "did you mean"),
-        (["--target", "gpt-9"], "no model 'gpt-9'"),
+        (["--target", "gpt-9"], "no provider 'gpt-9'"),
         (["--calls", "0"], "--calls"),
     ],
 )
-def test_bad_input_is_refused_with_what_would_do(pp, words, said):
+def test_bad_input_is_refused_with_what_would_do_before_data_is_made_ready(pp, words, said):
     found = pp("prompt", "optimise", "alpha", *words)
-    assert found.code == 2 and said in found.err
+    assert found.code == 2 and said in found.err and "contract" not in found.err
+    assert len(found.err.splitlines()) == 1, found.err
+
+
+def test_a_file_in_no_folder_is_refused(pp, found, root):
+    said = pp("prompt", "export", "alpha", "--out", str(root / "none" / "prompt.json"))
+    assert said.code == 2 and "its folder does not exist" in said.err and "Traceback" not in said.err
+    said = pp("lineage", "alpha", "--out", str(root))
+    assert said.code == 2 and "is a folder" in said.err
 
 
 def test_nothing_to_show_before_a_search(pp, root):

@@ -75,7 +75,7 @@ def test_a_study_leaves_the_prompt_that_it_chose(pp, root: Path) -> None:
     [
         (["impact", "alpha", "--calls", "20"], "20 calls are too few"),
         (["impact", "alpha", "--found", "--target", "none-such"], "none-such"),
-        (["reasoning", "alpha", "--writer", "none-such"], "no model 'none-such'"),
+        (["reasoning", "alpha", "--writer", "none-such"], "no provider 'none-such'"),
     ],
 )
 def test_what_cannot_be_done_is_said(pp, words: list[str], what: str) -> None:

@@ -211,7 +211,7 @@ def test_the_test_split_is_asked_when_wanted_and_counted(pp, home, served) -> No
     [
         ("encoder-lorra", "no model 'encoder-lorra'"),
         ("base-zero-shoot", "did you mean 'base-zero-shot'?"),
-        ("nobody/model", "no model 'nobody/model'"),
+        ("nobody/model", "no provider 'nobody'"),
         ("provider", "the environment names no provider"),
     ],
 )

@@ -131,9 +131,11 @@ def test_reflection_tells_what_goes_wrong_and_keeps_the_explanation(world: World
 
 def test_reflection_shows_no_more_than_it_should(ground: Ground, parent: Judged) -> None:
     writer = Writer(said("x"))
-    Reflection(shown=2).propose(replace(ground, model=writer), [parent], 1, seed=1)
-    [asked] = writer.asked
-    assert asked.count("Expected: ") == asked.count("Answered: ") == 2
+    many = replace(parent, rows=[*parent.rows] * 40, answers=[*parent.answers] * 40, scores=np.tile(parent.scores, 40), dimensions={})
+    for together, most in ((False, SHOWN), (True, TOGETHER)):
+        Reflection(together=together).propose(replace(ground, model=writer), [many], 1, seed=1)
+        asked = writer.asked[-1]
+        assert 0 < asked.count("Expected: ") == asked.count("Answered: ") <= most
 
 
 def test_a_grounded_request_says_what_the_data_are_like(ground: Ground, parent: Judged) -> None:

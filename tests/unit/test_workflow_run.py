@@ -164,6 +164,7 @@ def test_a_run_is_a_run_of_dagster(place):
 
 def test_a_step_is_tried_again(place, monkeypatch):
     table = f"providers:\n  here: {{url: '{place.provider.url}', retries: {{most: 0}}}}\n"
+    Settings.from_env().home.mkdir(parents=True, exist_ok=True)
     (Settings.from_env().home / "providers.yaml").write_text(table, "utf-8")
     monkeypatch.setattr("pp_assets.workflows.graph.RETRY_PAUSE", 0.01)
     place.provider.fail = [500]

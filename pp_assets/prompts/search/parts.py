@@ -18,6 +18,7 @@ from pp_assets.prompts.search.strategy import Strategy
 from pp_assets.providers import chat_model
 from pp_assets.task.examples import Example
 from pp_resources.errors import UserError, nearest
+from pp_resources.models.bases import find_base
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import Task
@@ -43,6 +44,14 @@ def target_named(name: str, task: "Task", train: Sequence[Example], settings: "S
 
     base = Base(task.spec.base_model_id, settings.device)
     return BaseTarget(base, task.spec.base_model_id, answer_budget(task, train, base.tokenizer), task.spec.decoding.constrained)
+
+
+def check_models(target: str, writer: str | None, task: "Task", settings: "Settings") -> None:
+    """Raise UserError for a target or a writer that is not to be had, before any data is read; nothing is loaded or asked."""
+    if target == BASE:
+        find_base(task.spec.base_model_id)
+    for name in {target, writer} - {BASE, None}:
+        chat_model(str(name), settings)
 
 
 def longest_prompt(target: Target) -> int | None:
