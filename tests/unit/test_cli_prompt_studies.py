@@ -1,5 +1,6 @@
 """`pp prompt impact`, `fewshot`, `reasoning` and `explain` on a small task with the embedded base."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ STUDIES = {
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("installation")
+    os.environ["PP_TRACKING"] = "off"  # until the module ends; test_cli_prompt.py tracks
     write_task(made / "tasks", "alpha", rows=64, more=f"system_prompt: Say it as JSON.\nencoder_model_id: {tiny_encoder(made / 'encoder')}")
     return made
 

@@ -202,7 +202,7 @@ def test_an_answer_that_breaks_its_schema_is_asked_for_again_with_the_error(plac
     assert "'yes' is not of type 'boolean'" in place.provider.seen[-2]["messages"][3]["content"]
 
 
-@pytest.mark.parametrize("checkpoints", ["true", "false"])
+@pytest.mark.parametrize("checkpoints", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on(place, checkpoints):
     file, killed = flow(place.root, checkpoints=checkpoints), []
 
