@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ITERATIVE, COT, FEWSHOT = "prompt-engineering-iterative", "prompt-engineering-cot", "prompt-engineering-fewshot"
 IMPACT, EXPLAIN = "prompt-impact", "prompt-explain"
-INPUTS = ("the task's evaluated inputs ('pp data evaluate TASK')",)
+INPUTS = ("the task's evaluated inputs ('pp data inputs TASK')",)
 
 
 class Studied(Options):

@@ -14,7 +14,7 @@ from pp_assets.prompts.guards import guards
 from pp_assets.prompts.propose.complaints import Complaints
 from pp_assets.prompts.propose.failures import failures
 from pp_assets.prompts.propose.grounded import TIPS, Grounded, summary
-from pp_assets.prompts.propose.reflection import Reflection
+from pp_assets.prompts.propose.reflection import SHOWN, TOGETHER, Reflection
 from pp_assets.prompts.propose.variation import Crossover, Variation
 from pp_assets.prompts.propose.writing import FORM, Request, read, written
 from pp_assets.prompts.wording import Shown, Wording
