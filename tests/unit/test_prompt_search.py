@@ -83,14 +83,14 @@ def test_a_search_ends_when_its_target_is_met(tmp_path: Path) -> None:
 
 def test_without_proposals_the_start_is_all_there_is(tmp_path: Path) -> None:
     found, ring, _ = searched(tmp_path, World(), words=[])
-    assert len(found) == 1 and worth_testing(found, worded().id)[0] is None and ring.calls == 82
+    assert len(found) == 1 and worth_testing(found, worded().id)[0] is None and ring.calls == 98
 
 
 def test_where_one_has_nothing_to_give_another_is_asked_for_more() -> None:
     parent = Judged(worded(), ALL[:1], [Prediction("{}")], np.zeros(1))
     ask = lambda makers, count: [one.origin.note for one in in_turn(makers, Ground(SPEC, []), [parent], count, 0, 0)]  # noqa: E731
-    assert ask([Words(WORDS), Words([]), Words(["gain9"])], 6) == ["gain5", "gain9", "gain-10", "gain20", "gain30", "gain10"]
-    assert ask([Words(["gain1", "gain2"]), Words(["gain3", "gain4"])], 4) == ["gain1", "gain3", "gain2", "gain4"] and ask([], 4) == []
+    assert ask([Words(WORDS), Words([]), Words(["gain9"])], 6) == ["gain5", "gain-10", "gain9", "gain20", "gain30"]
+    assert ask([Words(["gain1", "gain2"]), Words(["gain3", "gain4"])], 4) == ["gain1", "gain2", "gain3", "gain4"] and ask([], 4) == []
 
 
 def test_halving_takes_the_calls_it_says() -> None:
