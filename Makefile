@@ -84,7 +84,8 @@ clean: ## Remove .venv and caches; asks before it touches results
 .venv/.installed-bench: .venv/.installed
 	@$(PIP) install --constraint $(PINS) --editable '.[dev,bench,postgres,clickhouse,examples]'
 # These want other versions of what the project needs.
-	@$(BIN)/python -m venv .venv/peers && .venv/peers/bin/python -m pip --quiet install inspect_ai==0.3.285 lm_eval==0.4.13
+	@$(BIN)/python -m venv .venv/peers && .venv/peers/bin/python -m pip --quiet install inspect_ai==0.3.285 lm_eval==0.4.13 \
+		dspy==3.4.1 optuna==5.0.0
 	@touch $@
 
 # An environment of their own: these want other versions of what the project needs. Releases of litellm around 1.107.0, one of which was

@@ -24,7 +24,7 @@ from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -45,7 +45,7 @@ from pp_assets.prompts.wording import REASONING
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec, load_task, parse_spec
 from pp_resources.models.causal_prompt import Prompt
-from pp_resources.models.chat import Messages, Reply
+from pp_resources.models.chat import AskOptions, AsksMany, Messages, Reply
 from pp_resources.models.price import Price
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +70,7 @@ class Case:
         return [Row(one.input_text, one.output) for part in (self.train, self.val, self.test) for one in part]
 
 
-class Simulated:
+class Simulated(AsksMany):
     """A world as a ChatModel."""
 
     price = Price(1.0, 4.0)
@@ -79,19 +79,9 @@ class Simulated:
         self.world, self.name, self.identity = world, "simulated", f"world {world.seed} {world.gain} {world.skill}"
         self._fields = set(schema["properties"])
 
-    def ask(self, messages: Messages, **how: Any) -> Reply:
-        return self.ask_all([messages], **how)[0]
-
-    def ask_all(
-        self,
-        asked: Sequence[Messages],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,  # noqa: ARG002
-    ) -> list[Reply]:
-        wanted = set((schema or {}).get("properties", ()))
+    def ask_all(self, asked: Sequence[Messages], **how: Unpack[AskOptions]) -> list[Reply]:
+        temperature, seed = how.get("temperature", 0.0), how.get("seed", 0)
+        wanted = set((how.get("schema") or {}).get("properties", ()))
         return [self._reply(messages, wanted, temperature, seed) for messages in asked]
 
     def _reply(self, messages: Messages, wanted: set[str], temperature: float, seed: int) -> Reply:

@@ -20,7 +20,6 @@ from pp_assets.pipelines.prompting import COT, ChainOfThought
 from pp_assets.pipelines.report import Report, Step, Table
 from pp_assets.prompts.candidate import Candidate, Ground, Judged
 from pp_assets.prompts.guards import guards
-from pp_assets.prompts.measured import mean_tokens
 from pp_assets.prompts.reasoning.benchmark import Benchmark, Pair, benchmark, pair_of
 from pp_assets.prompts.reasoning.checks import StepChecker, by_reason
 from pp_assets.prompts.reasoning.extract import READ_OFF, Steps, extracted
@@ -149,7 +148,7 @@ def _measured(work: Work, found: Benchmark, step: Step, of: str) -> None:
     effect = "could not be compared" if quality.effect is None else f"is worth {quality.effect:+.4f}"
     step.said = f"Reasoning {effect} {quality.metric} against the same prompt without it, on {quality.n} {of}."
     if quality.p_value is None or quality.p_value >= work.arena.scoring.alpha or (quality.effect or 0.0) <= 0:
-        more = mean_tokens(found.reasoned) - mean_tokens(found.plain)
+        more = found.reasoned.tokens - found.plain.tokens
         step.said += f" The steps are not shown to help, and take {more:.0f} tokens more an answer: what is gained is due to the examples."
     step.figures = [
         quality_figure(work.spec, "with reasoning", found.reasoned),

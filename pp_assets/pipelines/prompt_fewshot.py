@@ -76,7 +76,7 @@ def _tell_orders(ordered: Ordered, step: Step) -> None:
         Figure("lowest order", spread.lowest, n=spread.n),
         Figure("highest order", spread.highest, n=spread.n),
     ]
-    rows = tuple((one.candidate.id, one.candidate.origin.note, f"{one.scores.mean():.4f}") for one in ordered.judged)
+    rows = tuple((one.candidate.id, one.candidate.origin.note, f"{one.score:.4f}") for one in ordered.judged)
     step.tables = [Table("Orders of the best set", ("id", "order", "score"), rows)]
 
 

@@ -99,7 +99,7 @@ def working(p: "Pipeline", name: str, study: str, options: Studied, share: float
         work = Work(task, arena, ground, rows, Held(0, list), folder, seed, tree)
 
         def opened() -> Sequence[Example]:
-            work.opened = list(test_rows(p, dataset, name))
+            work.opened = list(test_rows(p, dataset, name, folder.name))
             return work.opened
 
         work.held = Held(int(dataset.metadata["test"]), opened)

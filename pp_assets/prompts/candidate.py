@@ -49,6 +49,16 @@ class Judged:
     scores: np.ndarray
     dimensions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def score(self) -> float:
+        """The mean over its rows; there is at least one."""
+        return float(self.scores.mean())
+
+    @property
+    def tokens(self) -> float:
+        """Of an answer, read and written, on average."""
+        return float(np.mean([said.tokens_in + said.tokens_out for said in self.answers]))
+
 
 @dataclass(frozen=True)
 class Ground:

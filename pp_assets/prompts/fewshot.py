@@ -16,12 +16,11 @@ from pp_assets.evaluation.stats.groups import Clusters, generator
 from pp_assets.evaluation.stats.resampling import bootstrap_weights
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Origin, Proposer
 from pp_assets.prompts.guards import room
-from pp_assets.prompts.measured import best_first
 from pp_assets.prompts.propose.demonstrations import KINDS, POOL, Ranked
 from pp_assets.prompts.search.account import Account
 from pp_assets.prompts.search.arena import Arena
 from pp_assets.prompts.search.halving import Halving
-from pp_assets.prompts.search.strategy import Guards, Rows
+from pp_assets.prompts.search.strategy import Guards, Rows, rank
 from pp_assets.prompts.wording import Shown
 
 COUNTS, ORDERS = (1, 2, 4, 8), 8
@@ -181,4 +180,4 @@ class SetsThenOrders:
             return found
         with arena.charged(self.account):
             self.ordered = in_orders(arena, best, self.orders, seed)
-        return best_first([*found, *self.ordered.judged[1:]])
+        return sorted([*found, *self.ordered.judged[1:]], key=rank)

@@ -1,6 +1,5 @@
 """What judged candidates are worth beside each other on the same rows: quality, tokens and time of an answer, paired."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +43,3 @@ def tokens_table(of: Scored) -> Table:
     """Tokens read and written, by item."""
     counts = np.array([[row.tokens_in + row.tokens_out, 1] for row in of.rows], dtype=float)
     return Table(counts, "tokens of an answer, read and written", bounded=False)
-
-
-def mean_tokens(one: Judged) -> float:
-    return float(np.mean([said.tokens_in + said.tokens_out for said in one.answers])) if one.answers else 0.0
-
-
-def best_first(judged: Sequence[Judged]) -> list[Judged]:
-    """The better score first; of equal ones that with fewer tokens."""
-    return sorted(judged, key=lambda one: (-float(one.scores.mean()), mean_tokens(one), one.candidate.id))

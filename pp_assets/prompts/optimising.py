@@ -243,4 +243,4 @@ def summary(task: "Task", target: Target, found: Found, wanted: Wanted) -> dict[
 
 
 def _mean(one: Judged) -> float:
-    return round(float(one.scores.mean()), 6)
+    return round(one.score, 6)

@@ -5,14 +5,14 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from pp_assets.evaluation.outputs import strict_json
 from pp_assets.providers import LOCAL, chat_model
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import output_validator
-from pp_resources.models.chat import ChatModel, Messages, Reply
+from pp_resources.models.chat import AskOptions, AsksMany, ChatModel, Messages, Reply
 from pp_resources.models.interface import Prediction
 from pp_resources.settings import Settings
 
@@ -36,7 +36,7 @@ class Models:
         return self._open[name]
 
 
-class Counted:
+class Counted(AsksMany):
     """A ChatModel that counts what a step asks of it. `cost` is None where an answer was bought and nobody says what tokens cost."""
 
     def __init__(self, model: ChatModel) -> None:
@@ -44,12 +44,7 @@ class Counted:
         self.asked = self.cached = self.tokens_in = self.tokens_out = 0
         self._lock = threading.Lock()
 
-    def ask(self, messages: Messages, **options: Any) -> Reply:
-        found = self.model.ask(messages, **options)
-        self._count([found])
-        return found
-
-    def ask_all(self, asked: Sequence[Messages], **options: Any) -> list[Reply]:
+    def ask_all(self, asked: Sequence[Messages], **options: Unpack[AskOptions]) -> list[Reply]:
         found = self.model.ask_all(asked, **options)
         self._count(found)
         return found
@@ -150,8 +145,8 @@ class Behind:
 
     def predict(self, texts: Sequence[str], *, distributions: bool = False) -> list[Prediction]:  # noqa: ARG002
         asked = [messages_of(self.system, self.user.replace("{input}", text)) for text in texts]
-        options = {"temperature": self.how.temperature, "seed": self.how.seed, "max_tokens": self.how.max_tokens}
-        replies = self.model.ask_all(asked, schema=self.form, **options)
+        how = self.how
+        replies = self.model.ask_all(asked, schema=self.form, temperature=how.temperature, seed=how.seed, max_tokens=how.max_tokens)
         return [
             Prediction(
                 unfenced(one.text),

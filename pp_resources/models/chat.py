@@ -1,7 +1,8 @@
 """What every model is that is asked by messages, wherever it runs: here, on a server of one's own, at a provider."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from pp_resources.models.price import Price
 
@@ -21,6 +22,16 @@ class Reply(NamedTuple):
     seconds: float | None = None
 
 
+class AskOptions(TypedDict, total=False):
+    """`schema`: the JSON Schema that the answer is asked to follow; check what it says. `temperature` 0 and `seed` 0 unless said: other
+    answers to the same messages come with another seed. `max_tokens` None: as many as the model's own limit allows."""
+
+    schema: Mapping[str, Any] | None
+    temperature: float
+    seed: int
+    max_tokens: int | None
+
+
 class ChatModel(Protocol):
     """`identity` tells it from any other model: address and name, or the digest of its weights. `price` None: nobody said what it costs,
     which is not free. Threads may share it."""
@@ -34,27 +45,20 @@ class ChatModel(Protocol):
     @property
     def price(self) -> Price | None: ...
 
-    def ask(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> Reply:
-        """The answer to `messages` ({"role", "content"} each), asked to follow `schema` where one is given: check what it says. Other
-        answers to the same messages come with another `seed`."""
+    def ask(self, messages: Messages, **how: Unpack[AskOptions]) -> Reply:
+        """The answer to `messages` ({"role", "content"} each)."""
         ...
 
-    def ask_all(
-        self,
-        asked: Sequence[Messages],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> list[Reply]:
+    def ask_all(self, asked: Sequence[Messages], **how: Unpack[AskOptions]) -> list[Reply]:
         """The answers to many, in their order: at once, or several at a time."""
         ...
+
+
+class AsksMany(ABC):
+    """Of a ChatModel that asks for one answer as for many."""
+
+    @abstractmethod
+    def ask_all(self, asked: Sequence[Messages], **how: Unpack[AskOptions]) -> list[Reply]: ...
+
+    def ask(self, messages: Messages, **how: Unpack[AskOptions]) -> Reply:
+        return self.ask_all([messages], **how)[0]

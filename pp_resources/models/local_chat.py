@@ -8,19 +8,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pp_resources.device import CPU, device_kind, find_device
 from pp_resources.fingerprint import digest
 from pp_resources.models.bases import find_base, weights_sha256
-from pp_resources.models.chat import Messages, Reply
+from pp_resources.models.chat import AskOptions, AsksMany, Messages, Reply
 from pp_resources.models.price import Price
 
 GRAMMARS = 8  # compiled schemas that are kept
 BATCH = 64  # answers in the making
 
 
-class LocalChat:
+class LocalChat(AsksMany):
     """The base model `model_id`, loaded when it is first asked; it answers one batch at a time, whoever asks.
 
     Messages go through the tokenizer's chat template, or stand with blank lines between them where it has none. A `schema` binds the
@@ -42,30 +42,10 @@ class LocalChat:
     def identity(self) -> str:
         return f"{weights_sha256(self.folder)} {_words(self.folder)} {device_kind(self.device)}"
 
-    def ask(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> Reply:
-        """The likeliest answer; see the class."""
-        return self.ask_all([messages], schema=schema, temperature=temperature, seed=seed, max_tokens=max_tokens)[0]
-
-    def ask_all(
-        self,
-        asked: Sequence[Messages],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        max_tokens: int | None = None,
-    ) -> list[Reply]:
+    def ask_all(self, asked: Sequence[Messages], **how: Unpack[AskOptions]) -> list[Reply]:
         """The likeliest answers, in order. What all prompts begin with is computed once."""
         with self._lock:
-            return self._answered(asked, schema, max_tokens)
+            return self._answered(asked, how.get("schema"), how.get("max_tokens"))
 
     def _answered(self, asked: Sequence[Messages], schema: Mapping[str, Any] | None, max_tokens: int | None) -> list[Reply]:
         from pp_resources.models.causal import DEFAULT_BUDGET, context_length, stop_ids

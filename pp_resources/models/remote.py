@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.models.answers import Answers
 from pp_resources.models.cassette import Cassette
-from pp_resources.models.chat import Messages, Reply
+from pp_resources.models.chat import AskOptions, Messages, Reply
 from pp_resources.models.price import Price
 from pp_resources.models.provider_table import FORMS, Form, Terms
 from pp_resources.models.rate import Rate
@@ -94,25 +94,18 @@ class Provider:
         """How the form of an answer is asked for: as the terms say, or what the server was found to take instead."""
         return self._known.form
 
-    def ask(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> Reply:
+    def ask(self, messages: Messages, **how: Unpack[AskOptions]) -> Reply:
         """The answer to `messages` ({"role", "content"} each), asked to follow `schema` where one is given: not every provider holds to it,
         so check what it says.
 
         Raises UserError when the budget is spent, or the address does not answer or says no. Equal requests give the kept answer; other
         answers to the same messages come with another `seed`.
         """
-        request: dict[str, Any] = {"model": self.model, "messages": [dict(m) for m in messages], "temperature": temperature, "seed": seed}
-        if max_tokens is not None:
-            request["max_tokens"] = max_tokens
-        if schema is not None:
+        request: dict[str, Any] = {"model": self.model, "messages": [dict(m) for m in messages]}
+        request |= {"temperature": how.get("temperature", 0.0), "seed": how.get("seed", 0)}
+        if (most := how.get("max_tokens")) is not None:
+            request["max_tokens"] = most
+        if (schema := how.get("schema")) is not None:
             form = {"name": "answer", "schema": dict(schema), "strict": _all_required(schema)}
             request["response_format"] = {"type": "json_schema", "json_schema": form}
         key = digest([KEY_VERSION, self.url, request, *self._matters], ordered=True)
@@ -124,17 +117,8 @@ class Provider:
             self._cassette.record(self.url, request, reply)
         return reply
 
-    def ask_all(
-        self,
-        asked: Sequence[Messages],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> list[Reply]:
+    def ask_all(self, asked: Sequence[Messages], **how: Unpack[AskOptions]) -> list[Reply]:
         """The answers to many, in their order; as many at a time as the limits say. Raises UserError as `ask`; what was bought is kept."""
-        how: dict[str, Any] = {"schema": schema, "temperature": temperature, "seed": seed, "max_tokens": max_tokens}
         return list(each(lambda messages: self.ask(messages, **how), asked, self.terms.limits.at_once))
 
     def models(self) -> list[str]:

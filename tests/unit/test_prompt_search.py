@@ -89,7 +89,7 @@ def test_without_proposals_the_start_is_all_there_is(tmp_path: Path) -> None:
 def test_where_one_has_nothing_to_give_another_is_asked_for_more() -> None:
     parent = Judged(worded(), ALL[:1], [Prediction("{}")], np.zeros(1))
     ask = lambda makers, count: [one.origin.note for one in in_turn(makers, Ground(SPEC, []), [parent], count, 0, 0)]  # noqa: E731
-    assert ask([Words(WORDS), Words([]), Words(["gain9"])], 6) == ["gain5", "gain-10", "gain9", "gain20", "gain30"]
+    assert ask([Words(WORDS), Words([]), Words(["gain9"])], 6) == ["gain5", "gain-10", "gain9", "gain20", "gain30", "gain10"]
     assert ask([Words(["gain1", "gain2"]), Words(["gain3", "gain4"])], 4) == ["gain1", "gain2", "gain3", "gain4"] and ask([], 4) == []
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from pp_assets.data.clusters.graph import content_order
 from pp_assets.data.clusters.model import OUTLIER, Clusters
+from pp_resources.models.chat import ChatModel
 from pp_resources.models.remote import each
 
 TERMS = 3
@@ -16,13 +17,7 @@ ENOUGH = 20  # members below which none is held back
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 
-class Asked(Protocol):
-    """What a title is asked of: `pp_resources.models.remote.Provider`, or anything that answers as it does."""
-
-    def ask(self, messages: Any, *, schema: Any = None, temperature: float = 0.0, max_tokens: int | None = None) -> Any: ...
-
-
-def name_topics(found: Clusters, texts: Sequence[str], *, vectors: np.ndarray | None = None, provider: Asked | None = None) -> Clusters:
+def name_topics(found: Clusters, texts: Sequence[str], *, vectors: np.ndarray | None = None, provider: ChatModel | None = None) -> Clusters:
     """`found` with a name for each topic that has none, or has words where a title can be had; the others keep theirs. `texts` are those of
     `found.item_ids`.
 

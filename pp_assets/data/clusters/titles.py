@@ -8,7 +8,8 @@ import numpy as np
 
 from pp_assets.data.clusters.graph import content_order
 from pp_assets.data.clusters.model import Clusters
-from pp_assets.data.clusters.naming import Asked, held_back, placement
+from pp_assets.data.clusters.naming import held_back, placement
+from pp_resources.models.chat import ChatModel
 from pp_resources.models.remote import each
 
 CENTRAL, BORDERLINE, CONTRAST = 8, 4, 6
@@ -24,7 +25,7 @@ _TITLE = {
 }
 
 
-def title(provider: Asked, found: Clusters, texts: Sequence[str], vectors: np.ndarray, topic: int) -> str | None:
+def title(provider: ChatModel, found: Clusters, texts: Sequence[str], vectors: np.ndarray, topic: int) -> str | None:
     """A few words for a topic; None where the answer is not a title. Raises UserError when the provider cannot be asked."""
     own, near = sample(found, vectors, topic)
     lines = ["Texts of one group:", *_quoted(texts, own), "", "Similar texts of other groups:", *_quoted(texts, near)]
@@ -50,7 +51,7 @@ def sample(found: Clusters, vectors: np.ndarray, topic: int) -> tuple[list[int],
     return [*central, *edge], others[np.argsort(-toward, kind="stable")][:CONTRAST].tolist()
 
 
-def placed_by_titles(provider: Asked, found: Clusters, texts: Sequence[str], asks: int = ASKS) -> dict[str, Any]:
+def placed_by_titles(provider: ChatModel, found: Clusters, texts: Sequence[str], asks: int = ASKS) -> dict[str, Any]:
     """Can the provider place held-back members by the names alone? The fields of `naming.name_quality`, over at most `asks` members."""
     order = content_order(found.item_ids)
     rows = order[held_back(found)[order]][:asks]

@@ -57,7 +57,7 @@ def worth_testing(finalists: Sequence[Judged], start: str) -> tuple[Judged | Non
     best, own = finalists[0], next(one for one in finalists if one.candidate.id == start)
     if best.candidate.id == start:
         return None, "No candidate was better than the task's own prompt on the rows it was chosen by."
-    gain = float(best.scores.mean() - own.scores.mean())
+    gain = best.score - own.score
     if gain <= 0:
         return None, f"The best candidate was not better than the task's own prompt where it was chosen ({gain:+.4f})."
     return best, ""
@@ -144,8 +144,8 @@ def _floor(of: str, found: Mapping[str, Any], alpha: float) -> dict[str, Any]:
 def _means(one: Judged, of: Scored) -> dict[str, float]:
     said: Sequence[Prediction] = one.answers
     return {
-        "score": round(float(one.scores.mean()), 6),
-        "tokens": round(float(np.mean([answer.tokens_in + answer.tokens_out for answer in said])), 2),
+        "score": round(one.score, 6),
+        "tokens": round(one.tokens, 2),
         "latency_ms": round(float(np.mean([answer.latency_ms for answer in said])), 3),
         "invalid": round(float(np.mean([not answer.valid for answer in of.answers])), 6),
     }

@@ -109,7 +109,7 @@ class _Steps:
 
     def _told(self, number: int, child: Candidate, accepted: bool) -> None:
         best = self.best[0]
-        event = {"event": "round", "round": number, "best": best.candidate.id, "score": float(best.scores.mean()), "tried": 1}
+        event = {"event": "round", "round": number, "best": best.candidate.id, "score": best.score, "tried": 1}
         self.arena.on_event({**event, "candidate": child.id, "improved": accepted, **self.arena.spent})
 
     def _drawn(self, number: int, count: int) -> list[Candidate]:
@@ -128,7 +128,7 @@ class _Steps:
         return [self.train[i] for i in order[place * size : (place + 1) * size]]
 
     def _score(self, candidate: Candidate, rows: Sequence[Example]) -> float:
-        return float(self.arena.judge(candidate, rows).scores.mean())
+        return self.arena.judge(candidate, rows).score
 
 
 def coverage(scores: np.ndarray) -> np.ndarray:

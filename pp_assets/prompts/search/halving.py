@@ -95,7 +95,7 @@ class Halving:
         known = now.best[0].candidate.id
         now.full |= {one.candidate.id: one for one in self._halved(now, field_, sizes, stage)}
         best = now.best[0]
-        told = {"event": "round", "round": stage, "best": best.candidate.id, "score": float(best.scores.mean()), **arena.spent}
+        told = {"event": "round", "round": stage, "best": best.candidate.id, "score": best.score, **arena.spent}
         arena.on_event(told | {"tried": len(field_), "improved": best.candidate.id != known})
         return True
 
@@ -113,7 +113,7 @@ class Halving:
             for gone in judged:
                 if gone.candidate not in standing:
                     told = {"event": "dropped", "candidate": gone.candidate.id, "round": stage, "rows": size}
-                    now.arena.on_event(told | {"score": float(gone.scores.mean())})
+                    now.arena.on_event(told | {"score": gone.score})
         return judged
 
 

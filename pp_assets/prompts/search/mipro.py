@@ -161,9 +161,9 @@ class _Trials:
         rows = list(self.rows)
         if len(rows) > WHOLE:
             drawn = generator(self.seed, "batch", str(trial)).permutation(len(rows))[:BATCH]
-            return float(self.arena.judge(candidate, [rows[i] for i in drawn]).scores.mean())
+            return self.arena.judge(candidate, [rows[i] for i in drawn]).score
         self.full[candidate.id] = self.arena.judge(candidate, rows)
-        return float(self.full[candidate.id].scores.mean())
+        return self.full[candidate.id].score
 
     def _judge_best(self, study: "optuna.Study", told: int) -> None:
         """The combination with the best mean that was not judged on all rows is; TPE hears of it."""
@@ -175,14 +175,14 @@ class _Trials:
             self.full[candidate.id] = judged = self.arena.judge(candidate, self.rows)
             self._tell(study, best, judged)
         top = self.best[0]
-        event = {"event": "round", "round": told // EVERY, "best": top.candidate.id, "score": float(top.scores.mean())}
+        event = {"event": "round", "round": told // EVERY, "best": top.candidate.id, "score": top.score}
         self.arena.on_event({**event, "tried": len(self.means), **self.arena.spent})
 
     def _tell(self, study: "optuna.Study", pair: Pair, judged: Judged) -> None:
         from optuna.trial import create_trial
 
         params = {"instruction": pair[0], "examples": pair[1]}
-        study.add_trial(create_trial(params=params, distributions=self._space(), value=float(judged.scores.mean())))
+        study.add_trial(create_trial(params=params, distributions=self._space(), value=judged.score))
 
     def _combined(self, pair: Pair) -> Candidate | None:
         """The instruction with the examples; None where a guard speaks against it."""

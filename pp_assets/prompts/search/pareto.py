@@ -57,9 +57,8 @@ def pareto_plot(points: Sequence[Point], names: dict[str, str], metric: str) -> 
 def _point(one: Judged, reader: OutputReader) -> Point:
     said = one.answers
     invalid = [not reader.read(answer.text).valid for answer in said]
-    tokens = [answer.tokens_in + answer.tokens_out for answer in said]
     latency = [answer.latency_ms for answer in said]
-    return Point(one.candidate.id, len(one.rows), _mean(one.scores), _mean(tokens), _mean(latency), _mean(invalid))
+    return Point(one.candidate.id, len(one.rows), _mean(one.scores), round(one.tokens, 6), _mean(latency), _mean(invalid))
 
 
 def _mean(values: Any) -> float:

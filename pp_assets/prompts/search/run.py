@@ -97,7 +97,7 @@ def find_prompt(
     finalists = strategy.search(arena, ground, first, proposers, rows, seed=seed, guards=guards)
     spent = arena.spent
     for one in finalists:
-        arena.on_event({"event": "finalist", "candidate": one.candidate.id, "rows": len(one.rows), "score": float(one.scores.mean())})
+        arena.on_event({"event": "finalist", "candidate": one.candidate.id, "rows": len(one.rows), "score": one.score})
     chosen, why = worth_testing(finalists, first.id)
     test = Account(_rest(arena.account), ledger)
     tested: tuple[Judged, Judged] | None = None

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Protocol
 
-import numpy as np
-
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Proposer
 from pp_assets.prompts.search.arena import Arena
 from pp_assets.task.examples import Example
@@ -67,7 +65,7 @@ class Intake:
 
 def rank(one: Judged) -> tuple[float, float, str]:
     """Better scores first; of equal ones that which reads and writes fewer tokens."""
-    return -float(one.scores.mean()), float(np.mean([said.tokens_in + said.tokens_out for said in one.answers])), one.candidate.id
+    return -one.score, one.tokens, one.candidate.id
 
 
 def in_turn(
@@ -82,7 +80,7 @@ def in_turn(
     for place, one in enumerate(proposers):
         short = count - len({candidate.id for given in made for candidate in given})
         if short > 0 and len(made[place]) >= share:
-            made[place] = one.propose(ground, parents, share + short, seed)
+            made[place] = one.propose(ground, parents, len(made[place]) + short, seed)
     at = 1 + stage % max(1, len(proposers) - 1)
     yield from made[0][:1]
     for turn in zip_longest(made[0][1:], *made[at:], *made[1:at]):

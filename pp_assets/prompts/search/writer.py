@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from pp_assets.experiment.experiment import Experiment
 from pp_assets.experiment.ops import Out, op
@@ -10,7 +10,7 @@ from pp_assets.experiment.store import CellStore
 from pp_assets.prompts.search.account import Account
 from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
-from pp_resources.models.chat import ChatModel, Messages, Reply
+from pp_resources.models.chat import AskOptions, AsksMany, ChatModel, Messages, Reply
 from pp_resources.models.price import Price
 
 BATCH = 4  # answers that a kill may cost
@@ -25,7 +25,7 @@ def write(model: Any, asked: Sequence[Mapping[str, Any]]) -> list[Out]:
 
 
 @dataclass(frozen=True)
-class KeptWriter:
+class KeptWriter(AsksMany):
     """`model` as a ChatModel whose answers are cells of `store` and calls of `account`. Raises BudgetSpent before a call that would pass
     its budget, and UserError for a budget in dollars where the model's price is not known."""
 
@@ -50,28 +50,15 @@ class KeptWriter:
     def price(self) -> Price | None:
         return self.model.price
 
-    def ask(
-        self,
-        messages: Messages,
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> Reply:
-        return self.ask_all([messages], schema=schema, temperature=temperature, seed=seed, max_tokens=max_tokens)[0]
-
-    def ask_all(
-        self,
-        asked: Sequence[Messages],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        max_tokens: int | None = None,
-    ) -> list[Reply]:
-        how = {"schema": schema and dict(schema), "temperature": temperature, "seed": seed, "max_tokens": max_tokens}
-        requests = [{"messages": [dict(message) for message in messages], **how} for messages in asked]
+    def ask_all(self, asked: Sequence[Messages], **how: Unpack[AskOptions]) -> list[Reply]:
+        schema = how.get("schema")
+        said = {
+            "schema": schema and dict(schema),
+            "temperature": how.get("temperature", 0.0),
+            "seed": how.get("seed", 0),
+            "max_tokens": how.get("max_tokens"),
+        }
+        requests = [{"messages": [dict(message) for message in messages], **said} for messages in asked]
         found: list[Reply] = []
         for start in range(0, len(requests), BATCH):
             found += self._some(requests[start : start + BATCH])
