@@ -7,7 +7,7 @@ from typing import Any
 from pp_assets.evaluation.compare import Comparison
 from pp_assets.evaluation.scoring import Scored
 from pp_assets.evaluation.stats.power import USUAL_EFFECT, mcnemar_power, mean_detectable_effect, mean_power
-from pp_assets.task.validation_rules import holds
+from pp_assets.task.validation_rules import ValidationRules, holds
 
 PROMPT_MEASURES = {"clarity_score": ("clarity",), "specificity": ("told",), "token_efficiency": ()}
 SHOWN = 3  # reasons in a sentence
@@ -68,6 +68,21 @@ def measures(
     found = {"sample_size": Found(float(len(scored.rows))), "statistical_power": _power(comparison, min_effect, alpha)}
     found["bias_checks"] = _bias(slices, measured.get("bias"), f"pp eval {task} --variant {candidate} --suite comprehensive")
     return found | prompt_measures(measured)
+
+
+def broken_by_prompt(rules: ValidationRules | None, quality: Mapping[str, Any]) -> list[str]:
+    """What of `prompt_quality` a prompt breaks, a sentence each; `quality` as `PromptQuality.as_dict()`."""
+    return _broken(rules, prompt_measures({"prompt": quality}))
+
+
+def broken_by_test(rules: ValidationRules | None, scored: Scored, comparison: Comparison) -> list[str]:
+    """What of `evaluation_validity` a paired test breaks, a sentence each. Bias is asked of models, by their suite."""
+    power = _power(comparison, scored.scoring.min_effect, scored.scoring.alpha)
+    return _broken(rules, {"sample_size": Found(float(len(scored.rows))), "statistical_power": power})
+
+
+def _broken(rules: ValidationRules | None, found: Mapping[str, Found]) -> list[str]:
+    return [rule.text for rule in check_rules(rules.model_dump(), found) if not rule.held] if rules else []
 
 
 def _power(c: Comparison | None, min_effect: float, alpha: float) -> Found:

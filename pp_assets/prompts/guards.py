@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+from pp_assets.evaluation.rules import broken_by_prompt
 from pp_assets.prompts.candidate import Candidate, Ground
 from pp_assets.prompts.propose.template import sound
+from pp_assets.prompts.quality import prompt_quality
 from pp_assets.prompts.wording import Wording
 from pp_assets.task.duplicates import normalise
 from pp_assets.task.prompt import labels
@@ -34,6 +36,7 @@ def guards(ground: Ground, candidate: Candidate, known: Collection[str] = ()) ->
     lost = unnamed(spec, wording)
     if lost:
         found.append(f"it no longer names {', '.join(lost[:5])}{' and others' if len(lost) > 5 else ''}, as the task's own prompt does")
+    found += unruly(ground, wording)
     copied = copied_words(ground, wording)
     if copied:
         found.append(f"its instructions hold words of a training row: {copied!r}")
@@ -54,6 +57,15 @@ def unnamed(spec: TaskSpec, wording: Wording) -> list[str]:
     own = _read(spec, Wording.of(spec))
     text = _read(spec, replace(wording, shots=()))
     return [name for name in _names(spec) if _stands(name, own) and not _stands(name, text)]
+
+
+def unruly(ground: Ground, wording: Wording) -> list[str]:
+    """The rules of the task on the quality of a prompt that this one breaks."""
+    rules = ground.spec.validation_rules
+    if rules is None or not rules.prompt_quality:
+        return []
+    quality = prompt_quality(ground.spec, wording.system, wording.template, ground.count_tokens)
+    return broken_by_prompt(rules, quality.as_dict())
 
 
 def copied_words(ground: Ground, wording: Wording) -> str:

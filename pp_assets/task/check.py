@@ -114,7 +114,7 @@ def _check_variants(task: Task, report: CheckReport) -> list[Any]:
 
 def _measure_prompt(task: Task, report: CheckReport) -> None:
     """What can be said of the prompt without a model; a rule on it that is broken is a warning, since a run says so too."""
-    from pp_assets.evaluation.rules import check_rules, prompt_measures
+    from pp_assets.evaluation.rules import broken_by_prompt
     from pp_assets.prompts.quality import quality_lines
     from pp_assets.validation import quality_of
 
@@ -123,10 +123,8 @@ def _measure_prompt(task: Task, report: CheckReport) -> None:
     except UserError:
         return  # there is no such base model, which is a problem of its own
     report.prompt, report.prompt_lines = found.as_dict(), quality_lines(found)
-    rules = task.spec.validation_rules
-    asked = {"prompt_quality": rules.model_dump()["prompt_quality"]} if rules else {}
-    broken = [rule for rule in check_rules(asked, prompt_measures({"prompt": report.prompt})) if not rule.held]
-    report.warnings += [f"{task.file}: validation_rules: {rule.text}" for rule in broken]
+    broken = broken_by_prompt(task.spec.validation_rules, report.prompt)
+    report.warnings += [f"{task.file}: validation_rules: {text}" for text in broken]
 
 
 def _unenforced(task: Task) -> list[str]:

@@ -10,6 +10,7 @@ from pp_assets.prompts.candidate import Candidate, Ground, Origin
 from pp_assets.prompts.guards import ROOM, guards, room, unnamed
 from pp_assets.prompts.wording import Shown, Wording
 from pp_assets.task.contract.derive import derive
+from pp_assets.task.validation_rules import PromptRule, ValidationRules
 
 SPEC = task(instruction_template="Return kind ({{ labels.kind | join(', ') }}), urgent and order.\n{{ examples }}Input: {{ input_text }}")
 TAIL = "\n{{ examples }}Input: {{ input_text }}"
@@ -55,6 +56,14 @@ def test_a_prompt_has_room(ground: Ground) -> None:
     assert fault.startswith("it is 7 tokens longer")
     narrow = replace(ground, options={"max_prompt_tokens": 5}, count_tokens=lambda text: len(text.split()))
     assert room(narrow, own) < 0 and "longer" in guards(narrow, seed_of(SPEC))[0]
+
+
+def test_rules_on_the_quality_of_a_prompt_hold_for_every_candidate(ground: Ground) -> None:
+    ruled = SPEC.model_copy(update={"validation_rules": ValidationRules(prompt_quality=[PromptRule(clarity_score="> 0.9")])})
+    vague = "kind urgent order TODO billing {{ labels.kind[1:] }}"
+    clear = 'Answer with JSON. Write "kind" as billing, delivery or returns, "urgent" as true or false, "order" as written.'
+    said = [guards(replace(ground, spec=ruled), Candidate.of(ruled, Wording("", text + TAIL), Origin("test"))) for text in (clear, vague)]
+    assert said[0] == [] and len(said[1]) == 1 and "Rule prompt_quality: clarity_score > 0.9 is broken" in said[1][0]
 
 
 def test_names_of_the_task_s_own_prompt_stay(ground: Ground) -> None:

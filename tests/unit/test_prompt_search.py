@@ -184,6 +184,12 @@ def test_limits_and_floors_hold_a_better_prompt_back(tmp_path: Path) -> None:
     assert any(reason.startswith("The share of valid answers is surely worse") for reason in invalid.reasons)
 
 
+@pytest.mark.parametrize(("asked", "broken"), [({"sample_size": "> 10000"}, "sample_size"), ({"statistical_power": "> 0.99999"}, "power")])
+def test_a_test_must_be_what_the_task_s_rules_ask_for(tmp_path: Path, asked: dict[str, str], broken: str) -> None:
+    found = rule(*both(tmp_path, "gain20", validation_rules={"evaluation_validity": [asked, {"bias_checks": "passed"}]}))
+    assert found.label == "NOT PROVEN" and [broken in reason for reason in found.reasons] == [False, True]
+
+
 def test_no_slice_may_be_surely_worse(tmp_path: Path) -> None:
     spec, ours, own = both(tmp_path, "gain40")
     wrong = [

@@ -8,6 +8,7 @@ import numpy as np
 
 from pp_assets.evaluation.compare import Comparison, Items, compare_scored, compare_tables, items_needed, with_holm
 from pp_assets.evaluation.predictions import PredictionRow, make_rows
+from pp_assets.evaluation.rules import broken_by_test
 from pp_assets.evaluation.scoring import Scored, score_rows
 from pp_assets.evaluation.slices import slice_comparisons
 from pp_assets.evaluation.tables import Table
@@ -71,7 +72,8 @@ def rule(spec: TaskSpec, ours: Judged, own: Judged, limits: Limits = UNLIMITED) 
     """Whether `ours` may take the place of `own`: both judged on the same test rows, which were opened for this alone.
 
     RELEASE: better by the task's primary metric at its alpha and by its `min_effect`, and surely worse in no dimension of the contract, no
-    slice and no share of valid answers (Holm's method), within the limits. WORSE: shown to be worse. Else NOT PROVEN.
+    slice and no share of valid answers (Holm's method), within the limits, and no rule of the task on a test broken. WORSE: shown to be
+    worse. Else NOT PROVEN.
     """
     a, b = scored(spec, ours), scored(spec, own)
     found = compare_scored(a, b)
@@ -87,6 +89,7 @@ def rule(spec: TaskSpec, ours: Judged, own: Judged, limits: Limits = UNLIMITED) 
         return Ruling("WORSE", (f"Worse than the task's own prompt. {said}",), **told)
     needed = items_needed(found, max(found.effect, least) if found.effect > 0 else least or USUAL_EFFECT, alpha)
     broken = [*(f"{one['of']} is surely worse ({one['effect']:+.4f})." for one in floors if one["worse"]), *_beyond(means["ours"], limits)]
+    broken += broken_by_test(spec.validation_rules, a, found)
     if sure and found.effect > 0 and found.effect >= least and not broken:
         return Ruling("RELEASE", (f"Better than the task's own prompt. {said}",), **told)
     reasons = [f"Not shown to be better than the task's own prompt. {said}"] if not sure else [said]
