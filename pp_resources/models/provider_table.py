@@ -48,7 +48,9 @@ class Terms(Strict):
     """How a server is asked."""
 
     structured: Form = Field(default="json_schema", description="how an answer's form is asked for")
-    leaves_out: list[Literal["temperature", "seed", "max_tokens"]] = Field(default=[], description="fields that the server refuses")
+    leaves_out: list[Literal["temperature", "seed", "max_tokens"]] = Field(
+        default=[], description="fields that the server refuses; a refusal of temperature or seed is learnt for as long as the process runs"
+    )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
@@ -99,8 +101,10 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "models": {
             # Dated by changelogs of price tables that follow platform.claude.com/docs/en/about-claude/pricing (PromptFuel v1.0.21 and
             # v1.0.22, agent-telemetry v1.6.4). claude-haiku-5-5 is priced by the length of the prompt from 100,000 tokens on.
-            "claude-opus-5-5": {"usd_in": 4.0, "usd_out": 20.0, "since": "2026-09-22"},
-            "claude-sonnet-5-5": {"usd_in": 2.0, "usd_out": 10.0, "since": "2026-09-28"},
+            # From claude-opus-4-7 and claude-sonnet-5 on a temperature is refused ("deprecated for this model": simstudioai/sim pull
+            # request 5328, earendil-works/pi pull request 7961, both tried against the provider).
+            "claude-opus-5-5": {"usd_in": 4.0, "usd_out": 20.0, "since": "2026-09-22", "leaves_out": ["temperature"]},
+            "claude-sonnet-5-5": {"usd_in": 2.0, "usd_out": 10.0, "since": "2026-09-28", "leaves_out": ["temperature"]},
             "claude-haiku-5-5": {},
         },
     },

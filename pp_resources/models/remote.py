@@ -27,6 +27,8 @@ from pp_resources.spending import meter
 AT_ONCE = 8  # requests that `each` has under way
 KEY_VERSION = 1  # of the cache's keys
 CHARACTERS = 4  # of a token, on average, where nobody has counted
+_MOST = "max_completion_tokens"
+_OPTIONS = {"temperature", "seed", "max_tokens", _MOST}  # of which a server may refuse some
 TOLD = "Answer with one JSON value and nothing around it. It follows this JSON Schema:\n"
 
 Item = TypeVar("Item")
@@ -34,11 +36,24 @@ Answer = TypeVar("Answer")
 
 
 class _Known:
-    """What this process knows of one model at one address, whoever asks it: what may go, and which form of an answer it takes."""
+    """What this process knows of one model at one address, whoever asks it: what may go, which form of an answer it takes, and by what
+    name it takes each field of a request (None: not at all)."""
 
     def __init__(self, terms: Terms) -> None:
         self.rate = Rate(terms.limits.requests_per_minute, terms.limits.tokens_per_minute)
         self.form: Form = terms.structured
+        self.names: dict[str, str | None] = {"max_tokens": terms.max_tokens_field, **dict.fromkeys(terms.leaves_out)}
+
+    def learn(self, failed: Failed, sent: Mapping[str, Any]) -> bool:
+        """Whether a refusal names an option that can go without, or has another name; it is remembered."""
+        field = failed.refused([name for name in ("temperature", "seed") if name in sent])
+        if field:
+            self.names[field] = None
+        elif failed.refused(["max_tokens"]) and "max_tokens" in sent and _MOST in failed.what:
+            self.names["max_tokens"] = _MOST
+        else:
+            return False
+        return True
 
 
 _known: dict[str, _Known] = {}
@@ -163,10 +178,13 @@ class Provider:
         form, left, asks_form = self._known.form, self.terms.retries.most, "response_format" in request
         while True:
             self._known.rate.take(estimate)
+            body = self._sent(request, form)
             try:
-                heard = self._wire.once(self._sent(request, form), f"{key}-{form}-{broken}")
+                heard = self._wire.once(body, "-".join([key, form, str(broken), *sorted(body.keys() & _OPTIONS)]))
             except Failed as failed:
                 self._pay(failed.bill, estimate, unheard=failed.sent and failed.bill is None)
+                if self._known.learn(failed, body):
+                    continue
                 if failed.refuses_form and asks_form and form != FORMS[-1]:
                     form = FORMS[FORMS.index(form) + 1]
                     continue
@@ -187,9 +205,8 @@ class Provider:
 
     def _sent(self, request: dict[str, Any], form: Form) -> dict[str, Any]:
         """The request as this server takes it."""
-        body = {name: value for name, value in request.items() if name not in self.terms.leaves_out}
-        if "max_tokens" in body:
-            body[self.terms.max_tokens_field] = body.pop("max_tokens")
+        names = self._known.names
+        body = {named: value for name, value in request.items() if (named := names.get(name, name)) is not None}
         if "response_format" in body and form != "json_schema":
             schema = body.pop("response_format")["json_schema"]["schema"]
             told = TOLD + json.dumps(schema, ensure_ascii=False)

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,6 +21,8 @@ from pp_resources.models.provider_table import Timeouts
 LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses of a server that may answer the next time
 SHOWN = 300  # characters of what a server says of its failure
 _FORM = re.compile(r"response_format|json_schema|json_object|structured|schema|grammar|guided", re.IGNORECASE)
+# "`temperature` is deprecated for this model", "Unsupported parameter: 'max_tokens'", "Unknown name \"seed\""
+_UNTAKEN = re.compile(r"deprecated|unsupported|support|permitted|unknown|unrecognized|unexpected", re.IGNORECASE)
 _TOKENS = re.compile(rb'"(prompt|completion)_tokens"\s*:\s*(\d+)')
 
 Bill = tuple[int, int]
@@ -55,6 +57,12 @@ class Failed(Exception):
         self.what, self.how, self.status, self.again, self.wait = what, how, status, again, wait
         self.bill, self.sent, self.broken = bill, sent, broken
         super().__init__(what)
+
+    def refused(self, fields: Iterable[str]) -> str | None:
+        """The one of these fields of the request that the server says it does not take."""
+        if self.status not in (400, 422) or not _UNTAKEN.search(self.what):
+            return None
+        return next((field for field in fields if re.search(rf"\b{field}\b", self.what)), None)
 
     @property
     def refuses_form(self) -> bool:

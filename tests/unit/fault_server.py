@@ -17,13 +17,14 @@ class FaultServer:
     """`plan` are the faults of the next requests by name, then all is well: those that come after the model has answered are billed.
 
     `keyed`: it knows Idempotency-Key, so that one request is billed once. `asked` are bodies in order, `keys` their Idempotency-Key,
-    `times` when they came; `billed` the tokens of the books, `refuses` forms that are answered with 400, `uncounted`: no usage is told;
-    `wait` seconds are asked for by 429, `most` requests were under way at once.
+    `times` when they came; `billed` the tokens of the books, `refuses` forms that are answered with 400, `untaken` fields that are, with
+    the words of it, `uncounted`: no usage is told; `wait` seconds are asked for by 429, `most` requests were under way at once.
     """
 
     def __init__(self, plan: list[str], keyed: bool) -> None:
         self.plan, self.keyed, self.url = plan, keyed, ""
         self.refuses: tuple[str, ...] = ()
+        self.untaken: dict[str, str] = {}
         self.uncounted, self.wait = False, 0.2
         self.asked, self.times, self.billed, self.now, self.most = list[dict[str, Any]](), list[float](), 0, 0, 0
         self.keys = list[str | None]()
@@ -56,6 +57,9 @@ def fault_server(*plan: str, keyed: bool = True) -> Iterator[FaultServer]:
             key = self.headers["Idempotency-Key"]
             fault = made.fault(body, key)
             form = (body.get("response_format") or {}).get("type")
+            untaken = next((name for name in made.untaken if name in body), None)
+            if untaken:
+                return self._send(400, {"error": {"message": made.untaken[untaken]}})
             if form in made.refuses:
                 return self._send(400, {"error": {"message": f"response_format {form} is not supported"}})
             if fault.startswith("limits"):

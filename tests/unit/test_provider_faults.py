@@ -175,6 +175,28 @@ def test_a_refused_form_is_asked_for_one_step_lower_and_remembered(refused: tupl
         assert one.spent == 2 * (IN + OUT), "a refusal is no answer"
 
 
+def test_a_refused_option_is_left_out_and_remembered() -> None:
+    with fault_server() as server:
+        server.untaken = {
+            "temperature": "`temperature` is deprecated for this model.",
+            "seed": 'Invalid JSON payload received. Unknown name "seed": Cannot find field.',
+            "max_tokens": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        }
+        one = made(server.url)
+        assert one.ask(said("first"), max_tokens=7).text == "FIRST" and one.ask(said("second"), max_tokens=7).text == "SECOND"
+        told = [sorted(body.keys() - {"model", "messages"}) for body in server.asked]
+        assert told[0] == ["max_tokens", "seed", "temperature"] and told[3:] == [["max_completion_tokens"]] * 2
+        assert one.spent == 2 * (IN + OUT) and len(set(server.keys)) == 5
+
+
+def test_a_value_that_is_refused_is_no_field_that_is() -> None:
+    with fault_server() as server:
+        server.untaken = {"max_tokens": "max_tokens: 9000 > 8192, which is the most that this model supports"}
+        with pytest.raises(UserError, match="9000 > 8192"):
+            made(server.url).ask(said("x"), max_tokens=9000)
+        assert len(server.asked) == 1
+
+
 def test_another_refusal_is_no_reason_to_ask_for_less() -> None:
     with fault_server("too_long") as server:
         with pytest.raises(UserError, match=r"status 400.*the prompt is too long"):
