@@ -34,14 +34,19 @@ class Table(Strict):
 def provider_table(settings: Settings) -> dict[str, Listed]:
     """What ships, with what PP_PROVIDERS or `providers.yaml` under PP_HOME adds and changes: a provider there may give some fields of one
     that ships, the others stay. Raises UserError with file, line and field."""
-    named = os.environ.get("PP_PROVIDERS")
-    file = Path(named).expanduser() if named else settings.home / FILE
-    given = read_mapping(file) if named or file.exists() else {}
+    file = providers_file(settings)
+    given = read_mapping(file) if os.environ.get("PP_PROVIDERS") or file.exists() else {}
     try:
         return Table.model_validate(_merged({"providers": SHIPPED}, given)).providers
     except ValidationError as error:
         first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         raise user_error(error, Table, f"{file}:{_line(file, first['loc'])}") from None
+
+
+def providers_file(settings: Settings) -> Path:
+    """Where an installation says more of providers; it need not be there, but for one that PP_PROVIDERS names."""
+    named = os.environ.get("PP_PROVIDERS")
+    return Path(named).expanduser() if named else settings.home / FILE
 
 
 def chat_model(name: str, settings: Settings, *, budget: int | None = None, budget_usd: float | None = None) -> ChatModel:

@@ -115,7 +115,10 @@ class Remote(_Prompted):
     """A model behind an OpenAI-compatible address. Without prices an answer is unpriced, which is not free."""
 
     kind: Literal["remote"] = "remote"
-    url: str = Field(description="up to /v1")
+    provider: str | None = Field(
+        default=None, description="of 'pp providers list': address, key, prices and terms, where they are not given"
+    )
+    url: str = Field(default="", description="up to /v1; default: the provider's")
     model: str = Field(min_length=1)
     key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$", description="environment variable that holds the key")
     price_in: float | None = Field(default=None, ge=0, description="US dollars for a million tokens")
@@ -125,6 +128,8 @@ class Remote(_Prompted):
     structured: Literal["json_schema", "json_object", "none"] = Field(
         default="json_schema", description="how an answer's form is asked for"
     )
+    leaves_out: list[Literal["temperature", "seed", "max_tokens"]] = Field(default=[], description="fields that the server refuses")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
     breaker: Breaker = Breaker()
@@ -133,7 +138,9 @@ class Remote(_Prompted):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not self.url and self.provider is None:
+            raise FieldProblem("url", "there is no address", "give url, or the provider by its name")
+        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise FieldProblem("url", f"{self.url!r} is no address of a provider", "give one such as http://127.0.0.1:8000/v1")
         if (self.price_in is None) != (self.price_out is None):
             raise FieldProblem("price_in", "price_in and price_out go together", "give both or neither")

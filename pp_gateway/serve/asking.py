@@ -15,6 +15,7 @@ from pp_assets.experiment.systems import answering_code
 from pp_assets.kept import KeptPredictor
 from pp_assets.pipeline import DATASETS
 from pp_assets.serving.examples import Examples
+from pp_assets.serving.remotes import settled
 from pp_assets.serving.spec import Remote, Serving, Variant, parts_of, shows_examples
 from pp_assets.serving.versions import packaged
 from pp_assets.sources import source_digest
@@ -98,6 +99,7 @@ def hear(settings: Settings, name: str, wanted: Sequence[str]) -> Heard:
                 said.append(model.predict(texts))
             else:
                 said.append(KeptPredictor(settings.home / "cells.db", model, code, batch=AT_ONCE).predict(texts))
+    variants = {name: settled(one, settings, name) if isinstance(one, Remote) else one for name, one in variants.items()}
     costs = [[_cost(variants, name, one) for one in answers] for name, answers in zip(names, said, strict=True)]
     return Heard(task, rows, names, said, costs)
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from pp_assets.champion import champion_file
 from pp_assets.flywheel.trial import trial_file
 from pp_assets.pipeline import PACKAGES
+from pp_assets.providers import providers_file
 from pp_assets.serving.examples import Examples
 from pp_assets.serving.local import LocalModels
+from pp_assets.serving.remotes import key_of, settled
 from pp_assets.serving.spec import Remote
 from pp_assets.task.spec import list_tasks, load_task
 from pp_gateway.serve.config import read_config
 from pp_gateway.serve.engine import Engine
 from pp_gateway.serve.generation import Generation
-from pp_gateway.serve.parts import Parts, key_of
+from pp_gateway.serve.parts import Parts
 from pp_gateway.serve.upstream import Upstream
 from pp_gateway.serve.weights import Decisions
 from pp_resources.artifacts import ArtifactStore
@@ -46,7 +48,7 @@ class Builder:
     def watched(self) -> dict[str, tuple[int, int]]:
         """What a generation depends on: files with their times and sizes."""
         home, tasks = self.settings.home, self.settings.tasks
-        files = [file for file in (self.config_file,) if file]
+        files = [file for file in (self.config_file, providers_file(self.settings)) if file]
         files += [file for name in list_tasks(tasks) for file in (tasks / name).iterdir() if file.suffix in (".yaml", ".yml", ".json")]
         files += [file(home, name) for name in list_tasks(tasks) for file in (champion_file, trial_file)]
         files += sorted((home / PACKAGES).glob("*/*/CURRENT")) + sorted((home / "datasets").glob("*/CURRENT"))
@@ -73,7 +75,8 @@ class Builder:
             if not task.spec.archived:
                 parts.add(task)
         for name, remote in config.models.items():
-            parts.remotes[name] = (remote, key_of(remote, f"models.{name}"))
+            settled_ = settled(remote, self.settings, f"models.{name}")
+            parts.remotes[name] = (settled_, key_of(settled_, f"models.{name}"))
         return parts
 
     def upstream(self, remote: Remote, key: str | None) -> Upstream:

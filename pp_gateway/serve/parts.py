@@ -1,6 +1,5 @@
 """What a generation is made of: variants loaded in a worker thread, then joined with queues and connections in the event loop."""
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from pp_assets.prompts.dicl.retriever import Choosing
 from pp_assets.prompts.dicl.systems import ContextPredictor
 from pp_assets.prompts.wording import Wording
 from pp_assets.serving.local import served_wording, training_shots
+from pp_assets.serving.remotes import key_of, settled
 from pp_assets.serving.spec import (
     BestOfN,
     Cascade,
@@ -60,7 +60,7 @@ class Parts:
         self.builder, self.config = builder, config
         self.tasks: list[tuple[Task, Serving, dict[str, Variant], str]] = []
         self.predictors: dict[tuple[str, str], tuple[str, Any]] = {}
-        self.keys: dict[tuple[str, str], str | None] = {}
+        self.asked: dict[tuple[str, str], tuple[Remote, str | None]] = {}
         self.shots: dict[tuple[str, str], Any] = {}
         self.packages: dict[tuple[str, str], Artifact] = {}
         self.versions: dict[str, dict[str, str]] = {}
@@ -120,7 +120,8 @@ class Parts:
             (key, inner), self.packages[place] = local.package(found.path), found
             self.predictors[place] = key, self._blended(task, key, inner) if variant.neighbours else inner
         elif isinstance(variant, Remote):
-            self.keys[place] = key_of(variant, name)
+            remote = settled(variant, self.builder.settings, name)
+            self.asked[place] = remote, key_of(remote, name)
         elif isinstance(variant, Prompt):
             self.predictors[place] = local.prompted(task, variant)
         elif isinstance(variant, FewShot):
@@ -204,9 +205,7 @@ class Parts:
         if place in self.predictors:
             return self._local(place, batchers, getattr(variant, "cost", None))
         source = name if isinstance(variant, Remote) else str(getattr(variant, "of", ""))
-        remote = variants[source]
-        assert isinstance(remote, Remote)
-        upstream = self.builder.upstream(remote, self.keys[task.name, source])
+        upstream = self.builder.upstream(*self.asked[task.name, source])
         return RemoteModel(upstream, task.spec, wording, self.shots.get(place))
 
     def _local(self, place: tuple[str, str], batchers: dict[int, Batcher], cost: float | None = None) -> Local:
@@ -231,16 +230,6 @@ def vote(task: Task, members: list[str]) -> Combiner:
 def _choosing(variant: Dicl) -> Choosing:
     tokens = variant.tokens if variant.of is None else variant.tokens or REMOTE_TOKENS
     return Choosing(variant.examples, max(Choosing.pool, variant.examples), max_distance=variant.max_distance, tokens=tokens)
-
-
-def key_of(remote: Remote, where: str) -> str | None:
-    """The key from the environment. Raises UserError where it is not set."""
-    if remote.key_env is None:
-        return None
-    key = os.environ.get(remote.key_env)
-    if not key:
-        raise UserError("is not set", where=f"{where}: key_env {remote.key_env}", how="set it in the environment of the gateway")
-    return key
 
 
 def _validity(task: Task) -> Any:

@@ -21,6 +21,14 @@ DONE = b"[DONE]"
 _NO_LIMIT = nullcontext()
 
 
+def as_taken(remote: Remote, body: dict[str, Any]) -> dict[str, Any]:
+    """A request without what the server refuses, its limit by the name that the server knows."""
+    body = {name: value for name, value in body.items() if name not in remote.leaves_out}
+    if "max_tokens" in body:
+        body[remote.max_tokens_field] = body.pop("max_tokens")
+    return body
+
+
 class Upstream:
     """One model at one address. `key` goes as a bearer token and is written nowhere."""
 

@@ -15,7 +15,7 @@ from pp_assets.task.prompt import Shot
 from pp_assets.task.spec import Task, TaskSpec
 from pp_gateway.serve.engine import Batcher
 from pp_gateway.serve.said import Answerer, Asked, Failed, Said
-from pp_gateway.serve.upstream import Upstream, cost_of, usage_of
+from pp_gateway.serve.upstream import Upstream, as_taken, cost_of, usage_of
 from pp_resources.errors import UserError
 from pp_resources.json_schema import output_validator
 from pp_resources.models.ensemble.predictor import FieldCombiner
@@ -103,7 +103,7 @@ class RemoteModel:
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         elif self._remote.structured == "json_object":
             body["response_format"] = {"type": "json_object"}
-        return body
+        return as_taken(self._remote, body)
 
     def _said(self, text: str, found: Mapping[str, Any], reason: str | None, message: Mapping[str, Any]) -> Said:
         tokens = usage_of(found)

@@ -8,7 +8,21 @@ from gateway_place import TEXT, closed_port, events, place, running
 from test_package import SCHEMA
 from upstream_stub import ANSWER, stub
 
+from pp_assets.serving.remotes import key_of, settled
+from pp_assets.serving.spec import Remote
+from pp_resources.errors import UserError
+from pp_resources.settings import Settings
+
 RETRIES = {"most": 2, "first_pause": 0.01, "longest_pause": 0.05}
+
+HOUSE = """providers:
+  house:
+    url: {url}
+    max_tokens_field: max_completion_tokens
+    leaves_out: [seed]
+    structured: json_object
+    models: {{m: {{usd_in: 3, usd_out: 4, leaves_out: [temperature]}}}}
+"""
 
 
 def remote(url, **more):
@@ -32,6 +46,7 @@ def server(tmp_path_factory, ups):
             "shots": {"kind": "few_shot", "examples": 2, "of": "big"},
             "worded": remote(other.url, system_prompt="Be brief.", instruction_template="Q: {{ input_text }}", structured="none"),
             "other": remote(other.url),
+            "listed": {"kind": "remote", "provider": "house", "model": "m", "max_tokens": 50, "retries": RETRIES},
             "gone": remote(f"http://127.0.0.1:{closed_port()}/v1", breaker={"failures": 3, "seconds": 60.0}),
             "local": {"kind": "package", "recipe": "encoder-lora"},
         },
@@ -42,6 +57,7 @@ def server(tmp_path_factory, ups):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOY_KEY", "secret-key")
         where = place(tmp_path_factory.mktemp("gateway"), serving)
+        (where.settings.home / "providers.yaml").write_text(HOUSE.format(url=other.url))
         with running(where) as made:
             yield made
 
@@ -70,6 +86,28 @@ def test_examples_and_words_of_a_variant_s_own(server, up, ups):
     assert server.infer(variant_name="worded").json["usage"]["cost"] is None, "without a price it is unpriced, not free"
     assert ups[1].seen[-1]["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"Q: {TEXT}"}]
     assert "response_format" not in ups[1].seen[-1]
+
+
+def test_what_the_table_says_of_a_provider_holds_for_a_variant(server, ups):
+    said = server.infer(variant_name="listed", params={"temperature": 0.7, "seed": 3}).json
+    assert said["valid"] and said["usage"]["cost"] == pytest.approx((10 * 3 + 5 * 4) / 1e6)
+    asked = ups[1].seen[-1]
+    assert sorted(asked) == ["max_completion_tokens", "messages", "model", "response_format"] and asked["max_completion_tokens"] == 50
+    assert asked["response_format"] == {"type": "json_object"}
+
+
+def test_what_a_variant_says_itself_holds(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    settings = Settings(tmp_path, tmp_path, threads=1)
+    own = Remote(provider="openai", model="gpt-5-mini", url="http://127.0.0.1:9/v1", price_in=1.0, price_out=1.0, leaves_out=[])
+    made = settled(own, settings, "x")
+    assert (made.url, made.price_in, made.leaves_out, made.max_tokens_field) == (own.url, 1.0, [], "max_completion_tokens")
+    assert (key_of(made, "x"), key_of(settled(Remote(provider="vllm", model="m"), settings, "x"), "x")) == ("sk-1", None)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(UserError, match="OPENAI_API_KEY: is not set"):
+        key_of(made, "x")
+    with pytest.raises(UserError, match="x: provider: no provider 'opnai'; did you mean 'openai'"):
+        settled(Remote(provider="opnai", model="m"), settings, "x")
 
 
 def test_what_passes_is_tried_again(server, up):
