@@ -16,7 +16,8 @@ from pp_resources.fingerprint import digest
     deps=["package", "drift"],
     kinds={"sqlite"},
     owners=[names.OWNER],
-    description="Where the renewal of a task stands: idle, in training, a candidate in the shadow, a new champion on watch; and why.",
+    description="Where the renewal of a task stands: idle, in training, a candidate in the shadow, a new champion on watch; "
+    "the search of a prompt beside that; and why.",
 )
 def flywheel(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
     made = turn(pipeline_of(installation), context.partition_key)
@@ -31,6 +32,8 @@ def shown(made: Turn) -> dict[str, object]:
     state = made.state
     told: dict[str, object] = {"stage": state.stage, "round": state.round, "reason": made.reason, "decided": list(made.decided)}
     told |= {"champion": state.champion, "candidate": state.candidate.package_digest if state.candidate else None}
+    told |= {"search": state.search.stage, "searches": state.search.round} if "prompts" in made.numbers else {}
+    told |= {f"search_{name}": value for name, value in made.numbers.get("prompts", {}).items() if name in ("reason", "new")}
     told |= {name: made.numbers[name] for name in ("new", "head", "hours", "look", "value") if made.numbers.get(name) is not None}
     for guard in made.numbers.get("guards", ()):
         told |= {f"{guard['name']}_{what}": guard[what] for what in ("bad", "n", "e", "outcome")}

@@ -12,12 +12,12 @@ from pp_assets import pipeline as stages
 from pp_assets.champion import Champion, read_champion
 from pp_assets.flywheel import evidence
 from pp_assets.flywheel.policy import CANDIDATE, PREVIOUS, Flywheel
+from pp_assets.flywheel.prompts import holds, prompted
 from pp_assets.flywheel.state import Alarm, Challenger, Evidence, Facts, Pack, Pairs, State
 from pp_assets.task.examples import read_split
 from pp_assets.task.spec import Task
 from pp_resources.artifacts import MANIFEST, Artifact
 from pp_resources.errors import UserError
-from pp_resources.store.ids import iso
 from pp_resources.store.opened import Store
 from pp_resources.store.read_feedback import Said
 
@@ -48,6 +48,7 @@ def gather(p: "Pipeline", task: Task, policy: Flywheel, state: State, now: int) 
         behind=tuple(_behind(p, name, dataset)),
         alarms=tuple(_alarms(p, task, store, champion, said, state)),
         evidence=_evidence(p, task, policy, state, said, now),
+        prompts=prompted(p, task, policy, state, said),
     )
 
 
@@ -114,7 +115,7 @@ def _learnt_to(dataset: Artifact | None, said: Sequence[Said]) -> int:
     """The last demonstration that the data set in force was made with: it was read before the set was made."""
     if dataset is None or not dataset.inputs.get("feedback"):
         return 0
-    return max((one.seq for one in said if iso(one.at) <= dataset.created_at), default=0)
+    return max((one.seq for one in said if holds(dataset, one)), default=0)
 
 
 def _alarms(p: "Pipeline", task: Task, store: Store, champion: Champion | None, said: Sequence[Said], state: State) -> list[Alarm]:

@@ -5,14 +5,27 @@ from typing import Any
 
 from pp_assets.flywheel.guards import Guard, of_candidate, of_champion
 from pp_assets.flywheel.policy import CANDIDATE, PREVIOUS, Flywheel
+from pp_assets.flywheel.searching import advance_search
 from pp_assets.flywheel.state import HOUR, Action, Challenger, Facts, Pack, State, Step
+from pp_assets.flywheel.triggers import due, waits_for
 
 REMEMBERED = 50  # packages that failed; a name in front of the store's history, which has all of them
 
 
 def advance(state: State, facts: Facts, policy: Flywheel) -> Step:
     """One step. Nothing becomes champion but from the shadow stage, with the test on held-out data passed as of now and all guards passed;
-    no training is started on feedback that started one before."""
+    no training and no search of a prompt is started on feedback that started one before."""
+    step = _packages(state, facts, policy)
+    if step.state != state or policy.prompts is None:
+        return step
+    search = advance_search(state, facts, policy.prompts)
+    told = {"prompts": {"reason": search.reason, **search.numbers}}
+    if search.state != state:
+        return search.model_copy(update={"numbers": told})
+    return step.model_copy(update={"numbers": step.numbers | told})
+
+
+def _packages(state: State, facts: Facts, policy: Flywheel) -> Step:
     champion = facts.champion
     if champion is None:
         return Step(state=state, reason="there is no champion yet: the first package that may ship becomes one")
@@ -67,11 +80,9 @@ def _training(state: State, facts: Facts, policy: Flywheel) -> Step:
 
 def _start(state: State, facts: Facts, policy: Flywheel) -> Step:
     numbers = {"new": facts.new, "head": facts.head, "alarms": [alarm.reason for alarm in facts.alarms]}
-    why = wanted(facts, policy)
+    why = due(facts.new, facts.alarms, policy)
     if why is None or facts.head <= state.trained_to:
-        needed = min([policy.least_new] * ("feedback" in policy.start) + [policy.after_alarm] * bool(_heard(facts, policy)), default=None)
-        said = f"{facts.new} new demonstrations" + (f", {needed} start a training" if needed else "; nothing asks for a training")
-        return Step(state=state, reason=said + "".join(f"; {alarm.reason}" for alarm in facts.alarms), numbers=numbers)
+        return Step(state=state, reason=waits_for(facts.new, facts.alarms, policy, "a training"), numbers=numbers)
     key = f"flywheel:{facts.task}:{facts.head}"
     changes = {
         "stage": "training",
@@ -82,20 +93,6 @@ def _start(state: State, facts: Facts, policy: Flywheel) -> Step:
         "before": facts.data,
     }
     return Step(state=state.model_copy(update=changes), reason=f"a training starts: {why}", numbers=numbers)
-
-
-def wanted(facts: Facts, policy: Flywheel) -> str | None:
-    """Why a training should start, None where it should not. Without new demonstrations there is nothing to learn from."""
-    if "feedback" in policy.start and facts.new >= policy.least_new:
-        return f"{facts.new} new demonstrations ({policy.least_new} are enough)"
-    heard = _heard(facts, policy)
-    if heard and facts.new >= policy.after_alarm:
-        return f"{'; '.join(heard)}; {facts.new} new demonstrations ({policy.after_alarm} are enough then)"
-    return None
-
-
-def _heard(facts: Facts, policy: Flywheel) -> list[str]:
-    return [alarm.reason for alarm in facts.alarms if alarm.cause in policy.start]
 
 
 def _shadow(state: State, facts: Facts, policy: Flywheel) -> Step:

@@ -1,6 +1,7 @@
-"""The `flywheel` section of a task: what starts a training, how a candidate proves itself beside the champion, what takes it back."""
+"""The `flywheel` section of a task: what starts a training or the search of a prompt, how a candidate proves itself beside the champion,
+what takes it back."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,13 +27,36 @@ class Guards(_Strict):
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="chance that a good one is thrown out, and that a bad one is let in")
 
 
-class Flywheel(_Strict):
+class Trigger(_Strict):
+    """What starts a training or a search. Each counts the demonstrations since its own last one."""
+
+    start: list[Cause] = Field(default=["feedback", "drift", "regression"], min_length=1, description="what may start one")
+    least_new: int = Field(default=50, ge=1, description="new demonstrations that start one by themselves")
+    after_alarm: int = Field(default=10, ge=1, description="new demonstrations that are enough where inputs drift or answers got worse")
+
+
+class Prompts(Trigger):
+    """Searches of a prompt (`pp prompt optimise`) on the rows that trainings learn from. What the test releases is told of, with the
+    command that puts it into the task; nothing is served that nobody put there."""
+
+    target: str = Field(default="base", min_length=1, description="base: the task's language model; else a model by its name")
+    writer: str | None = Field(default=None, min_length=1, description="a model that writes proposals; default: none")
+    strategy: Literal["halving", "mipro", "gepa"] = "halving"
+    calls: int = Field(default=1000, ge=1, le=1_000_000, description="model calls of a search, at most; those of its test come on top")
+    usd: float | None = Field(default=None, ge=0, description="US dollars of a search, at most; those of its test with them")
+    search_hours: Hours = Field(default=24.0, description="after which a search that brought nothing is given up")
+    cool_down_hours: Hours = Field(default=24.0, description="after a search, without another one: with its budget what a day costs")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a search is asked for (`pp_assets.prompts.optimising.Wanted`), in plain values."""
+        return self.model_dump(include={"target", "writer", "strategy", "calls", "usd"}, exclude_none=True)
+
+
+class Flywheel(Trigger):
     """How new models of a task come into use. Not enabled, a new package goes live as soon as it has passed the test on held-out data."""
 
     enabled: bool = False
-    start: list[Cause] = Field(default=["feedback", "drift", "regression"], min_length=1, description="what may start a training")
-    least_new: int = Field(default=50, ge=1, description="new demonstrations that start a training by themselves")
-    after_alarm: int = Field(default=10, ge=1, description="new demonstrations that are enough where inputs drift or answers got worse")
     training_hours: Hours = Field(default=24.0, description="after which a training that brought nothing is given up")
     shadow: Share = Field(
         default=0.2,
@@ -49,3 +73,4 @@ class Flywheel(_Strict):
     )
     watch_answers: int = Field(default=300, ge=0, description="answers that a watch takes at least")
     cool_down_hours: Hours = Field(default=12.0, description="without a new training or candidate after one that failed")
+    prompts: Prompts | None = Field(default=None, description="searches of a prompt; default: none")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pp_resources.store.ids import MICRO
 
 Stage = Literal["idle", "training", "shadow", "watch"]
+SearchStage = Literal["idle", "data", "search"]
 HOUR = 3600 * MICRO
 
 
@@ -35,12 +36,25 @@ class Challenger(Plain):
     value: float | None = None
 
 
+class Search(Plain):
+    """Where the search of a prompt stands: `data` is waited for, or the `search` itself. `since` and `until` (the end of a cool-down) in
+    microseconds; `round` counts searches, `to` is the number of the last feedback that started one, `dataset` the digest of what it
+    reads."""
+
+    stage: SearchStage = "idle"
+    since: int = 0
+    round: int = 0
+    to: int = 0
+    dataset: str = ""
+    until: int = 0
+
+
 class State(Plain):
     """`since` and `until` in microseconds. `round` counts trainings; `trained_to` is the number of the last feedback that started one.
 
     `champion` is the digest of the package that answers, as far as is known. In the shadow and the watch stage `candidate` is the package
     on trial and `previous` the champion before it; `tried` when its copies began, `looks` how often it was judged. `refused` are digests of
-    packages that failed; `until` ends a cool-down.
+    packages that failed; `until` ends a cool-down. `search` is that of a prompt, which goes on beside all of this.
     """
 
     stage: Stage = "idle"
@@ -56,6 +70,7 @@ class State(Plain):
     looks: int = 0
     refused: tuple[str, ...] = ()
     until: int = 0
+    search: Search = Search()
 
 
 class Pairs(Plain):
@@ -99,6 +114,32 @@ class Alarm(Plain):
     reason: str
 
 
+class Searched(Plain):
+    """The newest prompt that was searched as the task wants it: when (microseconds), on which data set, what its test said, what it took.
+    `command` puts it into the task; "" where it was not released, or is there already."""
+
+    at: int
+    dataset: str
+    verdict: str
+    reason: str
+    gain: float | None
+    calls: int
+    usd: float | None
+    command: str
+
+
+class Prompted(Plain):
+    """What the search of a prompt is decided by. `new` demonstrations came since the last one; `dataset` is the digest of the data set in
+    force, `ready`: it holds all that started the search, and everything that trainings read is made from it. `cannot` says why none is
+    possible now."""
+
+    new: int = 0
+    dataset: str = ""
+    ready: bool = False
+    cannot: str = ""
+    found: Searched | None = None
+
+
 class Facts(Plain):
     """What is so now. `head` is the number of the last demonstration, `new` how many came since the last training; `data` the digest of the
     feedback that the data set in force was made with, `learnt_to` the last one in it; `behind` are trained variants that the data set has
@@ -115,6 +156,7 @@ class Facts(Plain):
     behind: tuple[str, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     evidence: Evidence = Evidence()
+    prompts: Prompted = Prompted()
 
 
 class Action(Plain):

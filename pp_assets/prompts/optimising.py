@@ -101,14 +101,12 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
         "dataset": dataset.digest,
         "train": rows_digest(rows.train),
         "val": rows_digest(rows.val),
-        "spec": digest([answering_spec(task.spec), scoring_spec(task)], ordered=True),
         "contract": kept.digest,
         "target": target.identity,
         "writer": writer.identity if writer else "",
         "complaints": digest(complaints),
-        "strategy": f"{wanted.strategy} {seed} {wanted.until or ''}",
-        "limits": digest(asdict(wanted.limits)),
         "code": source_digest(*MODULES),
+        **_settled(task, wanted),
     }
     folder = p.settings.home / stages.PROMPTS / name / digest(inputs)[:16]
     wholly = inputs | {"budget": digest(asdict(wanted.budget))}  # with more to spend another prompt may be chosen: another test
@@ -148,6 +146,24 @@ def optimised(p: "Pipeline", name: str, wanted: Wanted, on_event: Hear = lambda 
             return {**facts, "seconds": round(time.monotonic() - began, 1), "state": str(folder), "mlflow": run.where}
 
     return p.store.produce(stages.PROMPTS, f"{name}/{slug(wanted.target)}", wholly, build)
+
+
+def newest(p: "Pipeline", name: str, wanted: Wanted) -> Artifact | None:
+    """What was last searched for a target, where that was as `wanted` and for the task as it is; on whatever data."""
+    found = p.store.current(stages.PROMPTS, f"{name}/{slug(wanted.target)}")
+    inputs = _settled(p.task(name), wanted) | {"budget": digest(asdict(wanted.budget))}
+    same = found and found.metadata["asked"] == wanted.target and inputs.items() <= found.inputs.items()
+    return found if same else None
+
+
+def _settled(task: "Task", wanted: Wanted) -> dict[str, str]:
+    """Of the inputs of a search those that follow from the task's file and from what is wanted."""
+    seed = task.spec.seed if wanted.seed is None else wanted.seed
+    return {
+        "spec": digest([answering_spec(task.spec), scoring_spec(task)], ordered=True),
+        "strategy": f"{wanted.strategy} {seed} {wanted.until or ''}",
+        "limits": digest(asdict(wanted.limits)),
+    }
 
 
 def test_rows(p: "Pipeline", dataset: Artifact, name: str, search: str = "") -> Any:

@@ -50,6 +50,7 @@ def check_task(task: Task) -> CheckReport:
     report = CheckReport(task.name, str(task.file), task.digest)
     _check_bases(task, report)
     _check_metrics(task, report)
+    _check_searches(task, report)
     recipes = _check_variants(task, report)
     if task.output_schema.get("additionalProperties") is not False:
         report.warnings.append(f"{task.file}: io_schema.output: extra keys are allowed; set additionalProperties: false to forbid them")
@@ -87,6 +88,22 @@ def _check_metrics(task: Task, report: CheckReport) -> None:
         if gate.metric not in known:
             where = f"{task.file}: gates.{i}.metric"
             report.problems.append(str(UserError(f"unknown metric {gate.metric!r}", where=where, how=nearest(gate.metric, known))))
+
+
+def _check_searches(task: Task, report: CheckReport) -> None:
+    """The models that the flywheel would search prompts with."""
+    from pp_assets.prompts.search.parts import BASE
+    from pp_assets.providers import chat_model
+    from pp_resources.settings import Settings
+
+    prompts = task.spec.flywheel.prompts if task.spec.flywheel else None
+    if prompts is None:
+        return
+    named = {"target": None if prompts.target == BASE else prompts.target, "writer": prompts.writer}
+    for role, model in named.items():
+        if model is not None:
+            where = f"{task.file}: flywheel.prompts.{role}"
+            _collect(report, where, lambda model=model: chat_model(model, Settings.from_env()))  # type: ignore[misc]
 
 
 def _check_variants(task: Task, report: CheckReport) -> list[Any]:

@@ -44,6 +44,8 @@ def _check_flywheel(spec: "TaskSpec") -> None:
         if name in spec.serving.variants:
             raise FieldProblem(f"serving.variants.{name}", "is what the flywheel calls a package on trial", "give it another name")
     packages = [one for one in spec.serving.variants.values() if one.kind == "package"]
+    if spec.flywheel.prompts and not packages:
+        return  # its prompts alone are renewed
     if all(one.stage != "champion" for one in packages) and set(spec.variants) - {one.recipe for one in packages if one.stage is None}:
         how = "write {kind: package, stage: champion} for one"
         raise FieldProblem("serving.variants", "no variant answers with what the flywheel may make the champion", how)

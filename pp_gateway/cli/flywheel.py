@@ -11,6 +11,7 @@ from pp_resources.errors import UserError
 if TYPE_CHECKING:
     from pp_assets.champion import Champion
     from pp_assets.flywheel.stage import Turn
+    from pp_assets.pipeline import Pipeline
     from pp_resources.settings import Settings
 
 _SHORT = 8
@@ -18,11 +19,12 @@ _SHORT = 8
 
 def flywheel(
     task: TaskArgument,
-    advance: Annotated[bool, typer.Option("--advance", help="Take the steps that are due, a training included.")] = False,
+    advance: Annotated[bool, typer.Option("--advance", help="Take the steps that are due, a training and a search included.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Show the decisions so far, the newest first.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show where the renewal of a task stands and what it waits for: idle, training, a candidate in the shadow, a new champion on watch.
+    """Show where the renewal of a task stands and what it waits for: idle, training, a candidate in the shadow, a new champion on watch;
+    and the search of a prompt, where the task wants such searches.
 
     While 'pp ui' runs, sensors take the steps. --advance takes them here and now; doing it again does nothing twice.
 
@@ -48,6 +50,8 @@ def flywheel(
         line(f"decided   {reason}")
     line(f"{name}: {made.state.stage}, after {made.state.round} trainings")
     line(f"because   {made.reason}")
+    if "prompts" in made.numbers:
+        line(f"prompts   {made.numbers['prompts']['reason']}")
     guards = made.numbers.get("guards", ())
     if guards:
         table(("guard", "outcome", "bad", "n", "e", "needed"), [_guard(one) for one in guards], right=("bad", "n", "e", "needed"))
@@ -99,23 +103,39 @@ def champion(
 
 
 def _advance(settings: "Settings", name: str) -> "Turn":
-    """Turn, train where that is asked for, and turn again."""
+    """Turn, train and search where that is asked for, and turn again."""
     from pp_assets.ensembles import members_first
     from pp_assets.execute import Runner
-    from pp_assets.flywheel.stage import turn
+    from pp_assets.flywheel.stage import enabled, turn
     from pp_assets.pipeline import ADAPTERS
+    from pp_assets.prompts.optimising import Wanted
     from pp_gateway.cli.stages import watching
 
     with Runner(settings) as runner:
         made = turn(runner.pipeline, name)
-        if made.state.stage != "training":
-            return made
-        variants = [key.partition("/")[2] for key in runner.pipeline.store.keys(ADAPTERS) if key.partition("/")[0] == name]
-        with watching("train"):
-            runner.task_data(name)
-            for variant in members_first(variants):
-                runner.train(name, variant)
-        after = turn(runner.pipeline, name)
+        if made.state.stage == "training":
+            variants = [key.partition("/")[2] for key in runner.pipeline.store.keys(ADAPTERS) if key.partition("/")[0] == name]
+            with watching("train"):
+                runner.task_data(name)
+                for variant in members_first(variants):
+                    runner.train(name, variant)
+            made = _again(runner.pipeline, made)
+        if made.state.search.stage == "data":
+            with watching("data"):
+                runner.training_data(name)
+            made = _again(runner.pipeline, made)
+        if made.state.search.stage == "search" and (prompts := enabled(runner.pipeline, name)[1].prompts):
+            with watching("prompt"):
+                runner.pipeline.prompt(name, Wanted.of(prompts.asked))
+            made = _again(runner.pipeline, made)
+    return made
+
+
+def _again(p: "Pipeline", made: "Turn") -> "Turn":
+    """The next turn, with what was decided before it."""
+    from pp_assets.flywheel.stage import turn
+
+    after = turn(p, made.task)
     return after.model_copy(update={"decided": (*made.decided, *after.decided)})
 
 

@@ -27,8 +27,11 @@ def test_a_tick_asks_for_a_turn_when_something_changed_and_for_each_training_onc
     assert first.turns == {"a": "turn:a:m1", "b": "turn:b:m1"} and first.trainings == {"b": "flywheel:b:7"}
     again = plan({"a": Seen("m1"), "b": Seen("m2", "flywheel:b:7")}, first.cursor, ["a", "b"])
     assert again.turns == {"b": "turn:b:m2"} and again.trainings == {}
-    assert plan({"b": Seen("m3")}, again.cursor, ["b"]).cursor["b"] == ["m3", "flywheel:b:7"]
+    assert plan({"b": Seen("m3")}, again.cursor, ["b"]).cursor["b"] == ["m3", "flywheel:b:7", ""]
     assert plan({"c": Seen("m1", "k")}, {}, ["a"]).turns == {}
+    search = plan({"b": Seen("m3", "", "prompt:b:7")}, {"b": ["m3", "flywheel:b:7"]}, ["b"])
+    assert (search.turns, search.trainings, search.searches) == ({}, {}, {"b": "prompt:b:7"}), "a cursor of an earlier release"
+    assert plan({"b": Seen("m3", "", "prompt:b:7")}, search.cursor, ["b"]).searches == {}
 
 
 def test_feedback_becomes_one_training_by_way_of_the_store(place) -> None:

@@ -6,10 +6,11 @@ import pytest
 from command_line import command_line
 from flywheel_place import Wheel
 from small_task import write_task
+from test_encoder_tokens import tiny_encoder
 
 from pp_assets.champion import promote, read_champion
 from pp_assets.flywheel.stage import turn
-from pp_assets.pipeline import DATASETS, EVALUATIONS, PACKAGES, Pipeline
+from pp_assets.pipeline import DATASETS, EVALUATIONS, PACKAGES, PROMPTS, Pipeline
 from pp_resources.settings import Settings
 
 
@@ -100,3 +101,21 @@ def test_advancing_trains_on_what_people_said_and_tests_it(tmp_path, capfd):
     assert fresh.digest != packed.digest, "it was trained on them"
     assert read_champion(p.settings.home, "alpha").package_digest == packed.digest, "and does not answer yet"
     assert made.json["state"]["stage"] in ("idle", "shadow") and "alpha" in pp("flywheel", "alpha").out
+
+
+@pytest.mark.slow
+def test_advancing_searches_a_prompt_on_what_people_said_without_any_champion(tmp_path, capfd):
+    more = f"flywheel: {{enabled: true, prompts: {{least_new: 2, calls: 30}}}}\nencoder_model_id: {tiny_encoder(tmp_path / 'encoder')}"
+    write_task(tmp_path / "tasks", "alpha", more=more)
+    pp = command_line(tmp_path, capfd)
+    for text in ("they billed me for a box that i sent back", "the courier wants money at the door"):
+        assert pp("feedback", "add", "alpha", text, "--output", '{"kind": "billing", "order": null}').code == 0
+    made = pp("flywheel", "alpha", "--advance", "--json")
+    assert made.code == 0, made.err
+    p, search = Pipeline(Settings.from_env()), made.json["state"]["search"]
+    assert (search["stage"], search["round"], search["to"]) == ("idle", 1, 2) and len(made.json["decided"]) == 3
+    [found] = p.store.versions(PROMPTS, "alpha/base")
+    assert p.store.current(DATASETS, "alpha").metadata["feedback_rows"] == 2 and found.metadata["calls"] <= 30
+    assert found.metadata["verdict"] in made.json["decided"][2] and "calls" in pp("flywheel", "alpha", "--history").out
+    again = pp("flywheel", "alpha", "--advance", "--json").json
+    assert again["decided"] == [] and again["state"]["search"] == search
