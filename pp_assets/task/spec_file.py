@@ -15,6 +15,7 @@ from pp_resources.errors import UserError, nearest
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
+
 class FieldProblem(ValueError):
     """A fault that a model validator finds: `field` is the dotted path in the file."""
 
