@@ -1,10 +1,9 @@
 """Which of our modules a result depends on: imports followed from a module, also those inside functions."""
 
-import ast
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
-from pp_resources.fingerprint import code_digest, parse
+from pp_resources.fingerprint import code_digest, read_source
 from pp_resources.settings import PROJECT_ROOT
 
 # What moves, words or records results and can change none.
@@ -39,18 +38,7 @@ def reached(*modules: str) -> tuple[str, ...]:
 
 
 def _imports(file: Path) -> set[str]:
-    return {name for name in _imported(file.read_text("utf-8")) if _file(name).is_file()}
-
-
-@cache  # a module is reached from many others
-def _imported(source: str) -> frozenset[str]:
-    names: set[str] = set()
-    for node in ast.walk(parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(name for name in names if name.startswith("pp_"))
+    return {name for name in read_source(file).imports if name.startswith("pp_") and _file(name).is_file()}
 
 
 def _file(module: str) -> Path:

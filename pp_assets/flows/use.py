@@ -54,9 +54,11 @@ def tune_prompt(work: Work, request: TunePrompt) -> Mapping[str, Any]:
     """Rows: events of the search, as they happen. The verdict on the prompt that was chosen, with its numbers and the prompt itself."""
     from pp_assets.prompts.optimising import Wanted, check_wanted
     from pp_assets.prompts.search.export import read_prompt
+    from pp_assets.prompts.search.parts import check_budget
 
     wanted = Wanted.of(request.model_dump(exclude={"task"}))
     check_wanted(work.pipeline, request.task, wanted)
+    check_budget(wanted.target, wanted.writer, wanted.budget, work.settings)
     work.runner.training_data(request.task)
     found = work.pipeline.prompt(request.task, wanted, work.report.row)
     told = {name: value for name, value in found.metadata.items() if name not in ("mlflow", "state")}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pp_assets import pipeline as stages
 from pp_assets.kept import KeptPredictor, Model
 from pp_assets.pipeline import read_json
-from pp_assets.providers import chat_model
+from pp_assets.providers import OURS, chat_model
 from pp_assets.sources import source_digest
 from pp_resources.artifacts import MANIFEST, SLUG, Artifact
 from pp_resources.errors import UserError, nearest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pp_assets.task.spec import Task
 
 BARE = "base-"
+BARE_NAMES = tuple(f"{BARE}{shot}-shot{form}" for shot in ("zero", "few") for form in ("", "-constrained"))
 AT_ONCE = 64  # messages of one call: a kill costs at most so many answers
 UNKNOWN = "not known"
 
@@ -46,9 +47,22 @@ class Contender:
     features: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_named(p: "Pipeline", task: "Task", named: Sequence[str]) -> None:
+    """Raise UserError with the nearest name for a model that is not to be had, before any data is read; nothing is loaded or asked."""
+    for name in dict.fromkeys(named):
+        if name.startswith(BARE):
+            if name not in BARE_NAMES:
+                raise UserError(f"no model {name!r}", where="models", how=nearest(name, BARE_NAMES))
+        elif not _adapter(p, task, name) and not _is_package(name):
+            if SLUG.match(name) and name != OURS:
+                raise UserError(f"no model {name!r}", where="models", how=nearest(name, [*trained_variants(p, task.name), OURS]))
+            chat_model(name, p.settings)
+
+
 def contenders(p: "Pipeline", task: "Task", train: Sequence["Example"], named: Sequence[str], shots: int = 0) -> list[Contender]:
     """Models by name: VARIANT or TASK/VARIANT, the folder of a package, base-zero-shot and its like for the bare base, or what
-    `chat_model` knows; `shots` training rows stand in the prompt of the latter. Raises UserError with the nearest name."""
+    `chat_model` knows; `shots` training rows stand in the prompt of the latter. `check_named` has let the names pass. Raises UserError for
+    a bare base whose context is too short for examples, and a package of other answers."""
     from pp_assets.answers import Answers
 
     asking = Answers(p, task)
@@ -58,14 +72,13 @@ def contenders(p: "Pipeline", task: "Task", train: Sequence["Example"], named: S
         if name.startswith(BARE):
             bare = bare or _bare(p, task, train)
             if name not in bare:
-                raise UserError(f"no model {name!r}", where="models", how=nearest(name, bare))
+                how = f"name one of {', '.join(bare)}"
+                raise UserError(f"{name!r} has no room for examples in its context", where="models", how=how)
             found.append(bare[name])
         elif adapter := _adapter(p, task, name):
             found.append(_trained(asking, name, adapter))
-        elif (Path(name).expanduser() / MANIFEST).is_file():
+        elif _is_package(name):
             found.append(_packaged(p, task, name, asking.asked))
-        elif SLUG.match(name.partition("/")[0]) and "/" not in name and name != "provider":
-            raise UserError(f"no model {name!r}", where="models", how=nearest(name, [*trained_variants(p, task.name), "provider"]))
         else:
             found.append(_asked(p, task, train, name, shots))
     return found
@@ -91,6 +104,10 @@ def _parts(asking: "Answers", adapter: Artifact) -> list[KeptPredictor]:
 
     members = member_artifacts(asking.p, adapter).values() or [adapter]
     return [one for one in map(asking.of, members) if isinstance(one, KeptPredictor)]
+
+
+def _is_package(name: str) -> bool:
+    return (Path(name).expanduser() / MANIFEST).is_file()
 
 
 def _adapter(p: "Pipeline", task: "Task", name: str) -> Artifact | None:

@@ -12,7 +12,7 @@ from pp_assets.evaluation.providers import Told, leaders, place, provider_table
 from pp_assets.evaluation.stats.groups import generator
 from pp_assets.evaluation.verdict import format_p
 from pp_assets.pipelines import estimates
-from pp_assets.pipelines.contenders import Contender, contenders, trained_variants
+from pp_assets.pipelines.contenders import Contender, check_named, contenders, trained_variants
 from pp_assets.pipelines.entry import Entry, Estimate, Options
 from pp_assets.pipelines.facts import counted, effect_figure, listed, metric_figure
 from pp_assets.pipelines.report import Report, Step, Table
@@ -115,6 +115,7 @@ ENTRY = Entry(
 
 
 def _models(p: "Pipeline", name: str, options: CrossProvider) -> list[Contender]:
+    check_named(p, p.task(name), options.models)
     named = options.models or tuple(trained_variants(p, name))
     if not named:
         raise UserError("no model is named, and nothing is trained", where=f"task {name}", how=f"name models, or run 'pp run {name}'")

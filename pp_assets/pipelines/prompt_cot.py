@@ -57,7 +57,7 @@ def run(p: "Pipeline", name: str, options: ChainOfThought) -> Report:
         with report.step("logic validation") as step:
             sound = _validated(work, read_off, made, step)
         with report.step("example generation") as step:
-            pairs = pairs_of(work, {READ_OFF: sound, WRITTEN: made.kept}, options.counts)
+            pairs = pairs_of(work, {READ_OFF: sound, WRITTEN: made.kept}, options.shots)
             step.said = f"{len(pairs)} prompts that ask for steps, each with a twin that does not"
             step.tables = [_example_table({READ_OFF: sound, WRITTEN: made.kept})]
         with report.step("choice") as step, work.bought(step):

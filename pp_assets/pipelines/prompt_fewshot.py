@@ -23,8 +23,8 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
     for one in options.choosers:
         if one not in CHOOSERS:
             raise UserError(f"no way to choose examples {one!r}", where="choosers", how=nearest(one, CHOOSERS))
-    if not options.counts or min(options.counts) < 1:
-        raise UserError("a number of examples has to be 1 or more", where="counts", how="such as counts=4")
+    if not options.shots or min(options.shots) < 1:
+        raise UserError("a number of examples has to be 1 or more", where="shots", how="such as shots=4")
     report = Report()
     with working(p, name, FEWSHOT, options, 1 - FOR_ORDERS) as work:
         strategy = SetsThenOrders(work.extra("order-calls", int(options.calls * FOR_ORDERS)), options.orders)
@@ -35,7 +35,7 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
                 work.rows,
                 work.held,
                 strategy=strategy,
-                proposers=[Sets(options.counts, options.choosers or tuple(CHOOSERS))],
+                proposers=[Sets(options.shots, options.choosers or tuple(CHOOSERS))],
                 guards=guards,
                 seed=work.seed,
                 ledger=work.folder / "test-calls.jsonl",

@@ -31,14 +31,14 @@ class Iterative(Studied):
 
 
 class ChainOfThought(Studied):
-    counts: tuple[int, ...] = Field((2, 4), description="how many examples with steps are tried")
+    shots: tuple[int, ...] = Field((2, 4), description="how many examples with steps are tried")
     rationales: int = Field(
         24, ge=0, description="training rows that a model is asked to reason about; 0: steps are read off by code alone"
     )
 
 
 class FewShot(Studied):
-    counts: tuple[int, ...] = Field((1, 2, 4, 8), description="how many examples are tried")
+    shots: tuple[int, ...] = Field((1, 2, 4, 8), description="how many examples are tried")
     choosers: tuple[str, ...] = Field((), description="in which ways they are chosen; default: all")
     orders: int = Field(8, ge=1, description="orders of the best set that are tried, the first among them")
 

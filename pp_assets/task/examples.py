@@ -88,12 +88,17 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _batches(dataset_dir: Path, split: str, batch_size: int) -> Iterator[list[Example]]:
-    from datasets import IterableDataset
+    import pyarrow.parquet as pq  # not `datasets`, which imports torch to read a table: stages that change nothing read rows too
 
     file = dataset_dir / "clean.parquet"
     if not file.is_file():
         raise UserError("no data set here", where=str(dataset_dir), how="build it first: pp run, or the splits asset")
-    rows = IterableDataset.from_parquet(str(file), filters=[("split", "=", split)])
-    for batch in rows.iter(batch_size):
-        columns = zip(*(batch[name] for name in ("item_id", "input_text", "output_json", "source_id", "group", "meta")))
-        yield [Example(i, text, orjson.loads(out), source, group, orjson.loads(meta)) for i, text, out, source, group, meta in columns]
+    names = ["item_id", "input_text", "output_json", "source_id", "group", "meta", "split"]
+    with pq.ParquetFile(file) as rows:
+        for batch in rows.iter_batches(batch_size, columns=names):
+            columns = zip(*(batch[name].to_pylist() for name in names), strict=True)
+            yield [
+                Example(i, text, orjson.loads(out), source, group, orjson.loads(meta))
+                for i, text, out, source, group, meta, of in columns
+                if of == split
+            ]

@@ -26,7 +26,10 @@ base_model_id: promptprecision/tiny-base
 # What the model reads. {{{{ input_text }}}} must stand exactly once; {{{{ schema }}}}, {{{{ labels }}}} and {{{{ examples }}}} may be used.
 system_prompt: You route messages of customers.
 instruction_template: |
-  Answer with one JSON object: the team, whether it is urgent, and the order number as written (null when there is none).
+  Answer with one JSON object of three fields.
+  - team: billing (charges, refunds, invoices), delivery (parcels on their way) or returns (what goes back).
+  - urgent: true where it cannot wait until tomorrow, else false.
+  - order_id: the number of the order as it is written, or null.
   {{{{ examples }}}}Message: {{{{ input_text }}}}
 
 # What must come out, as JSON Schema. x-verbatim: the value is copied from the input, letter for letter.

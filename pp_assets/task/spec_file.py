@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from pp_resources.errors import UserError, nearest
 
+SUFFIXES = (".yaml", ".yml", ".json")
+
 
 class FieldProblem(ValueError):
     """A fault that a model validator finds: `field` is the dotted path in the file."""
@@ -55,8 +57,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        known = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
-        raise UserError("no such file", where=str(path), how=nearest(path.name, known)) from error
+        known = [p.name for p in path.parent.iterdir() if p.suffix in SUFFIXES and p.is_file()] if path.parent.is_dir() else []
+        raise UserError("no such file", where=str(path), how=nearest(path.name, known) if known else "") from error
+    except IsADirectoryError as error:
+        raise UserError("is a folder", where=str(path), how="give the name of a file in it") from error
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8 text (byte {error.start})", where=str(path), how="save the file as UTF-8") from error
     try:

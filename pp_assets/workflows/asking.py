@@ -20,7 +20,7 @@ SHOWN = 300  # characters of an answer in an error
 
 
 class Models:
-    """The models of one run by name, such as `anthropic/claude-sonnet-4-5`, each opened once, so that a budget is one of the run. Where
+    """The models of one run by name, such as `anthropic/claude-sonnet-5-5`, each opened once, so that a budget is one of the run. Where
     PP_PROVIDER_URL is set, that provider answers for every name, local ones aside."""
 
     def __init__(self) -> None:

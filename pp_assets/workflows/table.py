@@ -17,12 +17,12 @@ BESIDE, AT_HOME = "step_types.yaml", "workflow.yaml"
 MODES = ("ask", "parallel", "batch", "robust", "extract", "session", "instructor", "calculate")
 SHIPPED = Table(
     models={
-        "claude": "anthropic/claude-sonnet-4-5",
-        "claude_smart": "anthropic/claude-opus-4-5",
-        "claude_fast": "anthropic/claude-haiku-4-5",
-        "gemini": "google/gemini-2.5-flash",
-        "gemini_smart": "google/gemini-2.5-pro",
-        "gpt": "openai/gpt-5",
+        "claude": "anthropic/claude-sonnet-5-5",
+        "claude_smart": "anthropic/claude-opus-5-5",
+        "claude_fast": "anthropic/claude-haiku-5-5",
+        "gemini": "google/gemini-3.5-flash",
+        "gemini_fast": "google/gemini-3.5-flash-lite",
+        "gpt": "openai/gpt-5-mini",
         "local": "local/promptprecision/tiny-base",
     },
     modes={

@@ -106,7 +106,12 @@ class Work:
         return found
 
     def model(self, instance: Instance | None = None) -> tuple[Counted, How]:
-        """The model that is asked, and how: what the instance says, else the step, else its type; the defaults of the workflow."""
+        """The model that is asked, and how."""
+        name, how = self.named(instance)
+        return self.counted(name), how
+
+    def named(self, instance: Instance | None = None) -> tuple[str, How]:
+        """The model's name, and how it is asked: what the instance says, else the step, else its type; the defaults of the workflow."""
         options, defaults = self.planned.step.options, self.defaults
         config = self.evaluated(instance.llm) if instance is not None and instance.llm is not None else {}
         config = {"model": config} if isinstance(config, str) else config
@@ -118,7 +123,7 @@ class Work:
         settled = {key: config.get(key, getattr(defaults, key) if own is None else own) for key, own in stated.items()}
         name = config.get("model") or (options.model and self.evaluated(options.model)) or defaults.model or self.planned.model
         corrections = defaults.corrections if options.corrections is None else options.corrections
-        return self.counted(str(name)), How(corrections=corrections, tries=self.tries, **settled)
+        return str(name), How(corrections=corrections, tries=self.tries, **settled)
 
     def counted(self, name: str) -> Counted:
         if name not in self.models:

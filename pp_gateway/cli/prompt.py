@@ -30,7 +30,9 @@ def optimise(
         int | None, typer.Option(min=1, help="Model calls of the search, at most. The test asks each test row at most twice.")
     ] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Tokens, read and written, at most; the test's with them.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(min=0.0, help="US dollars, at most; the test's with them.")] = None,
+    budget_usd: Annotated[
+        float | None, typer.Option(min=0.0, help="US dollars, at most; the test's with them. A model of this machine costs none: --calls.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the task's.")] = None,
     until: Annotated[str | None, typer.Option(help="Stop when the best reaches this on validation rows: METRIC>=NUMBER.")] = None,
     max_tokens: Annotated[float | None, typer.Option(min=0, help="Release nothing that takes more tokens an answer.")] = None,
@@ -50,6 +52,9 @@ def optimise(
     """
     from pp_assets.prompts.optimising import Wanted, check_wanted
     from pp_assets.prompts.search.gate import Limits
+    from pp_assets.prompts.search.parts import check_budget
+    from pp_assets.prompts.search.tree import Tree
+    from pp_gateway.cli.prompt_events import event_line
     from pp_gateway.cli.stages import running
 
     out = Output(as_json)
@@ -58,11 +63,14 @@ def optimise(
     wanted = Wanted(target, writer, strategy, calls, tokens, budget_usd, seed, until, limits)
     with running(settings) as (runner, log):
         check_wanted(runner.pipeline, name, wanted)
+        check_budget(target, writer, wanted.budget, settings)
         runner.training_data(name)
         log.terminal.now(f"prompt {name}")
+        known = Tree()
 
         def hear(event: Mapping[str, Any]) -> None:
-            if said := _event_line(event):
+            known.hear(event)
+            if said := event_line(event, known.nodes):
                 log.terminal.say(said)
 
         found = runner.pipeline.prompt(name, wanted, hear)
@@ -277,21 +285,3 @@ def _tell(told: Mapping[str, Any]) -> None:
     )
     cost = "not priced" if told["cost_usd"] is None else f"{told['cost_usd']:.4g} US dollars"
     line(f"  {told['calls']} calls and {told['tokens']:,} tokens to search ({cost}), {told['test_calls']} calls to test")
-
-
-def _event_line(event: Mapping[str, Any]) -> str:
-    """What somebody who waits wants to hear of an event; nothing of most."""
-    match event["event"]:
-        case "start":
-            return f"  {event['strategy']}: {event['train']} rows to learn from, {event['val']} to choose by"
-        case "judged" if event["new"]:
-            return f"  {event['candidate']}  {number(event['score'])} on {event['rows']} rows, {event['calls']} calls"
-        case "refused":
-            return f"  {event['candidate']}  refused: {'; '.join(event['reasons'])}"
-        case "round":
-            return f"  round {event['round']}: best {event['best']} {number(event['score'])} after {event['calls']} calls"
-        case "budget spent":
-            return f"  {event['why']}"
-        case "chosen":
-            return f"  {event['candidate']} is tested"
-    return ""

@@ -16,7 +16,7 @@ Target = Annotated[str, typer.Option("--target", help="What the prompt is for: b
 Writer = Annotated[str | None, typer.Option(help="A model that writes. Default: none, which needs no strong model.")]
 Calls = Annotated[int, typer.Option(min=1, help="Model calls, at most; a test asks each test row beside them.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Default: the task's.")]
-Counts = Annotated[list[int] | None, typer.Option("--count", min=1, help="How many examples are tried; once for each number.")]
+Shots = Annotated[list[int] | None, typer.Option(min=1, help="How many examples are tried; once for each number.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -47,7 +47,7 @@ def impact(
 
 def fewshot(
     task: TaskArgument,
-    count: Counts = None,
+    shots: Shots = None,
     orders: Annotated[int | None, typer.Option(min=1, help="Orders of the best set that are tried.")] = None,
     target: Target = "base",
     calls: Calls = 1000,
@@ -56,17 +56,17 @@ def fewshot(
 ) -> None:
     """Choose the examples of a prompt: which, how many, in which order; tested once on test rows beside the task's own prompt.
 
-    Example: pp prompt fewshot support-triage --count 2 --count 4 --calls 600
+    Example: pp prompt fewshot support-triage --shots 2 --shots 4 --calls 600
     """
     from pp_assets.pipelines.catalogue import entry
 
-    given = {"counts": count, "orders": orders, "target": target, "calls": calls, "seed": seed}
+    given = {"shots": shots, "orders": orders, "target": target, "calls": calls, "seed": seed}
     _run(entry("prompt-engineering-fewshot"), task, given, Output(as_json))
 
 
 def reasoning(
     task: TaskArgument,
-    count: Counts = None,
+    shots: Shots = None,
     rationales: Annotated[int | None, typer.Option(min=0, help="Training rows that a model is asked to reason about.")] = None,
     target: Target = "base",
     writer: Writer = None,
@@ -80,7 +80,7 @@ def reasoning(
     """
     from pp_assets.pipelines.catalogue import entry
 
-    given = {"counts": count, "rationales": rationales, "target": target, "writer": writer, "calls": calls, "seed": seed}
+    given = {"shots": shots, "rationales": rationales, "target": target, "writer": writer, "calls": calls, "seed": seed}
     _run(entry("prompt-engineering-cot"), task, given, Output(as_json))
 
 

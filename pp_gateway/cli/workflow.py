@@ -80,7 +80,10 @@ def check(file: FileArgument, sets: SetOption = None, vars: VarsOption = None, a
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or how it begins or ends.")], as_json: JsonFlag = False
 ) -> None:
-    """Show a run: its steps, models, tokens, cost, and where outputs and report are."""
+    """Show a run: its steps, models, tokens, cost, and where outputs and report are.
+
+    Example: pp workflow show 988cdf6c
+    """
     from pp_assets.workflows.report import summary
     from pp_assets.workflows.runs import find_run
 
@@ -91,7 +94,10 @@ def show(
 
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
-    """List the runs of workflows, the newest first."""
+    """List the runs of workflows, the newest first.
+
+    Example: pp workflow list --json
+    """
     from pp_assets.workflows.runs import all_runs
 
     found = [run.told() for run in all_runs(Settings.from_env())]

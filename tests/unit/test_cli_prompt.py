@@ -13,12 +13,16 @@ from pp_assets.execute import QUIET, Runner
 from pp_assets.flows.catalogue import KINDS
 from pp_assets.flows.work import Kept, Work
 from pp_assets.pipeline import answering_spec
+from pp_assets.prompts.optimising import Wanted
 from pp_assets.prompts.search.export import read_prompt, wording_of
+from pp_assets.prompts.search.parts import check_budget
+from pp_assets.prompts.search.tree import Tree
 from pp_assets.prompts.wording import Wording
 from pp_assets.serving.local import worded
 from pp_assets.task.examples import count_test_openings
 from pp_assets.task.prompt import prompt_words
 from pp_assets.task.spec import load_task
+from pp_gateway.cli.prompt_events import event_line
 from pp_resources.settings import Settings
 
 CALLS = "60"
@@ -142,12 +146,46 @@ def test_an_applied_prompt_takes_the_place_of_the_task_s_own(pp, found, root):
         (["--until", "object_exact>=0.9"], "did you mean"),
         (["--target", "gpt-9"], "no provider 'gpt-9'"),
         (["--calls", "0"], "--calls"),
+        (["--budget-usd", "2"], "model 'base': costs nothing, so that a budget in US dollars bounds nothing; bound it by --calls"),
+        (["--budget-usd", "2", "--target", "local/promptprecision/tiny-base"], "bound it by --calls"),
     ],
 )
 def test_bad_input_is_refused_with_what_would_do_before_data_is_made_ready(pp, words, said):
     found = pp("prompt", "optimise", "alpha", *words)
     assert found.code == 2 and said in found.err and "contract" not in found.err
     assert len(found.err.splitlines()) == 1, found.err
+
+
+@pytest.mark.parametrize("more", [{"calls": 9}, {"tokens": 9}, {"writer": "openai/gpt-5-mini"}])
+def test_a_budget_in_dollars_is_let_pass_where_something_else_bounds_or_costs(monkeypatch, root, more):
+    use_installation(root)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    wanted = Wanted(usd=2.0, **more)
+    check_budget(wanted.target, wanted.writer, wanted.budget, Settings.from_env())
+
+
+def test_progress_says_who_made_a_candidate_and_what_it_is():
+    tree = Tree()
+    made = {"source": "seed", "parents": [], "note": "", "by": ""}
+    note = "the order of the sentences is turned around so that the form stands last"
+    events = [
+        {"event": "start", "candidate": "a1b2c3d4e5f6", **made, "strategy": "halving", "train": 30, "val": 12},
+        {"event": "judged", "candidate": "a1b2c3d4e5f6", "new": 12, "rows": 12, "score": 0.5, "calls": 12},
+        {"event": "proposed", "candidate": "0f9e8d7c6b5a", "round": 1, **made, "source": "operator:turned", "note": note},
+        {"event": "refused", "candidate": "0f9e8d7c6b5a", "reasons": ["too long"]},
+        {"event": "round", "round": 1, "best": "a1b2c3d4e5f6", "score": 0.5, "calls": 12},
+    ]
+    said = []
+    for event in events:
+        tree.hear(event)
+        said.append(event_line(event, tree.nodes))
+    assert said == [
+        "  halving: 30 rows to learn from, 12 to choose by",
+        "  a1b2c3 (the task's own): 0.500 on 12 rows, 12 calls",
+        "",
+        "  0f9e8d (operator:turned, the order of the sentences is turned around so that the…): refused: too long",
+        "  round 1: best a1b2c3 (the task's own): 0.500 after 12 calls",
+    ]
 
 
 def test_a_file_in_no_folder_is_refused(pp, found, root):

@@ -14,8 +14,8 @@ from pp_assets.task.examples import count_test_openings
 
 STUDIES = {
     "impact": ["--calls", "120", "--shots", "1"],
-    "fewshot": ["--calls", "120", "--count", "1", "--count", "2", "--orders", "2"],
-    "reasoning": ["--calls", "120", "--count", "1", "--rationales", "4"],
+    "fewshot": ["--calls", "120", "--shots", "1", "--shots", "2", "--orders", "2"],
+    "reasoning": ["--calls", "120", "--shots", "1", "--rationales", "4"],
     "explain": ["--calls", "120", "--rounds", "1"],
 }
 

@@ -215,6 +215,8 @@ def test_the_test_split_is_asked_when_wanted_and_counted(pp, home, served) -> No
         ("provider", "the environment names no provider"),
     ],
 )
-def test_a_model_that_is_not_there_is_told(pp, model, said) -> None:
-    found = pp("providers", "compare", "alpha", "-m", model)
-    assert found.code == 2 and said in found.err
+def test_a_model_that_is_not_there_is_told(pp, home, model, said) -> None:
+    write_task(home / "tasks", "fresh", rows=64)
+    for task in ("alpha", "fresh"):  # the latter has no data yet
+        found = pp("providers", "compare", task, "-m", model)
+        assert found.code == 2 and said in found.err

@@ -89,7 +89,7 @@ def test_a_writer_explains_too(study) -> None:
 @pytest.mark.parametrize(("thought", "demo", "outcome"), [(0.12, 0.0, "RELEASE"), (0.0, 0.0, "NOT PROVEN"), (0.0, 0.08, "RELEASE")])
 def test_what_steps_are_worth_is_told_beside_the_twin(study, thought: float, demo: float, outcome: str) -> None:
     world, worth = Thinker(base=0.8, thought=thought, demo=demo, loose=0.2), bool(thought)
-    told = study(world, COT, calls=700, counts=[2], writer="world")
+    told = study(world, COT, calls=700, shots=[2], writer="world")
     found = figures(told, "performance benchmarking")
     effect = found["with reasoning against without: quality"]
     assert (effect["low"] > 0) == worth and effect["n"] >= 50
@@ -105,7 +105,7 @@ def test_what_steps_are_worth_is_told_beside_the_twin(study, thought: float, dem
 
 
 def test_examples_are_released_where_they_help(study) -> None:
-    told = study(World(base=0.6, demo=0.18), FEWSHOT, calls=1200, counts=[1, 8], orders=3)
+    told = study(World(base=0.6, demo=0.18), FEWSHOT, calls=1200, shots=[1, 8], orders=3)
     assert told["outcome"] == "RELEASE" and len(read_prompt(Path(told["path"]) / "test" / "prompt.json")["shots"]) == 8
     spread = figures(told, "order")["spread over orders (standard deviation beyond chance)"]
     assert spread["value"] < 1e-9 and spread["high"] < 1e-9, "this world does not look at the order"

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from pp_assets.prompts.quality import quality_lines
 from pp_assets.task.check import check_task
 from pp_assets.task.dataset import build_dataset
 from pp_assets.task.scaffold import import_task, init_task
 from pp_assets.task.spec import load_task
+from pp_assets.validation import quality_of
 from pp_resources.errors import UserError
 
 
@@ -28,6 +30,12 @@ def test_a_new_task_is_ready_to_run(tmp_path: Path) -> None:
     assert report.summary["rows"] == {"read": 12, "blank": 0, "kept": 12, "train": 9, "val": 1, "test": 2}
     assert any("test has 2 rows" in warning for warning in report.warnings)
     assert json.loads(json.dumps(report.as_dict()))["ok"] is True
+
+
+def test_the_prompt_of_a_new_task_passes_its_own_check(tmp_path: Path) -> None:
+    init_task("my-task", tmp_path)
+    found = quality_of(load_task("my-task", tmp_path).spec)
+    assert (found.clarity_score, found.specificity, found.token_efficiency) == (1.0, "high", "optimal"), quality_lines(found)
 
 
 def test_a_variant_that_does_not_run_everywhere_says_so(tmp_path: Path) -> None:

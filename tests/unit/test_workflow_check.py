@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from workflow_place import EXAMPLES, copied_examples
 
+from pp_assets.providers import LOCAL, provider_table
 from pp_assets.workflows.problems import BadWorkflow
 from pp_assets.workflows.start import checked
+from pp_assets.workflows.table import SHIPPED
 from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 
@@ -198,6 +200,27 @@ def test_what_is_no_workflow_is_told(tmp_path, text, said):
     (tmp_path / "flow.yaml").write_text(text, "utf-8")
     with pytest.raises(UserError, match=said):
         checked(Settings.from_env(), tmp_path / "flow.yaml", [], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("flwo.yaml", "no such file; did you mean 'flow.yaml'?"), ("there/flow.yaml", "no such file"), ("there", "is a folder; give")],
+)
+def test_a_file_that_is_not_there_is_told_beside_the_like_of_it(tmp_path, name, said):
+    (tmp_path / "there").mkdir()
+    for other in ("flow.yaml", "flow.yam", "there/notes.txt", "there/flow"):
+        (tmp_path / other).write_text("steps: []\n", "utf-8")
+    with pytest.raises(UserError) as error:
+        checked(Settings.from_env(), tmp_path / name, [], None)
+    assert str(error.value).startswith(f"{tmp_path / name}: {said}") and "known" not in str(error.value)
+    assert "notes" not in str(error.value) and "flow.yam'" not in str(error.value)
+
+
+def test_every_model_of_the_shipped_types_is_one_that_the_table_of_providers_lists(tmp_path):
+    listed = provider_table(Settings(tmp_path, tmp_path, 1))
+    for name in SHIPPED.models.values():
+        provider, _, model = name.partition("/")
+        assert provider == LOCAL or model in listed[provider].models, name
 
 
 def test_types_are_a_table_that_the_user_changes(folder):

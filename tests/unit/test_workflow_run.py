@@ -242,6 +242,27 @@ def test_all_problems_are_told_and_nothing_is_asked(place):
     assert place.provider.seen == [] and place("workflow", "list").out == "no runs\n"
 
 
+def test_a_key_that_is_not_set_is_told_before_anything_is_written(place, monkeypatch):
+    for name in ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    file = flow(place.root)
+    said = place("workflow", "run", file, "--set", "topic=parcels")
+    how = "is not set; set it to your key of"
+    assert said.code == 2 and said.err.splitlines() == [
+        f"pp: {file}:5: step 'cases': ANTHROPIC_API_KEY: {how} anthropic, or name another model",
+        f"pp: {file}:12: step 'judge': GEMINI_API_KEY: {how} google, or name another model",
+    ]
+    problems = place("workflow", "run", file, "--set", "topic=parcels", "--json").json["problems"]
+    assert [(one["line"], one["what"]) for one in problems] == [
+        (5, "step 'cases': ANTHROPIC_API_KEY: is not set"),
+        (12, "step 'judge': GEMINI_API_KEY: is not set"),
+    ]
+    assert place("workflow", "list").out == "no runs\n" and not (place.root / "out").exists()
+    monkeypatch.setenv("PP_PROVIDER_URL", place.provider.url)
+    monkeypatch.setenv("PP_PROVIDER_MODEL", "fitting")
+    assert place("workflow", "run", file, "--set", "topic=parcels").code == 0
+
+
 def test_the_shipped_model_does_a_workflow(place, monkeypatch):
     text = """\
 defaults: {max_tokens: 200}
