@@ -19,7 +19,7 @@ from pp_assets.prompts.candidate import Candidate, Ground, Judged
 from pp_assets.prompts.guards import guards
 from pp_assets.prompts.prompted import Target
 from pp_assets.prompts.search import parts
-from pp_assets.prompts.search.account import Account, Budget
+from pp_assets.prompts.search.account import Account, Budget, refuse_unpriced
 from pp_assets.prompts.search.arena import Arena, Hear
 from pp_assets.prompts.search.export import check, exported, write_prompt
 from pp_assets.prompts.search.gate import UNLIMITED, Limits, rows_of
@@ -78,6 +78,9 @@ def check_wanted(p: "Pipeline", name: str, wanted: Wanted) -> None:
     if wanted.until:
         Until.of(task.spec, wanted.until)
     parts.check_models(wanted.target, wanted.writer, task, p.settings)
+    if wanted.usd is not None:
+        for model in {wanted.target, wanted.writer} - {parts.BASE, None}:
+            refuse_unpriced(chat_model(str(model), p.settings))
 
 
 def slug(target: str) -> str:

@@ -58,7 +58,7 @@ def test_a_search_keeps_its_budget_and_tells_what_it_found(pp, found, root):
     assert events[0]["event"] == "start" and events[-1]["event"] == "gate" and all("at" in one for one in events)
     assert sum(one.get("new", 0) for one in events if one["event"] == "judged") == found["calls"] + found["test_calls"]
     again = ok(pp, "optimise", "alpha", "--calls", CALLS)
-    assert "alpha on promptprecision/tiny-base" in again.out and found["path"] in again.out
+    assert "alpha on promptprecision/tiny-base" in again.out and f"{found['path']} (done before: nothing was asked)" in again.out
     listed = ok(pp, "list", "alpha", "--json").json
     assert [one["best"] for one in listed][:1] == [found["best"]]
 
@@ -142,6 +142,7 @@ def test_an_applied_prompt_takes_the_place_of_the_task_s_own(pp, found, root):
         (["--until", "object_exact>=0.9"], "did you mean"),
         (["--target", "gpt-9"], "no provider 'gpt-9'"),
         (["--calls", "0"], "--calls"),
+        (["--target", "ollama/some", "--budget-usd", "1"], "nobody said what this model costs"),
     ],
 )
 def test_bad_input_is_refused_with_what_would_do_before_data_is_made_ready(pp, words, said):
@@ -157,10 +158,12 @@ def test_a_file_in_no_folder_is_refused(pp, found, root):
     assert said.code == 2 and "is a folder" in said.err
 
 
-def test_nothing_to_show_before_a_search(pp, root):
+def test_nothing_to_show_before_a_search(pp, found, root):
     write_task(root / "tasks", "beta", rows=64)
     said = pp("prompt", "show", "beta")
     assert said.code == 2 and "pp prompt optimise beta" in said.err
+    said = pp("prompt", "show", "alpha", "--target", "openai/gpt-4.1")
+    assert said.code == 2 and "add what was searched: --target base" in said.err
     assert "was searched yet" in ok(pp, "list", "beta").out
 
 
