@@ -73,9 +73,15 @@ def chat_model(name: str, settings: Settings, *, budget: int | None = None, budg
     return LocalChat(model, device=settings.device, threads=settings.threads)
 
 
+def halves(name: str) -> tuple[str, str]:
+    """What stands before and after the first slash or colon; the latter "" where there is none."""
+    provider, model = (*re.split("[/:]", name, maxsplit=1), "")[:2]
+    return provider, model
+
+
 def split_name(name: str, settings: Settings, *, whole: bool = True) -> tuple[str, str]:
     """Provider and model, which may be "" where the name need not be `whole`. Raises UserError with the nearest name."""
-    provider, model = (*re.split("[/:]", name, maxsplit=1), "")[:2]
+    provider, model = halves(name)
     known = [*provider_table(settings), LOCAL]
     if provider not in known:
         form = "" if model or not whole else "give PROVIDER/MODEL; "

@@ -123,6 +123,11 @@ def soft(text: str) -> str:
     return f"<p class=soft>{escape(text)}</p>" if text else ""
 
 
+def verbatim(text: str) -> str:
+    """Text with its own lines."""
+    return f"<pre>{escape(text)}</pre>"
+
+
 def commands(entries: Sequence[Mapping[str, str]]) -> str:
     """Commands with what each does."""
     rows = "".join(f"<tr><td><code>{escape(one['command'])}</code></td><td>{escape(one['what'])}</td></tr>" for one in entries)

@@ -14,6 +14,7 @@ from pp_resources.store.ids import iso, now
 
 if TYPE_CHECKING:
     from pp_assets.feedback.inbox import Feedback
+    from pp_assets.prompts.optimising import Wanted
     from pp_assets.training.search import Trial
 
 TRIALS, MANY = 20, 1000  # where neither trials nor minutes are given; where minutes alone are
@@ -52,17 +53,22 @@ def tune(work: Work, request: Tune) -> Mapping[str, Any]:
 
 def tune_prompt(work: Work, request: TunePrompt) -> Mapping[str, Any]:
     """Rows: events of the search, as they happen. The verdict on the prompt that was chosen, with its numbers and the prompt itself."""
-    from pp_assets.prompts.optimising import Wanted, check_wanted
     from pp_assets.prompts.search.export import read_prompt
-    from pp_assets.prompts.search.parts import check_budget
 
-    wanted = Wanted.of(request.model_dump(exclude={"task"}))
-    check_wanted(work.pipeline, request.task, wanted)
-    check_budget(wanted.target, wanted.writer, wanted.budget, work.settings)
+    wanted = check_prompt(work, request)
     work.runner.training_data(request.task)
     found = work.pipeline.prompt(request.task, wanted, work.report.row)
     told = {name: value for name, value in found.metadata.items() if name not in ("mlflow", "state")}
     return {**told, "prompt": read_prompt(found.file("prompt.json"))}
+
+
+def check_prompt(work: Work, request: TunePrompt) -> "Wanted":
+    """What is asked for. Raises UserError for a model or a stop rule that cannot be."""
+    from pp_assets.prompts.optimising import Wanted, check_wanted
+
+    wanted = Wanted.of(request.model_dump(exclude={"task"}))
+    check_wanted(work.pipeline, request.task, wanted)
+    return wanted
 
 
 def run_inference(work: Work, request: RunInference) -> Mapping[str, Any]:

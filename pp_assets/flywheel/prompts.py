@@ -36,7 +36,7 @@ def prompted(p: "Pipeline", task: Task, policy: Flywheel, state: State, said: Se
         dataset="" if dataset is None else dataset.digest,
         ready=state.search.stage == "data" and dataset is not None and _ready(p, task.name, dataset, state.search.to, said),
         cannot=cannot,
-        found=None if found is None else _searched(task, found),
+        found=None if found is None else _searched(p, task, found),
     )
 
 
@@ -60,7 +60,7 @@ def _ready(p: "Pipeline", name: str, dataset: Artifact, to: int, said: Sequence[
         return False
 
 
-def _searched(task: Task, made: Artifact) -> Searched:
+def _searched(p: "Pipeline", task: Task, made: Artifact) -> Searched:
     told = made.metadata
     return Searched(
         at=micros(datetime.fromisoformat(made.created_at)),
@@ -70,12 +70,13 @@ def _searched(task: Task, made: Artifact) -> Searched:
         gain=told["test_effect"],
         calls=told["calls"] + told["test_calls"],
         usd=None if told["cost_usd"] is None or told["test_cost_usd"] is None else told["cost_usd"] + told["test_cost_usd"],
-        command=_command(task, made) if told["released"] and not _in_use(task, made) else "",
+        command=_command(p, task, made) if told["released"] and not _in_use(task, made) else "",
     )
 
 
-def _command(task: Task, made: Artifact) -> str:
+def _command(p: "Pipeline", task: Task, made: Artifact) -> str:
     """What puts it into the task. A target that is no base is asked by a remote variant, mostly that of the same model."""
+    from pp_assets.prompts.applying import named
     from pp_assets.prompts.search.parts import BASE
 
     asked, variants = made.metadata["asked"], task.spec.serving.variants if task.spec.serving else {}
@@ -83,7 +84,9 @@ def _command(task: Task, made: Artifact) -> str:
     if asked != BASE:
         remotes = {name: one.model for name, one in variants.items() if isinstance(one, Remote)}
         same = [name for name, model in remotes.items() if asked.endswith(model)]
-        words += ["--target", asked, "--of", next(iter([*same, *remotes]), "VARIANT")]
+        # A model that can be asked by its name alone needs no variant to go by.
+        of = next(iter(same), None) or (None if named(asked, p.settings) else next(iter(remotes), "VARIANT"))
+        words += ["--target", asked, *(["--of", of] if of else [])]
     return shlex.join(words)
 
 

@@ -175,7 +175,7 @@ def _distributions(model: Contender, text: str) -> str:
 def _quality_row(one: Any) -> tuple[str, ...]:
     pair, value, valid = one["against_best"], one["primary"], one["valid"]
     gap = "" if pair is None else _span(pair["effect"], pair["low"], pair["high"], "+")
-    p_value = "" if pair is None else format_p(pair["p_holm"])
+    p_value = "" if pair is None else format_p(pair["p_holm"]).removeprefix("= ")
     shown = _span(value["value"], value["low"], value["high"])
     checked = _span(valid["value"], valid["low"], valid["high"])
     return (place(one), one["name"], shown, str(value["n"]), checked, gap, p_value, listed(one["tied"], 3))

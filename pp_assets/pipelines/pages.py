@@ -7,7 +7,7 @@ from pp_assets.evaluation.markdown import md
 from pp_assets.evaluation.markdown import table as md_table
 from pp_assets.evaluation.webpage import Section, banner, items, page, picture, soft, table
 
-FIGURE_HEAD = ("figure", "value [95 % interval]", "n", "why there is none")
+FIGURE_HEAD = ("figure", "value (95 % interval)", "n", "why there is none")
 STEP_HEAD = ("step", "seconds", "model calls", "result")
 MADE_HEAD = ("made or used", "of", "state", "path")
 
@@ -20,7 +20,7 @@ def report_markdown(document: Mapping[str, Any]) -> str:
     for step in document["steps"]:
         lines += [f"## {md(step['name'])}", "", md(step["said"]), ""]
         if step["figures"]:
-            lines += md_table(FIGURE_HEAD, figure_rows(step))
+            lines += md_table(*figure_table(step))
         for one in step["tables"]:
             lines += [md(one["title"]), "", *md_table(one["head"], one["rows"])]
         if step["artifacts"]:
@@ -36,7 +36,7 @@ def report_html(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> s
     sections: list[str | Section] = [top, soft(document["purpose"])]
     sections.append(Section("Steps", [table(STEP_HEAD, step_rows(document))], flow=True))
     for step in document["steps"]:
-        parts = [soft(step["said"]), table(FIGURE_HEAD, figure_rows(step)) if step["figures"] else ""]
+        parts = [soft(step["said"]), table(*figure_table(step)) if step["figures"] else ""]
         parts += [part for one in step["tables"] for part in (soft(one["title"]), table(one["head"], one["rows"]))]
         parts += [picture(pictures, file, step["name"]) for file in step["files"]]
         parts += [table(MADE_HEAD, made_rows(step)) if step["artifacts"] else "", items(step["files"])]
@@ -66,6 +66,13 @@ def figure_rows(step: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def figure_table(step: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(head, rows) of the figures; without the last column where every figure has a value."""
+    rows = figure_rows(step)
+    size = len(FIGURE_HEAD) - (not any(row[-1] for row in rows))
+    return FIGURE_HEAD[:size], [row[:size] for row in rows]
+
+
 def made_rows(step: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Cells under MADE_HEAD."""
     return [(one["kind"], one["key"], "found ready" if one["reused"] else "made", one["path"]) for one in step["artifacts"]]
@@ -86,4 +93,4 @@ def _value(figure: Mapping[str, Any]) -> str:
     if figure["value"] is None:
         return "–"
     said = f"{figure['value']:.4g}{f' {unit}' if (unit := figure['unit']) else ''}"
-    return said if figure["low"] is None or figure["high"] is None else f"{said} [{figure['low']:.4g}, {figure['high']:.4g}]"
+    return said if figure["low"] is None or figure["high"] is None else f"{said} ({figure['low']:.4g} to {figure['high']:.4g})"

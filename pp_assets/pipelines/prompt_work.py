@@ -23,7 +23,7 @@ from pp_assets.prompts.search.gate import Ruling
 from pp_assets.prompts.search.run import Found, Held
 from pp_assets.prompts.search.splits import search_rows
 from pp_assets.prompts.search.strategy import Rows
-from pp_assets.prompts.search.tree import Tree
+from pp_assets.prompts.search.tree import Tree, last_judged
 from pp_assets.prompts.search.writer import KeptWriter
 from pp_assets.prompts.wording import Wording
 from pp_assets.providers import chat_model
@@ -121,12 +121,12 @@ def tried_table(work: Work) -> Table:
     """Every candidate of the search with its score on the most rows it was judged on."""
     rows = []
     for node in work.tree.plain:
-        last = max(node["judged"], key=lambda one: one["rows"], default=None)
-        score = "–" if last is None or last["score"] is None else f"{last['score']:.4f}"
+        value, count = last_judged(node)
         why = "; ".join(node["reasons"]) or node["note"]
-        rows.append((node["id"], node["source"], score, str(last["rows"]) if last else "0", node["state"], why))
-    rows.sort(key=lambda row: (-int(row[3]), row[2] == "–", row[2] and -float(row[2].replace("–", "0"))))
-    return Table("Candidates, on the rows to choose by", ("id", "from", "score", "rows", "state", "what it is"), tuple(rows))
+        cells = (node["id"], node["source"], "–" if value is None else f"{value:.4f}", str(count), node["state"], why)
+        rows.append((-count, -(value or 0.0), cells))
+    cells_in_order = tuple(cells for *_, cells in sorted(rows, key=lambda row: row[:2]))
+    return Table("Candidates, on the rows to choose by", ("id", "from", "score", "rows", "state", "what it is"), cells_in_order)
 
 
 def judged_step(work: Work, found: Found, step: Step) -> None:

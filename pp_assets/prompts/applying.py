@@ -15,6 +15,7 @@ from pp_resources.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import Task, TaskSpec
+    from pp_resources.settings import Settings
 
 _VARIANT: TypeAdapter[Variant] = TypeAdapter(Variant)
 
@@ -33,23 +34,41 @@ def literal(spec: "TaskSpec", wording: Wording) -> Wording:
     return made
 
 
-def variant_of(task: "Task", prompt: Mapping[str, Any], of: str | None) -> dict[str, Any]:
-    """The variant that serves a prompt: the task's base language model behind it, or the remote variant `of` with these words."""
+def variant_of(task: "Task", prompt: Mapping[str, Any], of: str | None, settings: "Settings") -> dict[str, Any]:
+    """The variant that serves a prompt: the task's base language model behind it, or the remote variant `of` with these words; without
+    `of` the model that it was searched for, by its name."""
     wording = literal(task.spec, wording_of(prompt))
     words: dict[str, Any] = {"system_prompt": wording.system, "instruction_template": wording.template}
     words |= {"reasoned": True} if wording.reasoned else {}
     if prompt["asked"] == "base":
         return {"kind": "prompt", **words}
+    if of is None and (known := named(prompt["asked"], settings)):
+        return {**known, **words}
     there = (task.spec.serving or Serving()).variants
     remotes = {name: one for name, one in there.items() if isinstance(one, Remote)}
     if of not in remotes:
         what = f"was searched for {prompt['asked']}, and {of!r} is no remote variant" if of else f"was searched for {prompt['asked']}"
         how = f"name the remote variant that is asked (--of): {nearest(of or '', remotes)}"
+        if not remotes:
+            how = "add one to the task file first, such as {kind: remote, url: 'http://127.0.0.1:8000/v1', model: NAME}, and name it: --of"
         raise UserError(what, where=f"{task.file}: serving.variants", how=how)
     return {**remotes[of].model_dump(mode="json", exclude_defaults=True, exclude={"reasoned"}), "kind": "remote", **words}
 
 
-def applied(task: "Task", prompt: Mapping[str, Any], name: str, *, of: str | None, overwrite: bool) -> tuple[dict[str, Any], list[str]]:
+def named(model: str, settings: "Settings") -> dict[str, Any] | None:
+    """The remote variant that asks a model by its name: `provider/model` of the table, or `ADDRESS#MODEL`; None for any other."""
+    from pp_assets.providers import halves, provider_table
+
+    url, _, there = model.partition("#")
+    if there:
+        return {"kind": "remote", "url": url, "model": there}
+    provider, served = halves(model)
+    return {"kind": "remote", "provider": provider, "model": served} if served and provider in provider_table(settings) else None
+
+
+def applied(
+    task: "Task", prompt: Mapping[str, Any], name: str, *, of: str | None, overwrite: bool, settings: "Settings"
+) -> tuple[dict[str, Any], list[str]]:
     """Writes `serving.variants.<name>`; (the variant, what whoever serves should know). Raises UserError, with the file as it was, where
     the name is taken and `overwrite` is not said, or where what would be served is not what was scored."""
     serving = task.spec.serving or Serving()
@@ -57,7 +76,7 @@ def applied(task: "Task", prompt: Mapping[str, Any], name: str, *, of: str | Non
         raise UserError(
             f"there is a variant {name!r}", where=f"{task.file}: serving.variants", how="add --yes to write over it, or give --name"
         )
-    made = variant_of(task, prompt, of)
+    made = variant_of(task, prompt, of, settings)
     _check(task, served_wording(task.spec, _VARIANT.validate_python(made)), prompt)
     notes = (
         [] if serving.variants else ["until now every packaged variant was served; those that shall still be have to be named beside it"]

@@ -72,12 +72,13 @@ class Wanted:
 
 
 def check_wanted(p: "Pipeline", name: str, wanted: Wanted) -> None:
-    """Raise UserError for a strategy, a stop rule or a model that cannot be, before the task's data is made ready."""
+    """Raise UserError for a strategy, a stop rule, a model or a budget that cannot be, before the task's data is made ready."""
     task = p.task(name)
     parts.strategy_named(wanted.strategy)
     if wanted.until:
         Until.of(task.spec, wanted.until)
     parts.check_models(wanted.target, wanted.writer, task, p.settings)
+    parts.check_budget(wanted.target, wanted.writer, wanted.budget, p.settings)
 
 
 def slug(target: str) -> str:

@@ -34,7 +34,15 @@ def _is_comparison(text: str) -> str:
     return text
 
 
+def _is_of_share(text: str) -> str:
+    sign, limit = _COMPARISON.fullmatch(_is_comparison(text)).groups()  # type: ignore[union-attr]
+    if float(limit) > 1 or (sign == ">" and float(limit) == 1):
+        raise ValueError("a measure of 0 to 1, which this does not compare; write such as '>= 0.8'")
+    return text
+
+
 Comparison = Annotated[str, AfterValidator(_is_comparison)]
+OfShare = Annotated[str, AfterValidator(_is_of_share)]
 
 
 class _Rule(BaseModel):
@@ -56,14 +64,14 @@ class _Rule(BaseModel):
 
 
 class PromptRule(_Rule):
-    clarity_score: Comparison | None = Field(default=None, description="mean of the checks of 'pp task check', 0 to 1")
+    clarity_score: OfShare | None = Field(default=None, description="mean of the checks of 'pp task check', 0 to 1")
     specificity: Specificity | None = None
     token_efficiency: Efficiency | None = None
 
 
 class EvaluationRule(_Rule):
     sample_size: Comparison | None = Field(default=None, description="test items")
-    statistical_power: Comparison | None = Field(default=None, description="of the paired test, for the smallest useful effect")
+    statistical_power: OfShare | None = Field(default=None, description="of the paired test, for the smallest useful effect")
     bias_checks: Literal["passed"] | None = Field(default=None, description="the bias part of the comprehensive suite")
 
 

@@ -46,4 +46,6 @@ def log_to_file(settings: Settings) -> Path:
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+    # What is open when a process ends is told after the file was closed, and that on the terminal.
+    warnings.simplefilter("ignore", ResourceWarning)
     return file

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pp_gateway.cli import prompt_studies
-from pp_gateway.cli.output import JsonFlag, Output, line, number, p_value, signed, table
+from pp_gateway.cli.output import JsonFlag, Output, line, number, signed, table
 from pp_gateway.cli.tasks import TaskArgument, settle
 from pp_resources.errors import UserError
+from pp_resources.settings import Settings
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import Task
@@ -52,7 +53,6 @@ def optimise(
     """
     from pp_assets.prompts.optimising import Wanted, check_wanted
     from pp_assets.prompts.search.gate import Limits
-    from pp_assets.prompts.search.parts import check_budget
     from pp_assets.prompts.search.tree import Tree
     from pp_gateway.cli.prompt_events import event_line
     from pp_gateway.cli.stages import running
@@ -63,7 +63,6 @@ def optimise(
     wanted = Wanted(target, writer, strategy, calls, tokens, budget_usd, seed, until, limits)
     with running(settings) as (runner, log):
         check_wanted(runner.pipeline, name, wanted)
-        check_budget(target, writer, wanted.budget, settings)
         runner.training_data(name)
         log.terminal.now(f"prompt {name}")
         known = Tree()
@@ -77,7 +76,7 @@ def optimise(
     told = dict(found.metadata)
     if not out.result({**told, "path": str(found.path), "reused": found.reused}):
         _tell(told)
-        line(f"search   {found.path}")
+        line(f"search   {found.path}" + (" (done before: nothing was asked)" if found.reused else ""))
 
 
 @app.command()
@@ -197,7 +196,10 @@ def apply(
     task: TaskArgument,
     target: Target = "base",
     name: Annotated[str, typer.Option("--name", help="Name of the variant in the task's serving section.")] = "searched",
-    of: Annotated[str | None, typer.Option("--of", help="The remote variant whose model is asked, where the target is no base.")] = None,
+    of: Annotated[
+        str | None,
+        typer.Option("--of", help="The remote variant whose model is asked. Default: what the table of providers says of the target."),
+    ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Although the test did not release it.")] = False,
     own: Annotated[
         bool, typer.Option("--own", help="As the task's own prompt, not as a variant; models train behind it from now on.")
@@ -227,7 +229,7 @@ def apply(
     if own:
         _apply_own(loaded, prompt, yes=yes, out=Output(as_json))
         return
-    made, notes = applied(loaded, prompt, name, of=of, overwrite=yes)
+    made, notes = applied(loaded, prompt, name, of=of, overwrite=yes, settings=Settings.from_env())
     if not Output(as_json).result({"task": loaded.name, "name": name, "variant": made, "file": str(loaded.file), "notes": notes}):
         line(f"{loaded.file}: serving.variants.{name} ({made['kind']})")
         for note in notes:
@@ -261,8 +263,12 @@ def _found(task: str, target: str) -> "tuple[Artifact, dict[str, Any]]":
     from pp_assets.prompts.search.export import read_prompt
 
     settings, name = settle(task)
+    store = Pipeline(settings).store
     how = f"search one: pp prompt optimise {name}" + ("" if target == "base" else f" --target {target}")
-    found = Pipeline(settings).store.require(PROMPTS, f"{name}/{slug(target)}", how)
+    there = [store.current(PROMPTS, key) for key in store.keys(PROMPTS) if key.partition("/")[0] == name]
+    if others := ", ".join(sorted({f"--target {one.metadata['asked']}" for one in there if one})):
+        how += f", or add what was searched: {others}"
+    found = store.require(PROMPTS, f"{name}/{slug(target)}", how)
     return found, read_prompt(found.file("prompt.json"))
 
 
@@ -277,9 +283,6 @@ def _tell(told: Mapping[str, Any]) -> None:
     line(f"{told['task']} on {told['target']}: {told['verdict']}")
     for reason in told["reasons"]:
         line(f"  {reason}")
-    if told["tested"] and told["test_effect"] is not None:
-        gain = f"{signed(told['test_effect'])} [{signed(told['test_low'])}, {signed(told['test_high'])}]"
-        line(f"  test: {gain} {told['metric']} on {told['test_n']} rows, p {p_value(told['test_p_value'])}")
     line(
         f"  chosen by {told['val_rows']} rows: {number(told['val_start'])} → {number(told['val_best'])} ({told['best']}, {told['source']})"
     )

@@ -13,9 +13,11 @@ def event_line(event: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]])
     """What somebody who waits wants to hear of an event; nothing of most. `known` are the candidates so far, by id."""
     match event["event"]:
         case "start":
-            return f"  {event['strategy']}: {event['train']} rows to learn from, {event['val']} to choose by"
+            before = "; goes on from an earlier run: what that was answered is not asked again" if event["goes_on"] else ""
+            return f"  {event['strategy']}: {event['train']} rows to learn from, {event['val']} to choose by{before}"
         case "judged" if event["new"]:
-            return f"  {_candidate(event['candidate'], known)}: {number(event['score'])} on {event['rows']} rows, {event['calls']} calls"
+            rows = {"train": "training rows", "val": "rows", "test": "test rows"}[event["split"]]
+            return f"  {_candidate(event['candidate'], known)}: {number(event['score'])} on {event['rows']} {rows}, {event['calls']} calls"
         case "refused":
             return f"  {_candidate(event['candidate'], known)}: refused: {'; '.join(event['reasons'])}"
         case "round":

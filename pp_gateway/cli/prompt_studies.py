@@ -16,7 +16,7 @@ Target = Annotated[str, typer.Option("--target", help="What the prompt is for: b
 Writer = Annotated[str | None, typer.Option(help="A model that writes. Default: none, which needs no strong model.")]
 Calls = Annotated[int, typer.Option(min=1, help="Model calls, at most; a test asks each test row beside them.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Default: the task's.")]
-Shots = Annotated[list[int] | None, typer.Option(min=1, help="How many examples are tried; once for each number.")]
+SHOTS = "How many examples are tried; once for each number."
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -47,8 +47,8 @@ def impact(
 
 def fewshot(
     task: TaskArgument,
-    shots: Shots = None,
-    orders: Annotated[int | None, typer.Option(min=1, help="Orders of the best set that are tried.")] = None,
+    shots: Annotated[list[int] | None, typer.Option(min=1, help=f"{SHOTS} Default: 1, 2, 4 and 8.")] = None,
+    orders: Annotated[int | None, typer.Option(min=1, help="Orders of the best set that are tried. Default: 8.")] = None,
     target: Target = "base",
     calls: Calls = 1000,
     seed: Seed = None,
@@ -66,8 +66,8 @@ def fewshot(
 
 def reasoning(
     task: TaskArgument,
-    shots: Shots = None,
-    rationales: Annotated[int | None, typer.Option(min=0, help="Training rows that a model is asked to reason about.")] = None,
+    shots: Annotated[list[int] | None, typer.Option(min=1, help=f"{SHOTS} Default: 2 and 4.")] = None,
+    rationales: Annotated[int | None, typer.Option(min=0, help="Training rows that a model is asked to reason about. Default: 24.")] = None,
     target: Target = "base",
     writer: Writer = None,
     calls: Calls = 1000,
@@ -86,7 +86,7 @@ def reasoning(
 
 def explain(
     task: TaskArgument,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of improvements.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of improvements. Default: 2.")] = None,
     target: Target = "base",
     writer: Writer = None,
     calls: Calls = 1000,

@@ -113,11 +113,13 @@ def logged(settings: Settings) -> Iterator[StageLog]:
             with watched_by(terminal.progressed):
                 yield log
         except BaseException as error:
+            # Dagster takes Ctrl-C while a job runs and raises an error of its own for it.
+            ended = type(error).__name__ == "DagsterExecutionInterruptedError"
             # Bad input that was refused before any stage is told in one line.
             if log.stages or not isinstance(error, UserError):
-                terminal.say(f"  stopped after {len(log.stages)} stages; log: {file}")
-            # Dagster takes Ctrl-C while a job runs and raises an error of its own for it.
-            if type(error).__name__ == "DagsterExecutionInterruptedError":
+                on = "; the same command goes on from there" if ended or isinstance(error, KeyboardInterrupt) else ""
+                terminal.say(f"  stopped after {len(log.stages)} stages{on}; log: {file}")
+            if ended:
                 raise KeyboardInterrupt from error
             raise
 

@@ -214,7 +214,16 @@ def _check_variant(work: Work, wanted: Any) -> None:
         package_of(work, wanted)
 
 
-_CHECKS = (_check_task, _check_contract, _check_variant)
+def _check_prompt(work: Work, wanted: Any) -> None:
+    from pp_assets.flows.requests import TunePrompt
+
+    if isinstance(wanted, TunePrompt):
+        from pp_assets.flows.use import check_prompt
+
+        check_prompt(work, wanted)
+
+
+_CHECKS = (_check_task, _check_contract, _check_variant, _check_prompt)
 
 
 def _known(store: Store, key: str | None) -> bool:

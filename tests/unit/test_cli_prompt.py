@@ -62,7 +62,7 @@ def test_a_search_keeps_its_budget_and_tells_what_it_found(pp, found, root):
     assert events[0]["event"] == "start" and events[-1]["event"] == "gate" and all("at" in one for one in events)
     assert sum(one.get("new", 0) for one in events if one["event"] == "judged") == found["calls"] + found["test_calls"]
     again = ok(pp, "optimise", "alpha", "--calls", CALLS)
-    assert "alpha on promptprecision/tiny-base" in again.out and found["path"] in again.out
+    assert "alpha on promptprecision/tiny-base" in again.out and f"{found['path']} (done before: nothing was asked)" in again.out
     listed = ok(pp, "list", "alpha", "--json").json
     assert [one["best"] for one in listed][:1] == [found["best"]]
 
@@ -148,6 +148,7 @@ def test_an_applied_prompt_takes_the_place_of_the_task_s_own(pp, found, root):
         (["--calls", "0"], "--calls"),
         (["--budget-usd", "2"], "model 'base': costs nothing, so that a budget in US dollars bounds nothing; bound it by --calls"),
         (["--budget-usd", "2", "--target", "local/promptprecision/tiny-base"], "bound it by --calls"),
+        (["--target", "ollama/some", "--budget-usd", "1"], "nobody said what this model costs"),
     ],
 )
 def test_bad_input_is_refused_with_what_would_do_before_data_is_made_ready(pp, words, said):
@@ -169,8 +170,8 @@ def test_progress_says_who_made_a_candidate_and_what_it_is():
     made = {"source": "seed", "parents": [], "note": "", "by": ""}
     note = "the order of the sentences is turned around so that the form stands last"
     events = [
-        {"event": "start", "candidate": "a1b2c3d4e5f6", **made, "strategy": "halving", "train": 30, "val": 12},
-        {"event": "judged", "candidate": "a1b2c3d4e5f6", "new": 12, "rows": 12, "score": 0.5, "calls": 12},
+        {"event": "start", "candidate": "a1b2c3d4e5f6", **made, "strategy": "halving", "train": 30, "val": 12, "goes_on": False},
+        {"event": "judged", "candidate": "a1b2c3d4e5f6", "split": "val", "new": 12, "rows": 12, "score": 0.5, "calls": 12},
         {"event": "proposed", "candidate": "0f9e8d7c6b5a", "round": 1, **made, "source": "operator:turned", "note": note},
         {"event": "refused", "candidate": "0f9e8d7c6b5a", "reasons": ["too long"]},
         {"event": "round", "round": 1, "best": "a1b2c3d4e5f6", "score": 0.5, "calls": 12},
@@ -195,10 +196,12 @@ def test_a_file_in_no_folder_is_refused(pp, found, root):
     assert said.code == 2 and "is a folder" in said.err
 
 
-def test_nothing_to_show_before_a_search(pp, root):
+def test_nothing_to_show_before_a_search(pp, found, root):
     write_task(root / "tasks", "beta", rows=64)
     said = pp("prompt", "show", "beta")
     assert said.code == 2 and "pp prompt optimise beta" in said.err
+    said = pp("prompt", "show", "alpha", "--target", "openai/gpt-4.1")
+    assert said.code == 2 and "add what was searched: --target base" in said.err
     assert "was searched yet" in ok(pp, "list", "beta").out
 
 

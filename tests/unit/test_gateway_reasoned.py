@@ -13,8 +13,10 @@ from pp_assets.prompts.search.export import exported, wording_of
 from pp_assets.prompts.wording import Shown, Wording, reasoned_schema
 from pp_assets.serving.local import served_wording
 from pp_assets.task.spec import load_task
+from pp_resources.artifacts import write_atomic
 from pp_resources.errors import UserError
 
+WORDS = ("system_prompt", "instruction_template")
 STEPS = ['The text says "refund".', "Its order is A7, and jo@example.com is not."]
 SAID = json.dumps({"reasoning": STEPS, "answer": json.loads(ANSWER)})
 
@@ -131,9 +133,14 @@ def test_a_searched_prompt_is_served_word_for_word(tmp_path):
         shots = (Shown("refund {{ me }}", json.loads(ANSWER), ("It says refund.",)), Shown("late", json.loads(ANSWER)))
         wording = Wording("Think {% first.", "{{ schema }} {{ labels }}\n{{ examples }}Input: {{ input_text }}", shots, reasoned=True)
         prompt = exported(task.spec, wording) | {"asked": "m"}
-        made_of, _ = applied(task, prompt, "searched", of="far", overwrite=False)
+        made_of, _ = applied(task, prompt, "searched", of="far", overwrite=False, settings=where.settings)
         assert made_of["reasoned"] and made_of["price_in"] == 1.0
         there = load_task("toy", where.settings.tasks)
+        write_atomic(where.settings.home / "providers.yaml", json.dumps({"providers": {"house": {"url": up.url}}}))
+        listed, _ = applied(there, prompt | {"asked": "house/m"}, "listed", of=None, overwrite=False, settings=where.settings)
+        assert listed == {"kind": "remote", "url": up.url, "model": "m"} | {k: made_of[k] for k in (*WORDS, "reasoned")}
+        with pytest.raises(UserError, match="known: far"):
+            applied(there, prompt | {"asked": "nobody/m"}, "other", of=None, overwrite=False, settings=where.settings)
         assert served_wording(there.spec, there.spec.serving.variants["searched"]).digest(there.spec) == prompt["digest"]
         with running(where) as made:
             assert made.infer(variant_name="searched").json["valid"]
@@ -141,4 +148,4 @@ def test_a_searched_prompt_is_served_word_for_word(tmp_path):
         with pytest.raises(UserError, match="a task's own prompt does not"):
             own_words(task, prompt)
         with pytest.raises(UserError, match="was scored"):
-            applied(there, prompt | {"digest": "0" * 64}, "other", of="far", overwrite=False)
+            applied(there, prompt | {"digest": "0" * 64}, "other", of="far", overwrite=False, settings=where.settings)

@@ -63,6 +63,8 @@ def test_a_contract_that_is_sent_is_scored_in_a_process_of_its_own_and_calls_no_
         ("/jobs", {"kind": "tune_prompt", "request": {}}, 400, "task"),
         ("/tune/prompt", {"task": "toy", "strategy": "luck"}, 400, "strategy"),
         ("/tune/prompt", {"task": "toy", "calls": 0}, 400, "calls"),
+        ("/tune/prompt", {"task": "toy", "target": "nobody/some"}, 400, "model 'nobody/some'"),
+        ("/tune/prompt", {"task": "toy", "until": "luck>=1"}, 400, "until"),
         ("/tune", {"task": "toy", "variant": "encoder-lora", "trails": 3}, 400, "trails"),
         ("/tune", {"task": "toy", "variant": "encoder-lara"}, 400, "variant"),
         ("/tune", {"task": "tay", "variant": "encoder-lora"}, 404, "task"),

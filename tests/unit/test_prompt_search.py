@@ -21,6 +21,7 @@ from pp_assets.prompts.search.halving import Halving, affordable, cost, raced, r
 from pp_assets.prompts.search.pareto import pareto, pareto_plot
 from pp_assets.prompts.search.splits import balanced, search_rows
 from pp_assets.prompts.search.strategy import Rows, in_turn
+from pp_assets.prompts.search.tree import Tree, last_judged
 from pp_assets.prompts.search.writer import KeptWriter
 from pp_resources.models.chat import Reply
 from pp_resources.models.interface import Prediction
@@ -61,6 +62,21 @@ def test_what_is_best_is_found_within_the_budget(tmp_path: Path) -> None:
     assert {"proposed", "refused", "judged", "dropped", "round"} <= kinds
     again, _, _ = searched(tmp_path / "again", World())
     assert [one.candidate.id for one in again] == [one.candidate.id for one in found]
+
+
+def test_the_tree_compares_scores_on_the_rows_to_choose_by_alone(tmp_path: Path) -> None:
+    found, _, heard = searched(tmp_path, World())
+    start, best, tree = worded().id, found[0].candidate.id, Tree()
+    tree.hear({"event": "start", "candidate": start, "source": "seed", "parents": [], "note": "", "by": ""})
+    for event in heard[:-1]:
+        tree.hear(event)
+    tree.hear({"event": "judged", "candidate": best, "split": "test", "rows": 500, "score": 0.1})
+    scores = {one.candidate.id: (float(one.scores.mean()), len(one.rows)) for one in found}
+    assert {name: last_judged(tree.nodes[name]) for name in scores} == scores
+    learnt = [one for one in tree.nodes[start]["judged"] if one["split"] == "train" and one["rows"]]
+    assert learnt and max(one["rows"] for one in learnt) != scores[start][1], "what it was to learn from was asked too"
+    states = {node["state"] for node in tree.plain if last_judged(node) == (None, 0)}
+    assert "judged" not in states, "who was never asked was not judged"
 
 
 @pytest.mark.parametrize("calls", [60, 150, 250])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,10 @@ def calls(place: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
+def first_event(place: Path) -> dict[str, Any]:
+    return json.loads((place / "events.jsonl").read_text().splitlines()[0])
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("whole")
@@ -77,6 +82,8 @@ def test_a_killed_search_goes_on(whole: Path, tmp_path: Path, share: float) -> N
     running.send_signal(signal.SIGKILL)
     assert running.wait(30) == -signal.SIGKILL
     killed = calls(tmp_path / "killed")
+    assert not first_event(tmp_path / "killed")["goes_on"]
     assert begun(tmp_path / "killed").wait(120) == 0
+    assert first_event(tmp_path / "killed")["goes_on"]
     assert json.loads((tmp_path / "killed" / "told.json").read_text()) == told, "same decisions, same counts, same tree"
     assert 0 < killed < calls(whole) <= calls(tmp_path / "killed") <= calls(whole) + 2 * BATCH

@@ -70,6 +70,8 @@ def test_the_grammar_of_the_document_is_read_and_written_as_it_is():
             "evaluation_validity.0.sample_size",
             "not a comparison; write one of >=, >, <=, <",
         ),
+        ({"evaluation_validity": [{"statistical_power": ">= 80"}]}, "evaluation_validity.0.statistical_power", "a measure of 0 to 1"),
+        ({"prompt_quality": [{"clarity_score": "> 1"}]}, "prompt_quality.0.clarity_score", "a measure of 0 to 1"),
         ({"evaluation_validity": [{"sample_size": 100}]}, "evaluation_validity.0.sample_size", "valid string"),
         ({"evaluation_validity": [{"bias_checks": "pased"}]}, "evaluation_validity.0.bias_checks", "did you mean 'passed'?"),
         ({"evaluation_validity": {"sample_size": ">= 1"}}, "evaluation_validity", "valid list"),

@@ -61,7 +61,7 @@ def rationales(spec: TaskSpec, rows: Sequence[Example], arena: Arena, writer: Ch
     through kept answers and the account of the search; where that is spent, what was found so far is given."""
     found, checker, start = Rationales(), StepChecker(spec.output_schema), Wording.of(spec)
     try:
-        own = arena.judge(Candidate.of(spec, reasoned_wording(spec, start), Origin("reasoning:own")), rows)
+        own = arena.judge(Candidate.of(spec, reasoned_wording(spec, start), Origin("reasoning:own")), rows, "train")
         of = scored(spec, own)
         correct = {row.item_id for row, a, e in zip(of.rows, of.answers, of.expected, strict=True) if right(a, e)}
         left = [row for row in rows if row.item_id not in correct]
@@ -89,7 +89,7 @@ def _told(found: Rationales, checker: StepChecker, spec: TaskSpec, rows: Sequenc
     if not written.kept:
         return
     behind = [replace(one.example, input_text=shown_behind(one)) for one in written.kept]
-    derived = scored(spec, arena.judge(Candidate.of(spec, Wording.of(spec), Origin("seed")), behind))
+    derived = scored(spec, arena.judge(Candidate.of(spec, Wording.of(spec), Origin("seed")), behind, "train"))
     correct = {row.item_id for row, a, e in zip(derived.rows, derived.answers, derived.expected, strict=True) if right(a, e)}
     found.kept += [one for one in written.kept if one.example.item_id in correct]
     found.rejected[NOT_DERIVED] += len(written.kept) - len(correct)

@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from pp_resources.errors import UserError
 from pp_resources.models.price import Price
 
 _MANY = 2**53
@@ -38,6 +40,11 @@ class Account:
         self.cost: float | None = 0.0
         self._mine: set[str] = set(_read(ledger)) if ledger else set()
         self._counted: set[str] = set()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the ledger holds calls of a run before this one, which was stopped or had less to spend."""
+        return bool(self._mine - self._counted)
 
     def owed(self, key: str, kept: bool) -> bool:
         """Whether an answer is still to be counted."""
@@ -86,6 +93,25 @@ class Account:
         budget = self.budget
         named = ((budget.calls, "calls"), (budget.tokens, "tokens"), (budget.usd, "US dollars"))
         return ", ".join(f"{most:g} {what}" for most, what in named if most is not None)
+
+
+class Priced(Protocol):
+    """A model, or what answers by one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def price(self) -> Price | None: ...
+
+
+def refuse_unpriced(model: Priced) -> None:
+    """Raise UserError for a model that no budget in dollars can hold."""
+    if model.price is None:
+        raise UserError(
+            "a budget in dollars, and nobody said what this model costs",
+            where=model.name,
+            how="give its price in providers.yaml, or --calls instead",
+        )
 
 
 def _read(ledger: Path) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from pp_assets.experiment.store import CellStore
 from pp_assets.kept import KeptPredictor
 from pp_assets.prompts.candidate import Candidate, Judged
 from pp_assets.prompts.prompted import Target
-from pp_assets.prompts.search.account import Account, Budget
+from pp_assets.prompts.search.account import Account, Budget, refuse_unpriced
 from pp_assets.result_facts import libraries
 from pp_assets.sources import source_digest
 from pp_assets.task.contract.rules import Row
@@ -24,7 +24,6 @@ from pp_assets.task.contract.score import score_rows as score_by_contract
 from pp_assets.task.contract.spec import Contract
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import TaskSpec
-from pp_resources.errors import UserError
 from pp_resources.fingerprint import digest
 from pp_resources.json_schema import dump_output
 from pp_resources.models.interface import Prediction
@@ -33,6 +32,7 @@ BATCH, BATCHES = 8, 8  # rows that are asked at once, of which two lots may be i
 READY = 16  # models behind wordings that are kept at hand
 Event = Mapping[str, Any]
 Hear = Callable[[Event], None]
+Split = Literal["train", "val", "test"]  # what rows are for: to learn from, to choose by, to test
 
 
 def answering_code() -> str:
@@ -65,10 +65,8 @@ class Arena:
     ) -> None:
         self.spec, self.target, self.contract, self.batch, self.on_event = spec, target, contract, batch, on_event
         self.account = account or Account(budget or Budget(), ledger)
-        if self.account.budget.usd is not None and target.price is None:
-            raise UserError(
-                "a budget in dollars, and nobody said what this model costs", where=target.name, how="give its price, or --calls"
-            )
+        if self.account.budget.usd is not None:
+            refuse_unpriced(target)
         self.store, self.scoring = CellStore(file), Scoring.of(spec)
         self._helpers = dict(helpers or {})
         self._answers: dict[tuple[str, str], Prediction] = {}
@@ -98,18 +96,17 @@ class Arena:
         """How many calls `judge` would make, those among them that were made before a kill."""
         return len(self._owed(candidate, [row.input_text for row in rows])[0])
 
-    def judge(self, candidate: Candidate, rows: Sequence[Example]) -> Judged:
-        """Answers and scores of a candidate on rows of different ids. Raises BudgetSpent before the first call where they are too many, or
-        later where tokens or dollars run out; what was answered is kept."""
+    def judge(self, candidate: Candidate, rows: Sequence[Example], split: Split = "val") -> Judged:
+        """Answers and scores of a candidate on rows of different ids, all of one split. Raises BudgetSpent before the first call
+        where they are too many, or later where tokens or dollars run out; what was answered is kept."""
         texts, before = [row.input_text for row in rows], self.calls
         self._ask(candidate, texts)
         answers = [self._answers[candidate.id, text] for text in texts]
         scores = self.scores(rows, answers)
         judged = Judged(candidate, tuple(rows), tuple(answers), scores, self.dimensions(rows, answers))
         mean = float(scores.mean()) if len(rows) else None
-        self.on_event(
-            {"event": "judged", "candidate": candidate.id, "rows": len(rows), "score": mean, "new": self.calls - before, **self.spent}
-        )
+        told = {"event": "judged", "candidate": candidate.id, "split": split, "rows": len(rows), "score": mean}
+        self.on_event({**told, "new": self.calls - before, **self.spent})
         return judged
 
     @property

@@ -13,7 +13,7 @@ from pp_assets.evaluation.stats.groups import generator
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Proposer
 from pp_assets.prompts.propose.variation import Crossover
 from pp_assets.prompts.search.account import BudgetSpent
-from pp_assets.prompts.search.arena import Arena
+from pp_assets.prompts.search.arena import Arena, Split
 from pp_assets.prompts.search.halving import LEAST
 from pp_assets.prompts.search.strategy import Guards, Intake, Rows, rank
 from pp_assets.task.examples import Example
@@ -75,13 +75,13 @@ class _Steps:
     def step(self, maker: Proposer, number: int) -> tuple[bool, bool]:
         """(whether a candidate was accepted, whether one was tried)."""
         [parent] = self._drawn(number, 1)
-        seen = self.arena.judge(parent, self._batch(number))
+        seen = self.arena.judge(parent, self._batch(number), "train")
         if seen.scores.min() >= 1:
             return False, False
         proposed = maker.propose(self.intake.ground, [seen], 1, self.seed + number)
         for child in self.intake.admit(proposed, number)[:1]:
             rows = unseen(child, seen.rows, self.train)
-            if not rows or self._score(child, rows) <= self._score(parent, rows):
+            if not rows or self._score(child, rows, "train") <= self._score(parent, rows, "train"):
                 self._told(number, child, False)
                 return False, True
             self._accept(child, number)
@@ -127,8 +127,8 @@ class _Steps:
         order = generator(self.seed, "turn", str(turn)).permutation(len(self.train))
         return [self.train[i] for i in order[place * size : (place + 1) * size]]
 
-    def _score(self, candidate: Candidate, rows: Sequence[Example]) -> float:
-        return self.arena.judge(candidate, rows).score
+    def _score(self, candidate: Candidate, rows: Sequence[Example], split: Split = "val") -> float:
+        return self.arena.judge(candidate, rows, split).score
 
 
 def coverage(scores: np.ndarray) -> np.ndarray:

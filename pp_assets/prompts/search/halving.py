@@ -41,12 +41,12 @@ class _Standing:
         """The best so far, the first of them with its mistakes on training rows. Of the others the wording counts: to see the mistakes of
         all would cost as much as another round."""
         best = self.best[0].candidate
-        seen = self.arena.judge(best, ())
+        seen = self.arena.judge(best, (), "train")
         for end in range(BLOCK, self.taught + BLOCK, BLOCK):
             if len(seen.scores) and int((seen.scores < 1).sum()) >= MISTAKES:
                 break
-            seen = self.arena.judge(best, self.train[: min(end, self.taught)])
-        return [seen, *(self.arena.judge(one.candidate, ()) for one in self.best[1:count])]
+            seen = self.arena.judge(best, self.train[: min(end, self.taught)], "train")
+        return [seen, *(self.arena.judge(one.candidate, (), "train") for one in self.best[1:count])]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Mipro:
         now = _Trials(arena, Intake(arena, ground, guards, {start.id: start}), rows.val[: wanted.rows], seed)
         try:
             now.begin(start)
-            parent = arena.judge(start, rows.train[:TRAIN])
+            parent = arena.judge(start, rows.train[:TRAIN], "train")
             now.collect(in_turn(proposers, ground, [parent], 3 * wanted.sets // 2, seed, 0), wanted.sets)
             # The last full judgement decides: there are as many trials as leave enough for it.
             now.run(max((n for n in range(wanted.trials + 1) if calls(n, len(now.rows)) <= arena.left), default=0), self.until)

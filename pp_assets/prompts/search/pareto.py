@@ -48,7 +48,7 @@ def pareto_plot(points: Sequence[Point], names: dict[str, str], metric: str) -> 
             if one.front:
                 axes.annotate(names.get(one.candidate, one.candidate), (one.tokens, one.quality), (4, 4), textcoords="offset points")
         axes.set_xlabel("tokens of an answer, read and written")
-        axes.set_ylabel(f"{metric} on the rows chosen by")
+        axes.set_ylabel(f"{metric}, rows chosen by")
         axes.margins(0.2)
 
     return draw((5.4, 3.4), paint)

@@ -11,7 +11,7 @@ from pp_assets.prompts.propose.grounded import Grounded
 from pp_assets.prompts.propose.operators import Operators
 from pp_assets.prompts.propose.reflection import Reflection
 from pp_assets.prompts.propose.variation import Crossover, Variation
-from pp_assets.prompts.search.account import Budget
+from pp_assets.prompts.search.account import Budget, refuse_unpriced
 from pp_assets.prompts.search.gepa import Gepa
 from pp_assets.prompts.search.halving import Halving
 from pp_assets.prompts.search.mipro import Mipro
@@ -20,14 +20,12 @@ from pp_assets.providers import chat_model
 from pp_assets.task.examples import Example
 from pp_resources.errors import UserError, nearest
 from pp_resources.models.bases import find_base
-from pp_resources.models.price import Price
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import Task
     from pp_resources.settings import Settings
 
 BASE = "base"
-FREE = Price(0.0, 0.0)  # of what answers on this machine
 HALVING = Halving.name
 STRATEGIES: dict[str, Callable[..., Strategy]] = {one.name: one for one in (Halving, Mipro, Gepa)}
 
@@ -58,11 +56,15 @@ def check_models(target: str, writer: str | None, task: "Task", settings: "Setti
 
 
 def check_budget(target: str, writer: str | None, budget: Budget, settings: "Settings") -> None:
-    """Raise UserError for a budget in dollars alone where no model that would be asked costs any: it would bound nothing."""
-    if budget.usd is None or (budget.calls, budget.tokens) != (None, None):
+    """Raise UserError for a budget in dollars that a model without a price cannot be held to, and for one alone where nothing that would be
+    asked costs any: it would bound nothing."""
+    if budget.usd is None:
         return
-    prices = [chat_model(name, settings).price if name != BASE else FREE for name in (target, writer) if name]
-    if all(price is not None and not price.usd_in and not price.usd_out for price in prices):
+    models = [chat_model(name, settings) for name in (target, writer) if name and name != BASE]
+    for model in models:
+        refuse_unpriced(model)
+    costs = any(model.price and (model.price.usd_in or model.price.usd_out) for model in models)
+    if not costs and (budget.calls, budget.tokens) == (None, None):
         what = "costs nothing, so that a budget in US dollars bounds nothing"
         raise UserError(what, where=f"model {target!r}", how="bound it by --calls, or by --tokens")
 

@@ -93,7 +93,8 @@ def find_prompt(
     spec = arena.spec
     first = Candidate.of(spec, start or Wording.of(spec), Origin("seed"))
     told = {"candidate": first.id, "source": "seed", "parents": [], "note": "", "by": ""}
-    arena.on_event({"event": "start", **told, "strategy": strategy.name, "train": len(rows.train), "val": len(rows.val)})
+    sizes = {"train": len(rows.train), "val": len(rows.val)}
+    arena.on_event({"event": "start", **told, "strategy": strategy.name, **sizes, "goes_on": arena.account.goes_on})
     finalists = strategy.search(arena, ground, first, proposers, rows, seed=seed, guards=guards)
     spent = arena.spent
     for one in finalists:
@@ -110,7 +111,7 @@ def find_prompt(
         opened = held.open()
         try:
             with arena.charged(test) as ring:
-                tested = ring.judge(chosen.candidate, opened), ring.judge(first, opened)
+                tested = ring.judge(chosen.candidate, opened, "test"), ring.judge(first, opened, "test")
             ruling = rule(spec, *tested, limits)
         except BudgetSpent as over:
             ruling = Ruling("NOT PROVEN", (f"The test was not finished: {over}.",), True)

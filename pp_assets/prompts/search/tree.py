@@ -13,7 +13,8 @@ from pp_assets.prompts.search.arena import Event, Hear
 @dataclass
 class Tree:
     """Candidates in the order in which they came up. A node: `id`, `source`, `parents` (ids), `note`, `by`, `round` (None for the start),
-    `state` ("judged", "refused", "dropped", "finalist" or "chosen"), `reasons` where it was refused, `judged`: {rows, score} each time."""
+    `state` ("proposed", "judged", "refused", "dropped", "finalist" or "chosen"), `reasons` where it was refused, `judged`: {split,
+    rows, score} each time."""
 
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -21,11 +22,12 @@ class Tree:
         kind, name = event["event"], str(event.get("candidate", ""))
         if kind in ("start", "proposed"):
             told = {key: event[key] for key in ("source", "parents", "note", "by")}
-            self.nodes[name] = {"id": name, **told, "round": event.get("round"), "state": "judged", "reasons": [], "judged": []}
+            self.nodes[name] = {"id": name, **told, "round": event.get("round"), "state": "proposed", "reasons": [], "judged": []}
         elif name in self.nodes:
             node = self.nodes[name]
             if kind == "judged":
-                node["judged"].append({"rows": event["rows"], "score": event["score"]})
+                node["judged"].append({key: event[key] for key in ("split", "rows", "score")})
+                node["state"] = "judged" if node["state"] == "proposed" else node["state"]
             elif kind == "refused":
                 node |= {"state": "refused", "reasons": list(event["reasons"])}
             elif kind in ("dropped", "finalist", "chosen"):
@@ -45,6 +47,13 @@ class Tree:
         return found
 
 
+def last_judged(node: Mapping[str, Any]) -> tuple[float | None, int]:
+    """The score of a candidate on the most rows to choose by that it was judged on, and how many these are; (None, 0) for none. What it
+    scored where it was to learn, or in the test, does not compare with that."""
+    most = max((one for one in node["judged"] if one["split"] == "val"), key=lambda one: one["rows"], default=None)
+    return (None, 0) if most is None else (most["score"], most["rows"])
+
+
 def tree_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
     """The tree as text, a line for each candidate, below the first parent that is there."""
     known = {node["id"] for node in nodes}
@@ -56,8 +65,8 @@ def tree_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
 
     def grow(parent: str, depth: int) -> None:
         for node in below.get(parent, []):
-            last = max(node["judged"], key=lambda one: one["rows"], default=None)
-            score = "" if last is None or last["score"] is None else f"  {last['score']:.3f} on {last['rows']}"
+            value, rows = last_judged(node)
+            score = "" if value is None else f"  {value:.3f} on {rows} rows"
             why = f"  ({'; '.join(node['reasons'])})" if node["reasons"] else ""
             note = f"  {node['note']}" if node["note"] else ""
             lines.append(f"{'  ' * depth}{node['id']}  {node['source']}  {node['state']}{score}{note}{why}")

@@ -7,8 +7,7 @@ from typing import Any, Unpack
 from pp_assets.experiment.experiment import Experiment
 from pp_assets.experiment.ops import Out, op
 from pp_assets.experiment.store import CellStore
-from pp_assets.prompts.search.account import Account
-from pp_resources.errors import UserError
+from pp_assets.prompts.search.account import Account, refuse_unpriced
 from pp_resources.fingerprint import digest
 from pp_resources.models.chat import AskOptions, AsksMany, ChatModel, Messages, Reply
 from pp_resources.models.price import Price
@@ -34,9 +33,8 @@ class KeptWriter(AsksMany):
     account: Account
 
     def __post_init__(self) -> None:
-        if self.account.budget.usd is not None and self.model.price is None:
-            what = "a budget in dollars, and nobody said what this model costs"
-            raise UserError(what, where=self.model.name, how="give its price, or bound the calls")
+        if self.account.budget.usd is not None:
+            refuse_unpriced(self.model)
 
     @property
     def name(self) -> str:
