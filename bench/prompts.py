@@ -1,7 +1,8 @@
 """Our prompt search beside DSPy's MIPROv2: the same model, rows and instructions, at most half of its calls; and how often a prompt is
 released that is no better.
 
-    make install-bench && .venv/bin/python -m bench.prompts DATA [--seeds 5] [--worlds 200] [--only tasks|base|worlds] [--record]
+    make install-bench && .venv/bin/python -m bench.prompts DATA [--seeds 5] [--worlds 200] [--only tasks|base|worlds]
+                  [--case NAME …] [--record]
 
 DATA holds banking77 and snips as train.jsonl with schema.json. The model of `tasks` is simulated (`bench.prompt_world`): its truth is
 known, it answers and writes; that of `base` is the shipped language model, which answers, with the simulated one as writer. MIPROv2 runs
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--only", choices=("tasks", "base", "worlds"))
+    parser.add_argument("--case", nargs="*", default=[], help="of `base`, these alone: each takes 20 to 40 minutes of processor")
     parser.add_argument("--record", action="store_true", help="write the tables into RESULTS.md")
     args = parser.parse_args()
     lines: list[str] = []
@@ -112,7 +114,7 @@ def main() -> None:
     if args.only in (None, "tasks"):
         lines += tasks(args.data, args.seeds, result)
     if args.only in (None, "base"):
-        lines += base(args.data)
+        lines += base(args.data, args.case)
     if args.only in (None, "worlds"):
         lines += worlds(args.worlds, result)
     lines += ["", "RESULT " + " ".join(f"{key}={value}" for key, value in result.items())]
@@ -157,14 +159,16 @@ def tasks(data: Path, seeds: int, result: dict[str, str]) -> list[str]:
     return lines
 
 
-def base(data: Path) -> list[str]:
-    """Both searches on the shipped language model."""
+def base(data: Path, wanted: Sequence[str]) -> list[str]:
+    """Both searches on the shipped language model; `wanted` cases, all where none is named."""
     from pp_resources.json_schema import dump_output
     from pp_resources.models.causal_prompt import token_budget
 
     lines = ["", "| shipped model | own prompt | MIPROv2 | ours | ours − MIPROv2 | ours − own | calls MIPROv2 | calls ours | ruling |"]
     lines += ["| --- | --: | --: | --: | --- | --- | --: | --: | --- |"]
     for case in cases(data, 0, test=150):
+        if wanted and case.name not in wanted:
+            continue
         shipped = Base(case.spec.base_model_id)
         lengths = [len(shipped.tokenizer(dump_output(case.spec.output_schema, one.output))["input_ids"]) + 1 for one in case.train]
         target = BaseTarget(shipped, case.spec.base_model_id, token_budget(lengths))
