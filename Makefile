@@ -5,8 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 # A second index for torch, such as https://download.pytorch.org/whl/cpu: without it pip may fetch the CUDA build, which is large.
 TORCH_INDEX ?=
-# Words for pytest: two processes take 7 to 8 minutes on two cores, one takes 15.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Words for pytest: two processes take 7 to 8 minutes on two cores, one takes 15. The order of files is that of tests/conftest.py.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 PINS := .ci/constraints.txt

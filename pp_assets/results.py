@@ -123,7 +123,6 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
         from pp_assets.answers import answers
         from pp_assets.data.leakage import nearest_similarity
         from pp_assets.ensembles import member_systems
-        from pp_assets.evaluation.plots import render_plots
         from pp_assets.evaluation.predictions import System, make_rows, read_systems, write_systems
         from pp_assets.evaluation.report import build_report, write_report
         from pp_resources.json_schema import dump_output
@@ -140,10 +139,6 @@ def eval_report(p: "Pipeline", name: str, variant: str) -> Artifact:
         write_systems(out / "predictions", systems)
         report = build_report(task.spec, systems, variant, provenance(p, task, variant, inputs), facts)
         write_report(report, out)
-        for plot, data in render_plots(report).items():
-            path = out / "plots" / f"{plot}.png"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
         with p.tracker.run(name, variant, "evaluation") as run:
             numbers = report_numbers(report)
             run.params({"test_rows": report["items"], "test_groups": report["groups"], "best_baseline": report["best_baseline"]})

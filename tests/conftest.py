@@ -10,6 +10,7 @@ from pathlib import Path
 
 import absl.logging
 import pytest
+from longest import LONGEST
 
 # Its handler closes whatever stream it holds when logging is configured anew, unless that is the process's own: pytest's would be lost.
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
@@ -31,6 +32,11 @@ os.environ |= {
 _OURS = ("COLUMNS", "PP_HOME", "PP_TASKS", "PP_STATE", "PP_STORE_URL", "PP_MLFLOW_URI", "DAGSTER_HOME", "HF_HOME")
 _OURS += ("PP_PROVIDER_URL", "PP_PROVIDER_MODEL", "PP_PROVIDER_KEY", "PP_PROVIDER_BUDGET", "PP_PROVIDER_BUDGET_USD", "PP_PROVIDERS")
 _OURS += ("PP_PROVIDER_CASSETTE", "PP_PROVIDER_CASSETTE_MODE", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENAI_API_KEY", "VLLM_API_KEY")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest come first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,16 +24,17 @@ from pp_assets.evaluation.markdown import (
     slice_cells,
     slice_words,
 )
-from pp_assets.evaluation.plots import CELLS_UP_TO, render_plots
+from pp_assets.evaluation.plots import CELLS_UP_TO
 from pp_assets.evaluation.webpage import Section, banner, commands, folded, items, page, picture, soft, table
 
 _COLOURS = {"SHIP": "ship", "DO NOT SHIP": "stop", "NOT ENOUGH DATA": "wait"}
 _MARKS = {"worse": "bad", "better": "good"}
 
 
-def report_html(report: Mapping[str, Any]) -> str:
-    """The whole page as text."""
-    return page(f"{report['task']}: {report['candidate']}", [report_banner(report), *report_sections(report), *closing_sections(report)])
+def report_html(report: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
+    """The whole page as text, with the pictures that `render_plots` makes of the report."""
+    title, sections = f"{report['task']}: {report['candidate']}", [*report_sections(report, plots), *closing_sections(report)]
+    return page(title, [report_banner(report), *sections])
 
 
 def report_banner(report: Mapping[str, Any]) -> str:
@@ -43,9 +44,8 @@ def report_banner(report: Mapping[str, Any]) -> str:
     return banner(report["task"], f"/ {report['candidate']}", _COLOURS[verdict["label"]], verdict["label"], counts, verdict["reasons"])
 
 
-def report_sections(report: Mapping[str, Any]) -> list[Section]:
+def report_sections(report: Mapping[str, Any], plots: Mapping[str, bytes]) -> list[Section]:
     """What the answers show, in the order in which a reader asks."""
-    plots = render_plots(report)
     return [
         Section("Systems", [_systems(report), picture(plots, "metrics", "Metrics with 95 % intervals")], flow=True),
         Section("Validation rules", [_rules(report)], flow=True),

@@ -103,12 +103,16 @@ def report_json(report: Mapping[str, Any]) -> str:
 
 
 def write_report(report: Mapping[str, Any], out: Path) -> dict[str, Path]:
-    """Write `eval_report.json`, `.md` and `.html` (self-contained) into `out`; paths by suffix."""
+    """Write `eval_report.json`, `.md` and `.html` (self-contained) into `out`, and its pictures into `out/plots`; paths by suffix."""
     from pp_assets.evaluation.html import report_html
     from pp_assets.evaluation.markdown import report_markdown
+    from pp_assets.evaluation.plots import render_plots
 
-    out.mkdir(parents=True, exist_ok=True)
-    texts = {"json": report_json(report), "md": report_markdown(report), "html": report_html(report)}
+    plots = render_plots(report)
+    (out / "plots").mkdir(parents=True, exist_ok=True)
+    for name, data in plots.items():
+        (out / "plots" / f"{name}.png").write_bytes(data)
+    texts = {"json": report_json(report), "md": report_markdown(report), "html": report_html(report, plots)}
     paths = {suffix: out / f"eval_report.{suffix}" for suffix in texts}
     for suffix, path in paths.items():
         path.write_text(texts[suffix], "utf-8", errors="backslashreplace")

@@ -131,14 +131,22 @@ class Opened:
         return f"{numbers} metrics of {len(self.systems)} systems and the verdict {label!r} recomputed from the stored answers"
 
     def texts_follow_from_report(self) -> str:
+        from pp_assets.evaluation.drawing import left_empty
         from pp_assets.evaluation.html import report_html
         from pp_assets.evaluation.markdown import report_markdown
+        from pp_assets.evaluation.plots import render_plots
 
         licence = str(self.manifest["metadata"].get("base_license", ""))
         runtimes = read_json(self.folder / DEPLOY / "runtimes.json")
         generated = (self.folder / DATA_CARD).exists()
         facts = CardFacts(self.spec, self.report, self.training, read_object(self.folder / SPLITS), licence, runtimes, generated)
-        again = {"eval_report.md": report_markdown(self.report), "eval_report.html": report_html(self.report), CARD: model_card(facts)}
+        with left_empty():  # pictures are not compared, the places that they take are
+            empty = render_plots(self.report)
+        again = {
+            "eval_report.md": report_markdown(self.report),
+            "eval_report.html": report_html(self.report, empty),
+            CARD: model_card(facts),
+        }
         wrong = [why for name, text in again.items() if (why := _first_difference(name, (self.folder / name).read_text("utf-8"), text))]
         theirs, ours = self.manifest["metadata"].get("written_by"), installed().get(OURS, "unknown")
         if wrong and theirs != ours:

@@ -137,7 +137,8 @@ class EncoderRun(Run):
         return found
 
     def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
-        self.encoder.train(not self.frozen)
+        if not self.frozen:  # a frozen one stays as it is, and to tell its hundred modules so each time costs as much as the step
+            self.encoder.train()
         self.heads.train()
         states, padded = self._states([self.rows[i] for i in batch], [self._cached[i] for i in batch] if self._cached else None)
         targets = [self.targets[i] for i in batch]

@@ -23,10 +23,18 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory):
+def heard() -> tuple[list[tuple[str, int, int]], list[dg.EventLogEntry]]:
+    """What is told of `runner` from its first run on: steps of progress (title, done, total), and Dagster's events."""
+    return [], []
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, heard):
     root = tmp_path_factory.mktemp("whole")
     write_task(root / "tasks", "alpha")
-    with Runner(Settings(root / "home", root / "tasks", 1), tracking=False) as made:
+    steps, events = heard
+    watch = watched_by(lambda title, done, total, _detail: steps.append((title, done, total)))
+    with Runner(Settings(root / "home", root / "tasks", 1), tracking=False, on_event=events.append) as made, watch:
         yield made
 
 
@@ -97,6 +105,16 @@ def test_the_whole_pipeline_from_a_folder_to_a_package(runner: Runner) -> None:
     assert all(s.reused for s in again), [(s.asset, s.artifact.stale_because) for s in again if not s.reused]
 
 
+def test_progress_of_the_work_inside_a_job_reaches_whoever_started_it(runner: Runner, heard) -> None:
+    runner.everything("alpha")
+    steps, events = heard
+    training = [(done, total) for title, done, total in steps if title == "encoder-frozen"]
+    second = next(place for place, (done, _) in enumerate(training) if place and not done)
+    assert [done for done, _ in training[:second]] == list(range(second)) and second > 3
+    assert {"embedding", "answering"} <= {title for title, _, _ in steps}
+    assert {e.dagster_event.event_type_value for e in events if e.dagster_event} >= {"STEP_START", "ASSET_MATERIALIZATION", "STEP_SUCCESS"}
+
+
 def test_a_changed_metric_asks_the_model_nothing_and_one_more_text_once(runner: Runner) -> None:
     p = runner.pipeline
     trained, first = p.current(ADAPTERS, "alpha/encoder-frozen"), p.current(EVALUATIONS, "alpha/encoder-frozen")
@@ -133,16 +151,3 @@ def test_an_adapter_of_other_data_is_not_evaluated(runner: Runner) -> None:
 def test_an_unknown_variant_is_refused_with_the_nearest_name(runner: Runner) -> None:
     with pytest.raises(UserError, match="unknown variant 'encoder-frosen'; did you mean 'encoder-frozen'"):
         runner.train("alpha", "encoder-frosen")
-
-
-def test_progress_of_the_work_inside_a_job_reaches_whoever_started_it(tmp_path) -> None:
-    write_task(tmp_path / "tasks", "alpha")
-    heard, events = [], []
-    settings = Settings(tmp_path / "home", tmp_path / "tasks", 1)
-    watch = watched_by(lambda title, done, total, _detail: heard.append((title, done, total)))
-    with Runner(settings, tracking=False, on_event=events.append) as runner, watch:
-        runner.task_data("alpha")
-    training = [(done, total) for title, done, total in heard if title == "encoder-frozen"]
-    assert training[0][0] == 0 and [done for done, _ in training] == list(range(len(training))) and len(training) > 3
-    assert {"embedding", "answering"} <= {title for title, _, _ in heard}
-    assert {e.dagster_event.event_type_value for e in events if e.dagster_event} >= {"STEP_START", "ASSET_MATERIALIZATION", "STEP_SUCCESS"}

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from longest import LONGEST
 
 from pp_resources.settings import PROJECT_ROOT
 
@@ -114,3 +115,8 @@ def test_names_are_imported_from_the_module_that_defines_them() -> None:
                 inside = {part.stem for part in folder.iterdir()} if folder.is_dir() else {alias.name for alias in node.names}
                 hidden = sorted({alias.name for alias in node.names} - inside)
                 assert not hidden, f"{name_of(file)} imports {hidden} from the package {node.module}"
+
+
+def test_the_files_of_tests_that_are_started_first_are_there() -> None:
+    there = {file.name for file in (PROJECT_ROOT / "tests").rglob("test_*.py")}
+    assert not set(LONGEST) - there

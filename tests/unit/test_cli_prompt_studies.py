@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Said, command_line, use_installation
@@ -15,7 +16,7 @@ from pp_assets.task.examples import count_test_openings
 STUDIES = {
     "impact": ["--calls", "120", "--shots", "1"],
     "fewshot": ["--calls", "120", "--shots", "1", "--shots", "2", "--orders", "2"],
-    "reasoning": ["--calls", "120", "--shots", "1", "--rationales", "4"],
+    "reasoning": ["--calls", "60", "--shots", "1", "--rationales", "2"],
     "explain": ["--calls", "120", "--rounds", "1"],
 }
 
@@ -39,16 +40,22 @@ def study(pp, name: str, *more: str) -> Said:
     return said
 
 
+@pytest.fixture(scope="module")
+def found() -> dict[str, dict[str, Any]]:
+    """What each study told that was made."""
+    return {}
+
+
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_ends_in_a_report_and_asks_nothing_twice(pp, root: Path, name: str) -> None:
+def test_a_study_ends_in_a_report_and_asks_nothing_twice(pp, root: Path, found: dict[str, dict[str, Any]], name: str) -> None:
     use_installation(root)
     p = Pipeline.from_env()
     before = count_test_openings(p.ledger, "alpha")
-    told = study(pp, name, "--json").json
+    told = found[name] = study(pp, name, "--json").json
     out = Path(told["path"])
     assert {"report.json", "report.md", "report.html"} <= {file.name for file in out.iterdir()}
     searched = [step for step in told["steps"] if step["name"] not in ("test", "performance benchmarking")]
-    assert 0 < sum(step["calls"] for step in searched) <= 120
+    assert 0 < sum(step["calls"] for step in searched) <= int(STUDIES[name][1])
     tested = [step for step in told["steps"] if step["name"] == "test" and step["details"]["ruling"]["tested"]]
     assert count_test_openings(p.ledger, "alpha") - before == told["spent"]["test_openings"] == len(tested) <= 1
     again = study(pp, name, "--json").json
@@ -56,9 +63,9 @@ def test_a_study_ends_in_a_report_and_asks_nothing_twice(pp, root: Path, name: s
     assert told["task"] == "alpha"
 
 
-def test_the_impact_of_the_parts_is_drawn_and_the_test_split_stays_shut(pp, root: Path) -> None:
+def test_the_impact_of_the_parts_is_drawn_and_the_test_split_stays_shut(pp, found: dict[str, dict[str, Any]]) -> None:
     assert "report   " in study(pp, "impact").out
-    told = study(pp, "impact", "--json").json
+    told = found.get("impact") or study(pp, "impact", "--json").json
     out = Path(told["path"])
     assert (out / "effects" / "impact.png").read_bytes().startswith(b"\x89PNG") and told["spent"]["test_openings"] == 0
     [table] = told["steps"][1]["tables"]
@@ -66,9 +73,10 @@ def test_the_impact_of_the_parts_is_drawn_and_the_test_split_stays_shut(pp, root
     assert all(int(row[2]) > 0 for row in table["rows"]), "every part takes tokens"
 
 
-def test_a_study_leaves_the_prompt_that_it_chose(pp, root: Path) -> None:
+def test_a_study_leaves_the_prompt_that_it_chose(pp, found: dict[str, dict[str, Any]]) -> None:
     for name in ("fewshot", "reasoning", "explain"):
-        prompt = read_prompt(Path(study(pp, name, "--json").json["path"]) / "test" / "prompt.json")
+        told = found.get(name) or study(pp, name, "--json").json
+        prompt = read_prompt(Path(told["path"]) / "test" / "prompt.json")
         assert prompt["system"] == "Say it as JSON."
 
 

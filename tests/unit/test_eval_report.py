@@ -9,6 +9,7 @@ import pytest
 from counting import bytes_held, growth, lines_run
 from test_eval_predictions import answers, row, spec, system
 
+from pp_assets.evaluation.drawing import left_empty
 from pp_assets.evaluation.examples import TEXT_LIMIT, WORST
 from pp_assets.evaluation.plots import render_plots
 from pp_assets.evaluation.predictions import read_systems, write_systems
@@ -208,6 +209,10 @@ def test_pictures_are_png_and_equal_for_equal_reports(report):
     always = {"metrics", "scatter", "effects", "fields", "slices", "reliability", "risk_coverage", "latency"}
     assert set(first) == always | {"confusion.intent", "confusion.urgent"}
     assert all(data.startswith(b"\x89PNG") for data in first.values())
+    with left_empty():
+        empty = render_plots(report)
+    assert {name: data[16:24] for name, data in empty.items()} == {name: data[16:24] for name, data in first.items()}, "width and height"
+    assert all(len(empty[name]) < len(data) for name, data in first.items())
 
 
 @pytest.mark.parametrize("measure", [lines_run, bytes_held])

@@ -10,6 +10,7 @@ from pp_assets.evaluation import markdown as report_words
 from pp_assets.evaluation.html import closing_sections, report_banner, report_sections
 from pp_assets.evaluation.markdown import md
 from pp_assets.evaluation.markdown import table as md_table
+from pp_assets.evaluation.plots import render_plots
 from pp_assets.evaluation.suite import cells
 from pp_assets.evaluation.suite.build import suite_json
 from pp_assets.evaluation.suite.pictures import render_suite_plots
@@ -50,7 +51,7 @@ def suite_html(document: Mapping[str, Any], plots: Mapping[str, bytes], report: 
     title = f"{document['task']}: {document['variant']}, comprehensive suite"
     marks = {i: _MARKS[line["verdict"]] for i, line in enumerate(document["verdicts"]) if line["verdict"] in _MARKS}
     verdicts = [_banner(document), table(VERDICT_HEAD, cells.verdict_rows(document), marks)]
-    sections = [Section("Verdicts of the suite", verdicts, flow=True), *report_sections(report)]
+    sections = [Section("Verdicts of the suite", verdicts, flow=True), *report_sections(report, render_plots(report))]
     for heading, head, rows, name in _parts(document):
         shown = [picture(plots, name, heading), table(head, rows) if rows else soft("Nothing of this kind.")]
         if name == "robustness":
