@@ -24,6 +24,7 @@ from pp_assets.prompts.reasoning.benchmark import Benchmark, Pair, benchmark, pa
 from pp_assets.prompts.reasoning.checks import StepChecker, by_reason
 from pp_assets.prompts.reasoning.extract import READ_OFF, Steps, extracted
 from pp_assets.prompts.reasoning.rationales import OWN, TOLD, Rationales, rationales
+from pp_assets.prompts.search.gate import Ruling
 from pp_assets.prompts.search.halving import Halving
 from pp_assets.prompts.search.run import find_prompt
 
@@ -77,7 +78,7 @@ def run(p: "Pipeline", name: str, options: ChainOfThought) -> Report:
             )
             step.tables = [tried_table(work)]
         with report.step("test") as step:
-            judged_step(work, found, step)
+            judged_step(work, found, step, report.steps[-1])
         with report.step("performance benchmarking") as step:
             best = next((one for one in found.finalists if one.candidate.wording.reasoned), None)
             pair = next((one for one in pairs if best and one.reasoned.id == best.candidate.id), None)
@@ -87,7 +88,7 @@ def run(p: "Pipeline", name: str, options: ChainOfThought) -> Report:
                 tested = bool(work.opened) and found.tested is not None and found.tested[0].candidate.id == pair.reasoned.id
                 with work.arena.charged(work.extra("benchmark-calls")) as arena, work.bought(step):
                     measured = benchmark(work.spec, arena, pair, work.opened if tested else best.rows)
-                    _measured(work, measured, step, "test rows" if tested else "rows to choose by, the test split being shut")
+                    _measured(work, found.ruling, measured, step, "test rows" if tested else "rows to choose by, the test split being shut")
     return ended(report, found.ruling, [report.steps[-1].said])
 
 
@@ -142,14 +143,15 @@ def _example_table(sources: dict[str, Sequence[Steps]]) -> Table:
     return Table("Reasonings", ("from", "input", "steps"), tuple(rows))
 
 
-def _measured(work: Work, found: Benchmark, step: Step, of: str) -> None:
+def _measured(work: Work, ruling: Ruling, found: Benchmark, step: Step, of: str) -> None:
     steps = found.consistency
     quality = found.beside.quality
     effect = "could not be compared" if quality.effect is None else f"is worth {quality.effect:+.4f}"
     step.said = f"Reasoning {effect} {quality.metric} against the same prompt without it, on {quality.n} {of}."
     if quality.p_value is None or quality.p_value >= work.arena.scoring.alpha or (quality.effect or 0.0) <= 0:
         more = found.reasoned.tokens - found.plain.tokens
-        step.said += f" The steps are not shown to help, and take {more:.0f} tokens more an answer: what is gained is due to the examples."
+        due = ": what is gained is due to the examples" if ruling.label == "RELEASE" else ""
+        step.said += f" The steps are not shown to help, and take {more:.0f} tokens more an answer{due}."
     step.figures = [
         quality_figure(work.spec, "with reasoning", found.reasoned),
         quality_figure(work.spec, "without reasoning", found.plain),

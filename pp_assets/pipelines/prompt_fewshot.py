@@ -49,8 +49,8 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
             step.calls, step.tokens = strategy.account.calls, strategy.account.tokens
             _tell_orders(strategy.ordered, step)
         with report.step("test") as step:
-            judged_step(work, found, step)
-            step.tables = [_shots(found)]
+            judged_step(work, found, step, report.steps[0])
+            step.tables.append(_shots(found))
     return ended(report, found.ruling, [report.steps[1].said])
 
 

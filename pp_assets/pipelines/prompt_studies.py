@@ -86,7 +86,7 @@ def explained(p: "Pipeline", name: str, options: Explaining) -> Report:
             step.said = f"{sum(bool(node['judged']) for node in work.tree.plain)} prompts tried"
             step.tables = [tried_table(work)]
         with report.step("test") as step:
-            judged_step(work, found, step)
+            judged_step(work, found, step, report.steps[-1])
         with report.step("what has changed") as step:
             own = next(one for one in found.finalists if one.candidate.id == found.start.id)
             pair = found.tested or (found.finalists[0], own)

@@ -1,7 +1,7 @@
 """What every study of prompts works with: a target, rows to learn from, to choose by and to test on, a budget; how it tells results."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from pp_assets.prompts.search.tree import Tree, last_judged
 from pp_assets.prompts.search.writer import KeptWriter
 from pp_assets.prompts.wording import Wording
 from pp_assets.providers import chat_model
+from pp_assets.task.causal_prompt import PROMPT_PROBE
 from pp_assets.task.examples import Example
 from pp_assets.task.spec import Task, TaskSpec
 from pp_assets.trainings import refuse_leaks
@@ -129,16 +130,25 @@ def tried_table(work: Work) -> Table:
     return Table("Candidates, on the rows to choose by", ("id", "from", "score", "rows", "state", "what it is"), cells_in_order)
 
 
-def judged_step(work: Work, found: Found, step: Step) -> None:
-    """The test of the one that was chosen."""
+def judged_step(work: Work, found: Found, step: Step, choice: Step) -> None:
+    """The test of the one that was chosen; its time, which the search that made the `choice` took, is told here."""
     ruling = found.ruling
+    choice.seconds, step.seconds = round(choice.seconds - found.test_seconds, 2), found.test_seconds
     step.calls, step.tokens, step.said = found.test_spent["calls"], found.test_spent["tokens"], f"{ruling.label}: {ruling.reasons[0]}"
     if ruling.comparison:
         step.figures.append(effect_figure(f"gain over the task's own prompt, {ruling.comparison['metric']}", ruling.comparison))
     if found.tested:
         step.figures += [quality_figure(work.spec, of, one) for of, one in zip(("chosen", "the task's own"), found.tested, strict=True)]
+    if found.best.id != found.start.id:
+        step.tables.append(_words_table(found.best.wording.messages(work.spec, PROMPT_PROBE)))
     step.files["prompt.json"] = json.dumps(exported(work.spec, found.best.wording), indent=1, ensure_ascii=False).encode()
     step.details = {"ruling": ruling.plain, "best": found.best.id}
+
+
+def _words_table(messages: Sequence[Mapping[str, str]]) -> Table:
+    """The lines of a prompt."""
+    lines = [(one["role"], line) for one in messages for line in one["content"].splitlines() if line.strip()]
+    return Table("The prompt that was chosen, as a model reads it", ("role", "line"), tuple(lines))
 
 
 def ended(report: Report, ruling: Ruling, more: Sequence[str] = ()) -> Report:

@@ -48,7 +48,7 @@ class Step:
     details: dict[str, Any] = field(default_factory=dict)  # plain values, for who reads the JSON
     calls: int = 0
     tokens: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # what stands here when the step ends is added to the time that it took
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Report:
         with steps(name, 1) as advance:
             yield made
             advance(made.said)
-        made.seconds = round(time.perf_counter() - began, 2)
+        made.seconds = round(made.seconds + time.perf_counter() - began, 2)
         self.steps.append(made)
 
     def end(self, kind: Kind, outcome: str, reasons: Sequence[str]) -> "Report":

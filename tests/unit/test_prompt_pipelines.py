@@ -73,8 +73,13 @@ def test_explanations_are_released_where_they_help(study, lift: float, outcome: 
     prompt = read_prompt(Path(told["path"]) / "test" / "prompt.json")
     changed = next(one for one in told["steps"] if one["name"] == "what has changed")["tables"][0]["rows"]
     before, after = (sum(int(row[place]) for row in changed) for place in (2, 3))
+    improvements, test = (next(one for one in told["steps"] if one["name"] == name) for name in ("improvements", "test"))
+    assert improvements["seconds"] > 0 and (test["seconds"] > 0) == bool(test["calls"]), "a test tells its own time"
     if lift:
         assert after < before and all(rule in prompt["template"] for rule in RULES.values())
+        (shown,) = test["tables"]
+        read = " ".join(line for _, line in shown["rows"])
+        assert all(rule in read for rule in RULES.values()), "the words are read where the verdict is"
     else:
         assert after == before and not told["spent"]["test_openings"]
 
@@ -102,6 +107,7 @@ def test_what_steps_are_worth_is_told_beside_the_twin(study, thought: float, dem
     assert "of the model's own" in extraction["said"] and "written to known answers" in extraction["said"]
     assert validation["said"] and told["outcome"] == outcome, "examples alone may be what helps"
     assert ("not shown to help" in told["reasons"][-1]) != worth
+    assert ("due to the examples" in told["reasons"][-1]) == (outcome == "RELEASE" and not worth)
 
 
 def test_examples_are_released_where_they_help(study) -> None:

@@ -1,6 +1,7 @@
 """One search from start to ruling: proposals, choice, and the test of the one that was chosen. Knows no task folder and no store."""
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Until:
 @dataclass(frozen=True)
 class Found:
     """What a search found. `best` is the first finalist; `tested` are its and the start's answers to the test rows, None where the test
-    split was not opened. `spent` and `test_spent` are counts of calls, tokens and dollars."""
+    split was not opened. `spent` and `test_spent` are counts of calls, tokens and dollars; `test_seconds` is what the test took."""
 
     start: Candidate
     finalists: Sequence[Judged]
@@ -68,6 +69,7 @@ class Found:
     spent: dict[str, Any]
     test_spent: dict[str, Any]
     tested: tuple[Judged, Judged] | None = None
+    test_seconds: float = 0.0
 
     @property
     def best(self) -> Candidate:
@@ -100,6 +102,7 @@ def find_prompt(
     for one in finalists:
         arena.on_event({"event": "finalist", "candidate": one.candidate.id, "rows": len(one.rows), "score": one.score})
     chosen, why = worth_testing(finalists, first.id)
+    began = time.perf_counter()
     test = Account(_rest(arena.account), ledger)
     tested: tuple[Judged, Judged] | None = None
     if chosen is not None and (short := _too_dear(arena.account, held.size)):
@@ -117,7 +120,8 @@ def find_prompt(
             ruling = Ruling("NOT PROVEN", (f"The test was not finished: {over}.",), True)
     arena.on_event({"event": "gate", "verdict": ruling.label, "reasons": list(ruling.reasons), "tested": ruling.tested})
     points = pareto(finalists, arena.reader)
-    return Found(first, finalists, points, ruling, rows, spent, {"calls": test.calls, "tokens": test.tokens, "cost_usd": test.cost}, tested)
+    paid, took = {"calls": test.calls, "tokens": test.tokens, "cost_usd": test.cost}, time.perf_counter() - began
+    return Found(first, finalists, points, ruling, rows, spent, paid, tested, took)
 
 
 def _rest(account: Account) -> Budget:
