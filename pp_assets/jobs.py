@@ -138,10 +138,11 @@ class PromptSearch(dg.Config):
 
 @dg.op(out=dg.Out(dg.Nothing))
 def search_prompt(context: dg.OpExecutionContext, config: PromptSearch, installation: Installation) -> None:
-    from pp_assets.prompts.optimising import Wanted
+    from pp_assets.prompts.optimising import Wanted, check_wanted
 
-    wanted = Wanted.of(config.model_dump(exclude={"task"}))
-    made = pipeline_of(installation).prompt(config.task, wanted, lambda event: context.log.info(str(event)))
+    pipeline, wanted = pipeline_of(installation), Wanted.of(config.model_dump(exclude={"task"}))
+    check_wanted(pipeline, config.task, wanted)
+    made = pipeline.prompt(config.task, wanted, lambda event: context.log.info(str(event)))
     values = {name: metadata_value(value) for name, value in made.metadata.items() if value is not None} | {"path": str(made.path)}
     context.log_event(dg.AssetObservation("prompt", partition=config.task, metadata=values))
 

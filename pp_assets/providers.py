@@ -91,8 +91,8 @@ def split_name(name: str, settings: Settings, *, whole: bool = True) -> tuple[st
     return provider, model
 
 
-def named_provider(provider: str, model: str, settings: Settings, *, kept: bool = True, **budgets: Any) -> Provider:
-    """A model of a provider in the table, its answers `kept` under PP_HOME or asked for anew."""
+def named_provider(provider: str, model: str, settings: Settings, *, kept: bool = True, given: str = "", **budgets: Any) -> Provider:
+    """A model of a provider in the table, its answers `kept` under PP_HOME or asked for anew. `given`: what named it, for errors."""
     row = provider_table(settings)[provider]
     key = os.environ.get(row.key_env) if row.key_env else None
     cassette = cassette_from_env(key)
@@ -103,6 +103,7 @@ def named_provider(provider: str, model: str, settings: Settings, *, kept: bool 
         row.url,
         model,
         name=f"{provider}/{model}",
+        given=given or f"the name '{provider}/{model}', and the address of {provider} ('pp providers list' shows it)",
         key=key,
         price=offer.price,
         cache=answers_file(settings) if kept else None,
@@ -127,14 +128,15 @@ def provider_from_env() -> Provider | None:
         key = os.environ.get("PP_PROVIDER_KEY")
         row = next((one for one in provider_table(settings).values() if one.url.rstrip("/") == url.rstrip("/")), None)
         known: dict[str, Any] = {"terms": row.terms(model), "price": row.models.get(model, Offer()).price} if row else {}
-        return Provider(url, model, key=key, cache=answers_file(settings), cassette=cassette_from_env(key), **known, **budgets)
+        known |= {"cache": answers_file(settings), "cassette": cassette_from_env(key)}
+        return Provider(url, model, key=key, given="PP_PROVIDER_URL and PP_PROVIDER_MODEL", **known, **budgets)
     if not model:
         raise UserError("is not set", where="PP_PROVIDER_MODEL", how=f"name a model that {url} serves")
     provider, named = split_name(model, settings)
     if provider == LOCAL:
         what = f"{model!r} runs on this machine and is no provider"
         raise UserError(what, where="PP_PROVIDER_MODEL", how="serve it behind an address, and set PP_PROVIDER_URL")
-    return named_provider(provider, named, settings, **budgets)
+    return named_provider(provider, named, settings, given=f"PP_PROVIDER_MODEL ({model!r})", **budgets)
 
 
 def cassette_from_env(secret: str | None) -> Cassette | None:

@@ -27,7 +27,7 @@ def prompted(p: "Pipeline", task: Task, policy: Flywheel, state: State, said: Se
 
     wanted, cannot = Wanted.of(policy.prompts.asked), ""
     try:
-        check_wanted(p, task.name, wanted)
+        check_wanted(p, task.name, wanted, ask=False)  # it looks all the time, and a network that fails now and then decides nothing
     except UserError as error:
         cannot = str(error)
     dataset, found = p.store.current(stages.DATASETS, task.name), newest(p, task.name, wanted)

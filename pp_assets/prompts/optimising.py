@@ -71,14 +71,15 @@ class Wanted:
         return Budget(self.calls if bounded else CALLS, self.tokens, self.usd)
 
 
-def check_wanted(p: "Pipeline", name: str, wanted: Wanted) -> None:
-    """Raise UserError for a strategy, a stop rule, a model or a budget that cannot be, before the task's data is made ready."""
+def check_wanted(p: "Pipeline", name: str, wanted: Wanted, *, ask: bool = True) -> None:
+    """Raise UserError for a strategy, a stop rule, a model or a budget that cannot be, before the task's data is made ready; with `ask`
+    also for a model that a provider says it does not serve."""
     task = p.task(name)
     parts.strategy_named(wanted.strategy)
     if wanted.until:
         Until.of(task.spec, wanted.until)
-    parts.check_models(wanted.target, wanted.writer, task, p.settings)
     parts.check_budget(wanted.target, wanted.writer, wanted.budget, p.settings)
+    parts.check_models(wanted.target, wanted.writer, task, p.settings, ask=ask)
 
 
 def slug(target: str) -> str:

@@ -39,11 +39,11 @@ def show(
 
     Examples:
 
-        pp clusters support-triage
+        pp clusters show support-triage
 
-        pp clusters support-triage --variant encoder-lora
+        pp clusters show support-triage --variant encoder-lora
 
-        pp clusters support-triage --map
+        pp clusters show support-triage --map
     """
     from pp_assets.pipeline import Pipeline
     from pp_assets.topics import topics_of

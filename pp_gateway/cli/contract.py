@@ -24,6 +24,8 @@ def generate(task: TaskArgument, judge: Judge = True, as_json: JsonFlag = False)
     """Write the contract that a task implies: schema, enums, limits, what is copied, rubric. What you changed in it stays.
 
     Where a provider is set, it suggests further questions.
+
+    Example: pp contract generate support-triage --no-judge
     """
     from pp_assets.task.contract import files
 
@@ -40,7 +42,10 @@ def generate(task: TaskArgument, judge: Judge = True, as_json: JsonFlag = False)
 
 @app.command()
 def show(task: TaskOrFile, as_json: JsonFlag = False) -> None:
-    """Show a contract: each node with its share of the total."""
+    """Show a contract: each node with its share of the total.
+
+    Example: pp contract show support-triage
+    """
     out = Output(as_json)
     made, found = _contract(task)
     if out.result({"name": made.name, "aggregation": made.aggregation, "flat": made.flat, "digest": made.digest, "nodes": _nodes(made)}):
@@ -129,7 +134,10 @@ def convert(
     flat: Annotated[bool, typer.Option("--flat/--tree", help="Flat questions, or a tree of dimensions.")] = True,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a contract in the other form: nothing is lost either way."""
+    """Write a contract in the other form: nothing is lost either way.
+
+    Example: pp contract convert support-triage questions.yaml --flat
+    """
     from pp_assets.task.contract.files import write_contract
 
     made, _ = _contract(source)
@@ -146,7 +154,10 @@ def import_(
     aggregation: Annotated[str, typer.Option(help="arithmetic, geometric or harmonic: the file does not say.")] = "arithmetic",
     as_json: JsonFlag = False,
 ) -> None:
-    """Take over a contract of the founding API (Pi), of any of its eras. Python code in it is written beside it, and not run."""
+    """Take over a contract of the founding API (Pi), of any of its eras. Python code in it is written beside it, and not run.
+
+    Example: pp contract import scoring_spec.json contract.yaml --aggregation geometric
+    """
     from pp_assets.task.contract.imported import import_file
 
     out = Output(as_json)
@@ -171,6 +182,8 @@ def calibrate(
     """Fit maps and weights to what people said, compare before and after on held-out inputs, and write the contract if it is better.
 
     Ends with 1, with nothing written, where that is not sure.
+
+    Example: pp contract calibrate support-triage marks.jsonl
     """
     from pp_assets.task.contract.asked import helpers
     from pp_assets.task.contract.calibrate import as_record

@@ -73,7 +73,10 @@ def list_(
     after: Annotated[int, typer.Option(min=0, help="Only entries after this sequence number.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the feedback on a task, oldest first."""
+    """List the feedback on a task, oldest first.
+
+    Example: pp feedback list support-triage --after 40
+    """
     from pp_assets.feedback.inbox import Inbox
 
     out = Output(as_json)

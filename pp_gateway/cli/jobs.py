@@ -54,7 +54,10 @@ def list_(
 
 @app.command()
 def show(id: IdArgument, as_json: JsonFlag = False) -> None:
-    """Show a job: state, progress, what it has spent, its result or what went wrong."""
+    """Show a job: state, progress, what it has spent, its result or what went wrong.
+
+    Example: pp jobs show 01a20338
+    """
     from pp_gateway.jobs.records import log_of
 
     out, store = Output(as_json), store_here()
@@ -79,7 +82,10 @@ def show(id: IdArgument, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def cancel(id: IdArgument, as_json: JsonFlag = False) -> None:
-    """End a job. What it has made stays; one that had ended stays as it is."""
+    """End a job. What it has made stays; one that had ended stays as it is.
+
+    Example: pp jobs cancel 01a20338
+    """
     from pp_gateway.jobs.records import ask_to_cancel
 
     store = store_here()

@@ -73,7 +73,10 @@ def verify(
 
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
-    """List the current package of every task and variant."""
+    """List the current package of every task and variant.
+
+    Example: pp package list --json
+    """
     from pp_assets.pipeline import PACKAGES
     from pp_resources.artifacts import ArtifactStore
 

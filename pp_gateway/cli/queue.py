@@ -35,7 +35,10 @@ def list_(
     limit: Annotated[int, typer.Option(min=1)] = 50,
     as_json: JsonFlag = False,
 ) -> None:
-    """List items: what waits in the order in which it is taken, what has ended the latest first."""
+    """List items: what waits in the order in which it is taken, what has ended the latest first.
+
+    Example: pp queue list support-triage --state answered
+    """
     from pp_assets.serving.desk import as_plain
     from pp_assets.serving.desk_measures import measures
     from pp_resources.errors import nearest
@@ -59,7 +62,10 @@ def list_(
 
 @app.command()
 def show(task: TaskArgument, item: ItemArgument, as_json: JsonFlag = False) -> None:
-    """Show one item: what was asked, what the model said, why a person should look."""
+    """Show one item: what was asked, what the model said, why a person should look.
+
+    Example: pp queue show support-triage 019e…
+    """
     from pp_assets.serving.desk import as_plain
 
     found = _worker(task, None).look(item)
@@ -86,25 +92,37 @@ def next_(task: TaskArgument, by: By = None, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def claim(task: TaskArgument, item: ItemArgument, by: By = None, as_json: JsonFlag = False) -> None:
-    """Take one item, or keep it longer. Nobody else can answer it until your time is over."""
+    """Take one item, or keep it longer. Nobody else can answer it until your time is over.
+
+    Example: pp queue claim support-triage 019e… --by ada
+    """
     _changed(_worker(task, by), "claim", item, as_json)
 
 
 @app.command()
 def release(task: TaskArgument, item: ItemArgument, by: By = None, as_json: JsonFlag = False) -> None:
-    """Give an item back."""
+    """Give an item back.
+
+    Example: pp queue release support-triage 019e…
+    """
     _changed(_worker(task, by), "release", item, as_json)
 
 
 @app.command()
 def skip(task: TaskArgument, item: ItemArgument, by: By = None, as_json: JsonFlag = False) -> None:
-    """Say that an item needs no answer."""
+    """Say that an item needs no answer.
+
+    Example: pp queue skip support-triage 019e…
+    """
     _changed(_worker(task, by), "skip", item, as_json)
 
 
 @app.command()
 def undo(task: TaskArgument, item: ItemArgument, by: By = None, as_json: JsonFlag = False) -> None:
-    """Take back what you answered or skipped a short while ago: the demonstration is gone, and the item is yours again."""
+    """Take back what you answered or skipped a short while ago: the demonstration is gone, and the item is yours again.
+
+    Example: pp queue undo support-triage 019e…
+    """
     _changed(_worker(task, by), "undo", item, as_json)
 
 

@@ -47,6 +47,8 @@ def demo(as_json: JsonFlag = False) -> None:
     """Run both example tasks with all their variants, side by side.
 
     Takes minutes the first time and seconds after that. Then look around with: pp ui
+
+    Example: pp demo --json
     """
     began, out = time.monotonic(), Output(as_json)
     settings = Settings.from_env()

@@ -21,7 +21,10 @@ Day = Annotated[str | None, typer.Option(metavar="DATE", help="A UTC day such as
 
 @app.command()
 def status(as_json: JsonFlag = False) -> None:
-    """Where the store is, what is in it, and what waits in journals for it to come back."""
+    """Where the store is, what is in it, and what waits in journals for it to come back.
+
+    Example: pp store status --json
+    """
     from pp_resources.store.journal import journals_of
     from pp_resources.store.overview import overview
 
@@ -104,7 +107,10 @@ def erase(
 
 @app.command()
 def rebuild(as_json: JsonFlag = False) -> None:
-    """Count all sums again from the rows and mend those that differ. Writers wait meanwhile."""
+    """Count all sums again from the rows and mend those that differ. Writers wait meanwhile.
+
+    Example: pp store rebuild
+    """
     from pp_gateway.cli.stages import watching
     from pp_resources.store.rebuild import rebuild as recount
 

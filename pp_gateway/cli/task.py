@@ -63,7 +63,10 @@ def check(task: TaskArgument, as_json: JsonFlag = False) -> None:
 
 @app.command("list")
 def list_(as_json: JsonFlag = False) -> None:
-    """List the tasks in the tasks folder."""
+    """List the tasks in the tasks folder.
+
+    Example: pp task list --json
+    """
     from pp_assets.task.spec import list_tasks, load_task
     from pp_resources.errors import UserError
 

@@ -13,50 +13,33 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from pp_resources.errors import UserError
+from pp_resources.errors import UserError, nearest
 from pp_resources.fingerprint import digest
 from pp_resources.models.answers import Answers
 from pp_resources.models.cassette import Cassette
 from pp_resources.models.chat import AskOptions, Messages, Reply
+from pp_resources.models.known import MOST, Known
 from pp_resources.models.price import Price
 from pp_resources.models.provider_table import FORMS, Form, Terms
-from pp_resources.models.rate import Rate
-from pp_resources.models.wire import Bill, Failed, Heard, Wire
+from pp_resources.models.wire import MISSING, Bill, Failed, Heard, Wire
 from pp_resources.spending import meter
 
 AT_ONCE = 8  # requests that `each` has under way
 KEY_VERSION = 1  # of the cache's keys
 CHARACTERS = 4  # of a token, on average, where nobody has counted
-_MOST = "max_completion_tokens"
-_OPTIONS = {"temperature", "seed", "max_tokens", _MOST}  # of which a server may refuse some
+_OPTIONS = {"temperature", "seed", "max_tokens", MOST}  # of which a server may refuse some
+_HELLO = [{"role": "user", "content": "Hello"}]
 TOLD = "Answer with one JSON value and nothing around it. It follows this JSON Schema:\n"
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class _Known:
-    """What this process knows of one model at one address, whoever asks it: what may go, which form of an answer it takes, and by what
-    name it takes each field of a request (None: not at all)."""
-
-    def __init__(self, terms: Terms) -> None:
-        self.rate = Rate(terms.limits.requests_per_minute, terms.limits.tokens_per_minute)
-        self.form: Form = terms.structured
-        self.names: dict[str, str | None] = {"max_tokens": terms.max_tokens_field, **dict.fromkeys(terms.leaves_out)}
-
-    def learn(self, failed: Failed, sent: Mapping[str, Any]) -> bool:
-        """Whether a refusal names an option that can go without, or has another name; it is remembered."""
-        field = failed.refused([name for name in ("temperature", "seed") if name in sent])
-        if field:
-            self.names[field] = None
-        elif failed.refused(["max_tokens"]) and "max_tokens" in sent and _MOST in failed.what:
-            self.names["max_tokens"] = _MOST
-        else:
-            return False
-        return True
+class Missing(UserError):
+    """A server says that it has no such model, or nothing at that address."""
 
 
-_known: dict[str, _Known] = {}
+_known: dict[str, Known] = {}
 _knowing = threading.Lock()
 
 
@@ -67,6 +50,8 @@ class Provider:
     many US dollars: it buys no further answer once they are spent, and waits for what is under way where that, by an estimate of its
     tokens, spends them (the last answer may go beyond); answers in `cache` stay free. Without `cache` nothing is kept. A `cassette` that
     replays alone answers.
+
+    `given` is what somebody named address and model by: told where the server knows them not.
 
     `spent` and `usd` are what was bought, broken answers included where the server says what they cost. `unheard` counts tries that may
     have been billed without a word on it: time-outs and lost connections after a request had gone. Raises UserError for a budget in US
@@ -79,6 +64,7 @@ class Provider:
         model: str,
         *,
         name: str | None = None,
+        given: str | None = None,
         key: str | None = None,
         price: Price | None = None,
         budget: int | None = None,
@@ -88,6 +74,7 @@ class Provider:
         cassette: Cassette | None = None,
     ) -> None:
         self.model, self.name, self.price, self.terms = model, name or model, price, terms or Terms()
+        self._given = given or f"the address, and the name {self.name!r}"
         self._wire = Wire(url, key, self.terms.timeouts)
         self.url, self.budget, self.budget_usd = self._wire.url, budget, budget_usd
         if budget_usd is not None and price is None:
@@ -98,7 +85,7 @@ class Provider:
         self._meter, self._cassette = meter(), cassette
         self._answers = Answers(cache) if cache else None
         with _knowing:
-            self._known = _known.setdefault(digest([self.url, model, self.terms.model_dump()]), _Known(self.terms))
+            self._known = _known.setdefault(digest([self.url, model, self.terms.model_dump()]), Known(self.terms))
 
     @property
     def identity(self) -> str:
@@ -138,7 +125,30 @@ class Provider:
 
     def models(self) -> list[str]:
         """What the address says that it serves. Raises UserError."""
-        return self._wire.models()
+        try:
+            return self._wire.models()
+        except Failed as failed:
+            raise UserError(failed.what, where=self.url, how=failed.how) from None
+
+    def check(self) -> None:
+        """Raise UserError where the address does not answer, or lists its models without this one and says that it has none of the name.
+        One that lists none is not asked further: whether it has the model is seen when it is asked for an answer."""
+        if self._cassette and self._cassette.replays:
+            return
+        try:
+            listed = self._wire.models()
+        except Failed as failed:
+            if failed.status:
+                return
+            raise UserError(failed.what, where=self.url, how=failed.how) from None
+        if self.model in listed:
+            return
+        try:
+            self.ask(_HELLO, max_tokens=1)  # many servers take more names than they list
+        except Missing as error:
+            raise UserError(f"has no model {self.model!r}", where=self.url, how=f"{error.how}; {nearest(self.model, listed)}") from None
+        except UserError:
+            return  # what else is wrong with so short a question says nothing of others
 
     @property
     def _matters(self) -> list[str]:
@@ -191,6 +201,8 @@ class Provider:
                 wait = failed.wait or 0.0
                 if not failed.again or not left or wait > retries.longest_wait:
                     asks = f", and asks to be left alone for {wait:g} s" if wait > retries.longest_wait else ""
+                    if failed.status == MISSING:
+                        raise Missing(failed.what, where=self.url, how=f"check {self._given}") from None
                     raise UserError(failed.what + asks, where=self.url, how=failed.how) from None
                 if wait:
                     self._known.rate.hold(wait)

@@ -16,6 +16,9 @@ def token_counter(model_id: str) -> Callable[[str], int]:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        # A file may say that every text is filled up or cut to one length, as that of a sentence encoder does.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
         return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
     from transformers import AutoTokenizer
 

@@ -18,7 +18,9 @@ from pp_resources.errors import UserError
 from pp_resources.json_server import is_loopback
 from pp_resources.models.provider_table import Timeouts
 
+MISSING = 404
 LATER = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses of a server that may answer the next time
+_RUNS = "check the address of the provider, and that the server runs"
 SHOWN = 300  # characters of what a server says of its failure
 _FORM = re.compile(r"response_format|json_schema|json_object|structured|schema|grammar|guided", re.IGNORECASE)
 # "`temperature` is deprecated for this model", "Unsupported parameter: 'max_tokens'", "Unknown name \"seed\""
@@ -108,20 +110,24 @@ class Wire:
         except (openai.APIConnectionError, httpx2.TransportError) as error:
             why = self._without_key(str(error.__cause__ or error))
             sent = not isinstance(error.__cause__, httpx2.ConnectError)
-            how = "check the address of the provider, and that the server runs"
-            raise Failed(f"does not answer ({why})", how, again=True, sent=sent, bill=_billed(parts)) from None
+            raise Failed(f"does not answer ({why})", _RUNS, again=True, sent=sent, bill=_billed(parts)) from None
         except openai.OpenAIError as error:
             raise Failed(f"cannot be asked ({self._without_key(str(error))})", "check the key of the provider") from None
         return self._read(b"".join(parts), kind, time.perf_counter() - began)
 
     def models(self) -> list[str]:
-        """What the server says that it serves. Raises UserError."""
+        """What the server says that it serves. Raises Failed, with a status where it answers and lists none."""
         import openai
 
+        how = "name one: PROVIDER/MODEL"
         try:
-            return [model.id for model in self._connected().models.list().data]
-        except openai.OpenAIError as error:
-            raise UserError(f"lists no models ({self._without_key(str(error))})", where=self.url, how="name one: PROVIDER/MODEL") from None
+            return [str(model.id) for model in self._connected().models.list().data]
+        except openai.APIStatusError as error:
+            raise Failed(f"lists no models ({self._without_key(str(error))})", how, status=int(error.status_code)) from None
+        except openai.APIConnectionError as error:
+            raise Failed(f"does not answer ({self._without_key(str(error.__cause__ or error))})", _RUNS) from None
+        except (openai.OpenAIError, AttributeError, TypeError, ValueError):  # another page stands there
+            raise Failed("lists no models", how, status=200) from None
 
     def _read(self, body: bytes, kind: str, seconds: float) -> Heard:
         stranger = "is no OpenAI-compatible server (its answer has no choices)"
@@ -190,8 +196,8 @@ def _asked_wait(headers: Mapping[str, str]) -> float | None:
 def _mend(status: int) -> str:
     if status in (401, 403):
         return "check the key of the provider (PP_PROVIDER_KEY, or the variable that the table of providers names)"
-    if status == 404:
-        return "check PP_PROVIDER_URL and PP_PROVIDER_MODEL, or the name of the model"
+    if status == MISSING:
+        return "check the address and the name of the model"
     if status == 429 or status >= 500:
         return "try later"
     return "see what the provider says of this request; fields that it refuses can be left out (leaves_out in providers.yaml)"

@@ -23,6 +23,7 @@ from pp_assets.task.examples import count_test_openings
 from pp_assets.task.prompt import prompt_words
 from pp_assets.task.spec import load_task
 from pp_gateway.cli.prompt_events import event_line
+from pp_resources.errors import UserError
 from pp_resources.settings import Settings
 
 CALLS = "60"
@@ -223,3 +224,12 @@ def test_a_job_tells_its_events_and_a_dagster_run_the_verdict(root, found):
     assert seen.metadata["verdict"].value == found["verdict"] and seen.metadata["path"].value == found["path"]
     [seen] = [event.asset_observation_data.asset_observation for event in limited.get_asset_observation_events()]
     assert seen.metadata["path"].value != found["path"] and seen.metadata["verdict"].value != "RELEASE", "no answer is one token long"
+
+
+def test_a_dagster_run_refuses_what_cannot_be_as_the_command_does(root):
+    use_installation(root)
+    with Runner(Settings.from_env(), tracking=False) as runner:
+        made = runner.defs.resolve_job_def(names.JOB_TUNE_PROMPT)
+        config = {**QUIET, "ops": {"search_prompt": {"config": {"task": "alpha", "usd": 1.0}}}}
+        with pytest.raises(UserError, match="bounds nothing"):
+            made.execute_in_process(run_config=config, instance=runner.instance)

@@ -5,7 +5,7 @@ import pytest
 from pp_assets.prompts.quality import PromptQuality, prompt_quality, quality_lines
 from pp_assets.prompts.sentences import contradictions, repeated, repeated_words, sentences
 from pp_assets.task.spec import TaskSpec, parse_spec
-from pp_resources.models.bases import TINY_BASE
+from pp_resources.models.bases import MINILM, TINY_BASE, find_base
 from pp_resources.models.tokens import token_counter
 
 OUTPUT = {
@@ -133,3 +133,12 @@ def test_sentences_are_cut_compared_and_denied():
     assert contradictions(["Copy the tax number.", "Do not copy the name of the shop."]) == []
     assert repeated_words("one two three four five six seven. One two three four five six!") == "one two three four five six"
     assert repeated_words("one two three four five. one two three four five") == ""
+
+
+@pytest.mark.parametrize("base", [MINILM, TINY_BASE])
+@pytest.mark.parametrize("text", ["", "one", "one two " * 200], ids=["empty", "short", "long"])
+def test_tokens_are_counted_as_the_base_reads_them_without_a_limit(base: str, text: str) -> None:
+    from transformers import AutoTokenizer
+
+    read = AutoTokenizer.from_pretrained(find_base(base), local_files_only=True)(text, add_special_tokens=False)
+    assert token_counter(base)(text) == len(read["input_ids"]) and len(read["input_ids"]) != 128

@@ -106,7 +106,7 @@ def test_what_is_wrong_with_the_address_is_told(server: ModelServer) -> None:
     for url, model, words in [
         (nobody, "ours", "does not answer"),
         (server.url, "theirs", "no model theirs"),
-        (server.url + "/other", "ours", "check PP_PROVIDER_URL"),
+        (server.url + "/other", "ours", "check the address, and the name 'ours'"),
     ]:
         with pytest.raises(UserError, match=words):
             Provider(url, model, terms=NONE).ask(HELLO)

@@ -86,14 +86,26 @@ def options(command: Any) -> set[str]:
     return {"--help"}.union(*(param.opts + param.secondary_opts for param in command.params))
 
 
-@pytest.mark.parametrize("words", commands("pp"), ids=" ".join)
-def test_every_pp_command_exists_with_its_options(words: list[str]) -> None:
+def check_call(words: list[str]) -> None:
     command, left = pp(), list(words)
     while hasattr(command, "commands") and left and not left[0].startswith("-"):
         assert left[0] in command.commands, f"pp {' '.join(words)}: there are {sorted(command.commands)}"
         command = command.commands[left.pop(0)]
     used = {word.partition("=")[0] for word in left if word.startswith("-")}
     assert used <= options(command), f"pp {' '.join(words)}: {sorted(used - options(command))}"
+
+
+@pytest.mark.parametrize("words", commands("pp"), ids=" ".join)
+def test_every_pp_command_exists_with_its_options(words: list[str]) -> None:
+    check_call(words)
+
+
+@pytest.mark.parametrize(("path", "command"), leaves(pp()), ids=lambda part: part if isinstance(part, str) else "")
+def test_the_help_of_every_command_has_an_example_that_exists(path: str, command: Any) -> None:
+    told = re.findall(r"^\s*(?:Example: |.+ \| )?(pp .+)$", command.help or "", re.MULTILINE)
+    assert any(f"{one} ".startswith(f"{path} ") for one in told) and re.search(r"^Examples?:", command.help, re.MULTILINE)
+    for one in told:
+        check_call(shlex.split(one.partition(" | ")[0])[1:])
 
 
 @pytest.mark.parametrize("words", commands("python -m examples.support_chat"), ids=" ".join)

@@ -49,6 +49,50 @@ def test_a_variant_is_added_and_then_replaced(tmp_path: Path, more: str) -> None
     assert again["searched"].system_prompt == "Otherwise." and len(again) == len(rest) + 1
 
 
+TEXTS = [
+    "One.\n\n  Two: # three\n",
+    " \nfirst\n",
+    "ends\n\n",
+    "\n",
+    "a \nb",
+    "x\u2028y\nz",
+    "tab\there\n- {{ input_text }}",
+    "no: a",
+    "1.5",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("more", ["", "serving: {timeout: 5, variants: {}}", "serving:\n    variants:\n        own: " + OTHER + "\n\n\n"])
+def test_every_text_of_a_variant_is_read_as_it_was_given(tmp_path: Path, text: str, more: str) -> None:
+    file = write_task(tmp_path, "alpha", rows=4, more=f"{more}\n# the end") / "task.yaml"
+    for given in (text, f"{text}!", text):
+        write_variant(load_task("alpha", tmp_path), "searched", {"kind": "prompt", "system_prompt": given, "reasoned": True})
+        made = load_task("alpha", tmp_path).spec.serving.variants["searched"]
+        assert (made.system_prompt, made.reasoned) == (given, True) and "# the end\n" in file.read_text()
+
+
+def test_a_variant_is_written_for_people_to_read(tmp_path: Path) -> None:
+    file = write_task(tmp_path, "alpha", rows=4, more="serving:\n  variants:\n    own: " + OTHER + "  # trained") / "task.yaml"
+    write_variant(load_task("alpha", tmp_path), "searched", {"kind": "prompt", "system_prompt": "Be brief.\n\nBe right.\n"})
+    wanted = "serving:\n  variants:\n    searched:\n      kind: prompt\n      system_prompt: |\n        Be brief.\n\n        Be right.\n"
+    assert f"{wanted}    own: {OTHER}  # trained" in file.read_text()
+    write_variant(load_task("alpha", tmp_path), "searched", {"kind": "prompt", "system_prompt": "Be brief."})
+    assert f"searched:\n      kind: prompt\n      system_prompt: Be brief.\n    own: {OTHER}  # trained" in file.read_text()
+
+
+def test_a_task_in_braces_stays_in_them(tmp_path: Path) -> None:
+    file = write_task(tmp_path, "alpha", rows=4) / "task.yaml"
+    file.write_text(json.dumps(load_task("alpha", tmp_path).spec.model_dump(mode="json", exclude={"serving"})) + "  # generated\n")
+    for system in ("One.\nTwo.\n", "Three."):
+        write_variant(load_task("alpha", tmp_path), "searched", MADE | {"system_prompt": system})
+        write_words(load_task("alpha", tmp_path), system, "{{ input_text }}\n")
+        made = load_task("alpha", tmp_path).spec
+        assert made.serving.variants["searched"].system_prompt == made.system_prompt == system
+        assert file.read_text().startswith("{") and file.read_text().endswith("}  # generated\n")
+
+
 def test_a_json_task_gets_it_too(tmp_path: Path) -> None:
     folder = write_task(tmp_path, "alpha", rows=4)
     plain = load_task("alpha", tmp_path).spec.model_dump(mode="json")

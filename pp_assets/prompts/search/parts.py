@@ -20,6 +20,7 @@ from pp_assets.providers import chat_model
 from pp_assets.task.examples import Example
 from pp_resources.errors import UserError, nearest
 from pp_resources.models.bases import find_base
+from pp_resources.models.remote import Provider
 
 if TYPE_CHECKING:
     from pp_assets.task.spec import Task
@@ -47,12 +48,15 @@ def target_named(name: str, task: "Task", train: Sequence[Example], settings: "S
     return BaseTarget(base, task.spec.base_model_id, answer_budget(task, train, base.tokenizer), task.spec.decoding.constrained)
 
 
-def check_models(target: str, writer: str | None, task: "Task", settings: "Settings") -> None:
-    """Raise UserError for a target or a writer that is not to be had, before any data is read; nothing is loaded or asked."""
+def check_models(target: str, writer: str | None, task: "Task", settings: "Settings", *, ask: bool = True) -> None:
+    """Raise UserError for a target or a writer that is not to be had, before any data is read; nothing is loaded. With `ask` providers are
+    asked for what they serve, too."""
     if target == BASE:
         find_base(task.spec.base_model_id)
     for name in {target, writer} - {BASE, None}:
-        chat_model(str(name), settings)
+        model = chat_model(str(name), settings)
+        if ask and isinstance(model, Provider):
+            model.check()
 
 
 def check_budget(target: str, writer: str | None, budget: Budget, settings: "Settings") -> None:
