@@ -42,7 +42,8 @@ KIND_OF: dict[str, Kind] = {"RELEASE": "ship", "WORSE": "stop", "NOT PROVEN": "w
 
 @dataclass
 class Work:
-    """One study under way. `held` opens the test rows, `opened` are these once it has; `extra(name)` is an account beside the budget."""
+    """One study under way. `asked` names the target; `held` opens the test rows, `opened` are these once it has; `extra(name)` is an
+    account beside the budget."""
 
     task: Task
     arena: Arena
@@ -51,6 +52,7 @@ class Work:
     held: Held
     folder: Path
     seed: int
+    asked: str
     tree: Tree
     opened: list[Example] = field(default_factory=list)
 
@@ -97,7 +99,7 @@ def working(p: "Pipeline", name: str, study: str, options: Studied, share: float
     with Arena(task.spec, target, p.settings.home / "cells.db", contract=contract, account=account, on_event=tree.hear) as arena:
         pen = KeptWriter(model, arena.store, account) if model else None
         ground = ground_of(p, task, contract, rows.train, pen, [], target)
-        work = Work(task, arena, ground, rows, Held(0, list), folder, seed, tree)
+        work = Work(task, arena, ground, rows, Held(0, list), folder, seed, options.target, tree)
 
         def opened() -> Sequence[Example]:
             work.opened = list(test_rows(p, dataset, name, folder.name))
@@ -141,7 +143,8 @@ def judged_step(work: Work, found: Found, step: Step, choice: Step) -> None:
         step.figures += [quality_figure(work.spec, of, one) for of, one in zip(("chosen", "the task's own"), found.tested, strict=True)]
     if found.best.id != found.start.id:
         step.tables.append(_words_table(found.best.wording.messages(work.spec, PROMPT_PROBE)))
-    step.files["prompt.json"] = json.dumps(exported(work.spec, found.best.wording), indent=1, ensure_ascii=False).encode()
+    facts = {"candidate": found.best.id, "asked": work.asked, "released": ruling.label == "RELEASE"}
+    step.files["prompt.json"] = json.dumps(exported(work.spec, found.best.wording, **facts), indent=1, ensure_ascii=False).encode()
     step.details = {"ruling": ruling.plain, "best": found.best.id}
 
 

@@ -196,6 +196,9 @@ def apply(
     task: TaskArgument,
     target: Target = "base",
     name: Annotated[str, typer.Option("--name", help="Name of the variant in the task's serving section.")] = "searched",
+    file: Annotated[
+        Path | None, typer.Option("--file", help="An exported prompt, or the prompt.json of a study's report. Default: the newest search.")
+    ] = None,
     of: Annotated[
         str | None,
         typer.Option("--of", help="The remote variant whose model is asked. Default: what the table of providers says of the target."),
@@ -220,12 +223,13 @@ def apply(
         pp prompt apply support-triage --own --yes
     """
     from pp_assets.prompts.applying import applied
+    from pp_assets.prompts.search.export import check
 
-    found, prompt = _found(task, target)
-    if not found.metadata["released"] and not anyway:
-        what = f"the test did not release it ({found.metadata['verdict']})"
-        raise UserError(what, where=f"prompt {prompt['candidate']}", how="search on, or add --anyway")
     loaded = _task(task)
+    prompt = {"asked": target, "released": False, **(check(loaded.spec, file) if file else _found(task, target)[1])}
+    if not prompt["released"] and not anyway:
+        where = str(file or f"prompt {prompt['candidate']}")
+        raise UserError("the test did not release it", where=where, how="search on, or add --anyway")
     if own:
         _apply_own(loaded, prompt, yes=yes, out=Output(as_json))
         return

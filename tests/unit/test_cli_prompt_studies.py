@@ -11,7 +11,10 @@ from test_encoder_tokens import tiny_encoder
 
 from pp_assets.pipeline import Pipeline
 from pp_assets.prompts.search.export import read_prompt
+from pp_assets.serving.local import served_wording
 from pp_assets.task.examples import count_test_openings
+from pp_assets.task.spec import load_task
+from pp_resources.settings import Settings
 
 STUDIES = {
     "impact": ["--calls", "120", "--shots", "1"],
@@ -77,7 +80,26 @@ def test_a_study_leaves_the_prompt_that_it_chose(pp, found: dict[str, dict[str, 
     for name in ("fewshot", "reasoning", "explain"):
         told = found.get(name) or study(pp, name, "--json").json
         prompt = read_prompt(Path(told["path"]) / "test" / "prompt.json")
-        assert prompt["system"] == "Say it as JSON."
+        assert prompt["system"] == "Say it as JSON." and prompt["asked"] == "base"
+
+
+def test_the_prompt_of_a_study_is_applied_as_it_was_scored(pp, found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    file = Path((found.get("reasoning") or study(pp, "reasoning", "--json").json)["path"]) / "test" / "prompt.json"
+    words, prompt = ("prompt", "apply", "alpha", "--file", str(file)), read_prompt(file)
+    if not prompt["released"]:
+        assert "the test did not release it" in pp(*words).err
+    task = load_task("alpha", Settings.from_env().tasks)
+    before = task.file.read_text()
+    try:
+        assert pp(*words, "--anyway").code == 0
+        spec = load_task("alpha", Settings.from_env().tasks).spec
+        assert served_wording(spec, spec.serving.variants["searched"]).digest(spec) == prompt["digest"]
+        other = tmp_path / "changed.json"
+        other.write_text(file.read_text().replace("Say it as JSON.", "Say it."))
+        changed = pp("prompt", "apply", "alpha", "--anyway", "--file", str(other))
+        assert changed.code == 2 and "the file was changed since" in changed.err
+    finally:
+        task.file.write_text(before)
 
 
 @pytest.mark.parametrize(
