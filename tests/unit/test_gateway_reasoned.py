@@ -138,7 +138,10 @@ def test_a_searched_prompt_is_served_word_for_word(tmp_path):
         there = load_task("toy", where.settings.tasks)
         write_atomic(where.settings.home / "providers.yaml", json.dumps({"providers": {"house": {"url": up.url}}}))
         listed, _ = applied(there, prompt | {"asked": "house/m"}, "listed", of=None, overwrite=False, settings=where.settings)
-        assert listed == {"kind": "remote", "url": up.url, "model": "m"} | {k: made_of[k] for k in (*WORDS, "reasoned")}
+        assert listed == {"kind": "remote", "provider": "house", "model": "m"} | {k: made_of[k] for k in (*WORDS, "reasoned")}
+        there = load_task("toy", where.settings.tasks)
+        by_address, _ = applied(there, prompt | {"asked": f"{up.url}#m"}, "addressed", of=None, overwrite=False, settings=where.settings)
+        assert (by_address["url"], by_address["model"]) == (up.url, "m")
         with pytest.raises(UserError, match="known: far"):
             applied(there, prompt | {"asked": "nobody/m"}, "other", of=None, overwrite=False, settings=where.settings)
         assert served_wording(there.spec, there.spec.serving.variants["searched"]).digest(there.spec) == prompt["digest"]
