@@ -1,8 +1,8 @@
 """Answers that go to people: which, how they are marked and kept, and how people work them over HTTP."""
 
 import json
-import time
 import threading
+import time
 from typing import Any
 
 import pytest
