@@ -78,17 +78,24 @@ def _speed(rows: Sequence[PredictionRow], metrics: Mapping[str, Any], told: Told
 
 
 def _cost(rows: Sequence[PredictionRow], told: Told) -> dict[str, Any]:
-    """US dollars of 1,000 answers, by the hour of this machine or by tokens; what is unpriced says so."""
+    """US dollars of 1,000 answers, by the hour of this machine or by tokens, from `n` answers; what is unpriced says so."""
     if told.here:
         seconds = 1 / told.timing["items_per_s"]["alone"] if told.timing else None
         if seconds is None and told.hourly is not None:
             return {"by": "hour", "usd_per_1000": None, "reason": "not timed"}
         found = machine_cost(seconds or 0.0, told.hourly)
-        return {"by": "hour", **found, "reason": "" if told.hourly is not None else "no token is paid for; hourly prices this machine"}
+        timed = {"n": told.timing["latency_ms"]["p50"]["n"]} if told.timing and told.hourly is not None else {}
+        return {
+            "by": "hour",
+            **found,
+            **timed,
+            "reason": "" if told.hourly is not None else "no token is paid for; hourly prices this machine",
+        }
     if told.price is None:
         return {"by": "tokens", "usd_per_1000": None, "reason": "unpriced"}
     timing = Timing(tokens_in=[row.tokens_in for row in rows], tokens_out=[row.tokens_out for row in rows])
-    return {"by": "tokens", **token_cost(timing, told.price), "since": told.price.since.isoformat() if told.price.since else None}
+    since = told.price.since.isoformat() if told.price.since else None
+    return {"by": "tokens", **token_cost(timing, told.price), "n": len(rows), "since": since}
 
 
 def _confidence(rows: Sequence[PredictionRow]) -> str:

@@ -12,6 +12,7 @@ from pp_assets.kept import KeptPredictor, Model
 from pp_assets.pipeline import read_json
 from pp_assets.providers import OURS, chat_model
 from pp_assets.sources import source_digest
+from pp_assets.training.recipes import RECIPES
 from pp_resources.artifacts import MANIFEST, SLUG, Artifact
 from pp_resources.errors import UserError, nearest
 from pp_resources.json_server import is_loopback
@@ -54,8 +55,13 @@ def check_named(p: "Pipeline", task: "Task", named: Sequence[str]) -> None:
             if name not in BARE_NAMES:
                 raise UserError(f"no model {name!r}", where="models", how=nearest(name, BARE_NAMES))
         elif not _adapter(p, task, name) and not _is_package(name):
-            if SLUG.match(name) and name != OURS:
-                raise UserError(f"no model {name!r}", where="models", how=nearest(name, [*trained_variants(p, task.name), OURS]))
+            variant = name.removeprefix(f"{task.name}/")
+            if variant in RECIPES:
+                how = f"train it with 'pp train {task.name} --variant {variant}'"
+                raise UserError("is not trained yet", where=f"variant {task.name}/{variant}", how=how)
+            if SLUG.match(variant) and name != OURS:
+                known = {*task.spec.variants, *trained_variants(p, task.name), OURS}
+                raise UserError(f"no model {name!r}", where="models", how=nearest(variant, known))
             chat_model(name, p.settings)
 
 

@@ -35,7 +35,7 @@ QUALITY_HEAD = (
     "not told apart from",
 )
 SPEED_HEAD = ("model", "p50 ms", "p95 ms", "tokens written a second", "measured")
-COST_HEAD = ("model", "US$ of 1,000 answers", "by", "")
+COST_HEAD = ("model", "US$ of 1,000 answers [95 % interval]", "n", "by", "")
 FEATURES = ("structured output", "streaming", "confidence", "distributions", "context", "offline", "licence")
 FLATTERED = "What was trained here chose its epoch and temperatures by validation rows, which flatters it beside others; test=true tells."
 
@@ -190,8 +190,9 @@ def _speed_row(one: Any) -> tuple[str, ...]:
 
 def _cost_row(one: Any) -> tuple[str, ...]:
     cost = one["cost"]
-    value = cost["usd_per_1000"]
-    return (one["name"], "unpriced" if value is None else f"{value:.4g}", cost["by"], cost["reason"])
+    value, low, high = (cost.get(key) for key in ("usd_per_1000", "low", "high"))
+    shown = "unpriced" if value is None else f"{value:.4g}" if low is None or high is None else f"{value:.4g} [{low:.4g}, {high:.4g}]"
+    return (one["name"], shown, "–" if value is None else str(cost["n"]), cost["by"], cost["reason"])
 
 
 def _span(value: float | None, low: float | None, high: float | None, sign: str = "", digits: int = 3) -> str:

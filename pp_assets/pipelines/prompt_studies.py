@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 LEAST = 10  # rows on which an effect is worth looking at
 
 
+def check_calls(p: "Pipeline", name: str, options: Impacts) -> None:
+    """Raise UserError where the calls are too few for the parts that the prompt will have, before any data is read."""
+    wording, shots = _whole(p, name, options), options.shots
+    rest = parts_of(p.task(name).spec, replace(wording, shots=()) if shots else wording)
+    _affordable(options.calls, options.calls, len(rest) + shots + (shots > 1))  # each example, and all of them
+
+
 def impacts(p: "Pipeline", name: str, options: Impacts) -> Report:
     """Every part of the prompt is left out in turn, on the rows to choose by; the test split stays shut."""
     report = Report()
@@ -37,11 +44,7 @@ def impacts(p: "Pipeline", name: str, options: Impacts) -> Report:
             found = parts_of(work.spec, wording)
             step.said = f"{len(found)} parts that can be left out"
         with report.step("effects") as step, work.bought(step):
-            affordable = work.arena.left // (1 + len(found))
-            if affordable < LEAST:
-                least = LEAST * (1 + len(found))
-                raise UserError(f"{options.calls} calls are too few for {len(found)} parts", where="calls", how=f"allow {least} or more")
-            rows = work.rows.val[:affordable]
+            rows = work.rows.val[: _affordable(options.calls, work.arena.left, len(found))]
             whole, made = impact(work.spec, work.arena, wording, rows, work.ground.count_tokens)
             shown = [one for one in made if one.verdict != "not shown"]
             step.said = f"{len(shown)} of {len(made)} parts are shown to matter on {len(rows)} rows"
@@ -99,11 +102,23 @@ def explained(p: "Pipeline", name: str, options: Explaining) -> Report:
     return ended(report, found.ruling, [f"What the chosen prompt was made from: {note}"] if found.best.id != found.start.id else [])
 
 
+def _affordable(calls: int, left: int, count: int) -> int:
+    """Rows on which the whole prompt and each of so many parts can be tried, with what is `left` of `calls`."""
+    if left // (1 + count) < LEAST:
+        raise UserError(f"{calls} calls are too few for {count} parts", where="calls", how=f"allow {LEAST * (1 + count)} or more")
+    return left // (1 + count)
+
+
+def _whole(p: "Pipeline", name: str, options: Impacts) -> Wording:
+    """The task's own prompt, or the one that was found."""
+    if not options.found:
+        return Wording.of(p.task(name).spec)
+    made = p.store.require(stages.PROMPTS, f"{name}/{slug(options.target)}", f"run 'pp prompt optimise {name}'")
+    return wording_of(read_prompt(made.file("prompt.json")))
+
+
 def _wording(p: "Pipeline", name: str, work: Work, options: Impacts) -> Wording:
-    wording = work.start
-    if options.found:
-        made = p.store.require(stages.PROMPTS, f"{name}/{slug(options.target)}", f"run 'pp prompt optimise {name}'")
-        wording = wording_of(read_prompt(made.file("prompt.json")))
+    wording = _whole(p, name, options)
     if options.shots:
         from pp_assets.base_systems import few_shot
 

@@ -39,6 +39,14 @@ def quality(spec: TaskSpec, one: Judged) -> Metric:
     return table_metric(of, of.tables[of.scoring.primary])
 
 
+def chosen_by(spec: TaskSpec, one: Judged) -> Metric:
+    """The score that candidates are chosen by, with its interval. For a primary metric that no item has a value of (macro F1) it is another
+    than `quality`."""
+    of, place = scored(spec, one), {row.item_id: i for i, row in enumerate(one.rows)}
+    scores = one.scores[[place[row.item_id] for row in of.rows]]
+    return table_metric(of, Table(np.stack([scores, np.ones(len(scores))], axis=1), "score of an answer"))
+
+
 def tokens_table(of: Scored) -> Table:
     """Tokens read and written, by item."""
     counts = np.array([[row.tokens_in + row.tokens_out, 1] for row in of.rows], dtype=float)

@@ -218,7 +218,7 @@ def _write(out: Path, task: "Task", target: Target, found: Found, tree: Tree, wa
     told = summary(task, target, found, wanted)
     for file, value in (("verdict.json", told | {"ruling": found.ruling.plain}), ("tree.json", tree.plain)):
         (out / file).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    write_page(out, told, found, tree, prompt)
+    write_page(out, spec, told, found, tree, prompt)
     return told
 
 

@@ -1,5 +1,6 @@
 """`pp prompt impact`, `fewshot`, `reasoning` and `explain`: studies of a prompt, each with a report."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,9 +41,11 @@ def impact(
 
     Example: pp prompt impact support-triage --shots 4
     """
+    from pp_assets.pipelines.prompt_studies import check_calls
     from pp_assets.pipelines.prompting import STUDIES
 
-    _run(STUDIES[0], task, {"found": found, "shots": shots, "target": target, "calls": calls, "seed": seed}, Output(as_json))
+    given = {"found": found, "shots": shots, "target": target, "calls": calls, "seed": seed}
+    _run(STUDIES[0], task, given, Output(as_json), check_calls)
 
 
 def fewshot(
@@ -102,8 +105,8 @@ def explain(
     _run(STUDIES[1], task, {"rounds": rounds, "target": target, "writer": writer, "calls": calls, "seed": seed}, Output(as_json))
 
 
-def _run(entry: "Entry", task: str, given: dict[str, Any], out: Output) -> None:
-    """Run a study on a task whose data is made ready first."""
+def _run(entry: "Entry", task: str, given: dict[str, Any], out: Output, check: Callable[..., None] = lambda *_: None) -> None:
+    """Run a study on a task whose data is made ready first, once `check` (of pipeline, task and options) has let it pass."""
     from pp_assets.pipeline import read_json
     from pp_assets.pipelines.runs import DOCUMENT, perform
     from pp_assets.prompts.search.parts import check_models
@@ -112,6 +115,7 @@ def _run(entry: "Entry", task: str, given: dict[str, Any], out: Output) -> None:
     settings, name = settle(task)
     with running(settings) as (runner, log):
         check_models(given["target"], given.get("writer"), runner.pipeline.task(name), settings)
+        check(runner.pipeline, name, options)
         runner.training_data(name)
         log.terminal.now(f"{entry.id} {name}")
         made, _ = perform(runner.pipeline, entry, name, options)

@@ -1,6 +1,7 @@
 """`pp prompt` on a small task with the embedded base: search, show, tree, export, verify, apply; and as a job."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,10 @@ def test_a_search_keeps_its_budget_and_tells_what_it_found(pp, found, root):
     use_installation(root)
     settings, out = Settings.from_env(), Path(found["path"])
     assert found["calls"] <= int(CALLS) and found["verdict"] in ("RELEASE", "NOT PROVEN", "WORSE") and found["cost_usd"] == 0.0
+    head, _, first = (out / "report.md").read_text().split("## Finalists")[1].strip().split("\n\n")[1].split("\n")[:3]
+    assert "score (95 % interval)" in head
+    shown, low, high, n = map(float, re.search(r"\| ([\d.]+) \(([\d.]+) to ([\d.]+)\) \| (\d+) \|", first).groups())
+    assert low <= shown <= high and (shown, n) == (pytest.approx(found["val_best"], abs=1e-4), found["val_rows"])
     assert {"prompt.json", "verdict.json", "tree.json", "report.html", "report.md", "front.png"} <= {file.name for file in out.iterdir()}
     opened = count_test_openings(settings.home / "ledger" / "test_openings.jsonl", "alpha")
     assert opened == int(found["tested"]) and (out / "answers").exists() == found["tested"]

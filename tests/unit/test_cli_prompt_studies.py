@@ -9,7 +9,7 @@ from command_line import Said, command_line, use_installation
 from small_task import write_task
 from test_encoder_tokens import tiny_encoder
 
-from pp_assets.pipeline import Pipeline
+from pp_assets.pipeline import DATASETS, INPUTS, Pipeline
 from pp_assets.prompts.search.export import read_prompt
 from pp_assets.serving.local import served_wording
 from pp_assets.task.examples import count_test_openings
@@ -113,3 +113,15 @@ def test_the_prompt_of_a_study_is_applied_as_it_was_scored(pp, found: dict[str, 
 def test_what_cannot_be_done_is_said(pp, words: list[str], what: str) -> None:
     said = pp("prompt", *words)
     assert said.code == 2 and what in said.err
+
+
+@pytest.mark.parametrize("shots", [0, 1, 3])
+def test_calls_that_are_too_few_are_told_before_any_data_is_made(pp, root: Path, shots: int) -> None:
+    write_task(root / "tasks", "beta", rows=64, more=f"system_prompt: Say it as JSON.\nencoder_model_id: {root / 'encoder'}")
+    said = pp("prompt", "impact", "beta", "--shots", str(shots), "--calls", "19")
+    least = int(said.err.split("allow ")[1].split()[0])
+    assert said.code == 2 and f"19 calls are too few for {least // 10 - 1} parts" in said.err
+    assert not [one for kind in (DATASETS, INPUTS) for one in Pipeline.from_env().store.keys(kind) if one == "beta"]
+    before = pp("prompt", "impact", "alpha", "--shots", str(shots), "--calls", str(least - 1))
+    assert before.code == 2 and f"allow {least} or more" in before.err
+    assert pp("prompt", "impact", "alpha", "--shots", str(shots), "--calls", str(least)).code == 0, "what is told is what is needed"

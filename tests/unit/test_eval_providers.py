@@ -46,7 +46,7 @@ def test_what_is_unpriced_says_so_and_what_is_priced_is_priced_by_its_tokens() -
     systems = (system("paid", range(3), **facts), system("unknown", range(2), **facts), system("free", range(1)))
     _, found = table(*systems, paid=priced, free=Told(here=True))
     assert found["paid"]["cost"]["usd_per_1000"] == pytest.approx(1000 * (500 * 2 + 100 * 10) / 1e6)
-    assert found["paid"]["cost"]["since"] == "2026-10-01"
+    assert found["paid"]["cost"]["since"] == "2026-10-01" and found["paid"]["cost"]["n"] == 80
     assert found["unknown"]["cost"] == {"by": "tokens", "usd_per_1000": None, "reason": "unpriced"}
     assert found["free"]["cost"]["usd_per_1000"] is None and found["free"]["cost"]["by"] == "hour"
     assert found["paid"]["speed"]["tokens_per_s"] == 250 and found["paid"]["speed"]["p95"]["value"] == 400
@@ -59,7 +59,7 @@ def test_a_model_on_this_machine_is_priced_by_the_hour_and_timed_alone() -> None
     _, found = table(system("mine", range(1), latency_ms=9.0), system("other", range(2)), mine=told)
     speed, cost = found["mine"]["speed"], found["mine"]["cost"]
     assert speed["p50"]["value"] == 500 and speed["tokens_per_s"] == 8, "the stored times of batches are not taken"
-    assert cost["usd_per_1000"] == pytest.approx(0.5) and cost["by"] == "hour"
+    assert cost["usd_per_1000"] == pytest.approx(0.5) and cost["by"] == "hour" and cost["n"] == 8, "timed texts"
 
 
 def test_confidences_are_a_feature_that_the_answers_show() -> None:

@@ -220,3 +220,11 @@ def test_a_model_that_is_not_there_is_told(pp, home, model, said) -> None:
     for task in ("alpha", "fresh"):  # the latter has no data yet
         found = pp("providers", "compare", task, "-m", model)
         assert found.code == 2 and said in found.err
+
+
+def test_a_variant_that_is_not_trained_is_told_with_the_command_that_trains_it(pp, home) -> None:
+    write_task(home / "tasks", "fresh", rows=64)
+    for model in ("encoder-lora", "fresh/encoder-lora"):
+        found = pp("providers", "compare", "fresh", "-m", model)
+        assert found.code == 2
+        assert "fresh/encoder-lora: is not trained yet; train it with 'pp train fresh --variant encoder-lora'" in found.err

@@ -6,12 +6,15 @@ from typing import Any
 
 from pp_assets.evaluation.markdown import md, p_cell
 from pp_assets.evaluation.markdown import table as md_table
+from pp_assets.evaluation.metrics import Metric
 from pp_assets.evaluation.webpage import Section, banner, folded, items, page, picture, soft, table, verbatim
+from pp_assets.prompts.measured import chosen_by
 from pp_assets.prompts.search.pareto import pareto_plot
 from pp_assets.prompts.search.run import Found
 from pp_assets.prompts.search.tree import Tree, last_judged, tree_lines
+from pp_assets.task.spec import TaskSpec
 
-FINALIST_HEAD = ("candidate", "source", "score", "tokens", "ms", "invalid", "nothing beats it")
+FINALIST_HEAD = ("candidate", "source", "score (95 % interval)", "n", "tokens", "ms", "invalid", "nothing beats it")
 FLOOR_HEAD = ("what may not be worse", "n", "effect", "p (Holm)", "")
 COUNT_HEAD = ("what", "search", "test")
 TREE_HEAD = ("candidate", "made from", "by", "state", "score", "rows", "what it is")
@@ -20,19 +23,20 @@ PROBE = "As a model reads it, around an input that is made up: it has quotes, a 
 _COLOURS = {"RELEASE": "ship", "WORSE": "stop", "NOT PROVEN": "wait"}
 
 
-def write_page(out: Path, told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str, Any]) -> None:
+def write_page(out: Path, spec: TaskSpec, told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str, Any]) -> None:
     """report.md, report.html and front.png in `out`."""
     plot = pareto_plot(found.points, {one.candidate: _source(found, tree, one.candidate) for one in found.points}, told["metric"])
     (out / "front.png").write_bytes(plot)
-    (out / "report.html").write_text(_html(told, found, tree, prompt, plot), "utf-8")
-    (out / "report.md").write_text(_markdown(told, found, tree, prompt), "utf-8")
+    finalists = finalist_rows(spec, found, tree)
+    (out / "report.html").write_text(_html(told, found, tree, prompt, finalists, plot), "utf-8")
+    (out / "report.md").write_text(_markdown(told, found, tree, prompt, finalists), "utf-8")
 
 
-def finalist_rows(found: Found, tree: Tree) -> list[list[str]]:
+def finalist_rows(spec: TaskSpec, found: Found, tree: Tree) -> list[list[str]]:
     """Cells under FINALIST_HEAD, the best first."""
     rows = []
-    for one in found.points:
-        cells = [f"{one.quality:.4f}", f"{one.tokens:.1f}", f"{one.latency_ms:.1f}", f"{one.invalid:.2%}"]
+    for judged, one in zip(found.finalists, found.points, strict=True):
+        cells = [*_score(chosen_by(spec, judged)), f"{one.tokens:.1f}", f"{one.latency_ms:.1f}", f"{one.invalid:.2%}"]
         rows.append([one.candidate, _source(found, tree, one.candidate), *cells, "yes" if one.front else ""])
     return rows
 
@@ -59,7 +63,9 @@ def count_rows(told: Mapping[str, Any]) -> list[list[str]]:
     return [[what, _cost(told[key]), _cost(told[f"test_{key}"])] for what, key in named]
 
 
-def _html(told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str, Any], plot: bytes) -> str:
+def _html(
+    told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str, Any], finalists: Sequence[Sequence[str]], plot: bytes
+) -> str:
     counts = f"{told['calls']} calls to search, {told['test_calls']} to test"
     said = "".join(f"<h3>{message['role']}</h3>{verbatim(message['content'])}" for message in prompt["messages"])
     marks = {i: "candidate" for i, one in enumerate(found.points) if one.candidate == told["best"]}
@@ -69,7 +75,7 @@ def _html(told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str
             "Finalists",
             [
                 soft(_chosen(told)),
-                table(FINALIST_HEAD, finalist_rows(found, tree), marks),
+                table(FINALIST_HEAD, finalists, marks),
                 picture({"front": plot}, "front", "Quality over tokens"),
             ],
         ),
@@ -89,7 +95,7 @@ def _html(told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str
     return page(f"{told['task']}: prompt search", parts)
 
 
-def _markdown(told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str, Any]) -> str:
+def _markdown(told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping[str, Any], finalists: Sequence[Sequence[str]]) -> str:
     lines = [
         f"# {md(told['task'])}: prompt of {md(told['target'])}",
         "",
@@ -97,7 +103,7 @@ def _markdown(told: Mapping[str, Any], found: Found, tree: Tree, prompt: Mapping
         "",
         *(f"- {md(one)}" for one in told["reasons"]),
     ]
-    lines += ["", "## Finalists", "", md(_chosen(told)), "", *md_table(FINALIST_HEAD, finalist_rows(found, tree))]
+    lines += ["", "## Finalists", "", md(_chosen(told)), "", *md_table(FINALIST_HEAD, finalists)]
     if found.ruling.floors:
         lines += ["## Floors", "", FLOORS, "", *md_table(FLOOR_HEAD, floor_rows(found.ruling.floors))]
     lines += ["## What it took", "", *md_table(COUNT_HEAD, count_rows(told))]
@@ -120,6 +126,14 @@ def _origin(one: Mapping[str, Any]) -> str:
 
 def _source(found: Found, tree: Tree, name: str) -> str:
     return "the task's own" if name == found.start.id else str(tree.nodes[name]["source"])
+
+
+def _score(one: Metric) -> tuple[str, str]:
+    """Value with its interval, and n."""
+    if one.value is None:
+        return f"– ({one.reason})", "0"
+    ends = "" if one.low is None or one.high is None else f" ({one.low:.4f} to {one.high:.4f})"
+    return f"{one.value:.4f}{ends}", str(one.n)
 
 
 def _effect(one: Mapping[str, Any]) -> str:
