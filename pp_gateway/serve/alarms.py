@@ -13,14 +13,15 @@ class Alarms:
 
     def __init__(self) -> None:
         self._calls: dict[Any, tuple[float, Callable[[], None]]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        # Its time stands beside it: of a timer whose time has come uvloop makes a plain handle, which knows none.
+        self._timer: tuple[asyncio.Handle, float] | None = None
 
     def set(self, key: Any, seconds: float, call: Callable[[], None]) -> None:
         """Have something called after so many seconds, by a key of one's own."""
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         self._calls[key] = due, call
-        if self._timer is None or due < self._timer.when() - LATE:
+        if self._timer is None or due < self._timer[1] - LATE:
             self._look_at(due)
 
     def drop(self, key: Any) -> None:
@@ -29,8 +30,8 @@ class Alarms:
 
     def _look_at(self, moment: float) -> None:
         if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(moment, self._look)
+            self._timer[0].cancel()
+        self._timer = asyncio.get_running_loop().call_at(moment, self._look), moment
 
     def _look(self) -> None:
         self._timer, moment = None, asyncio.get_running_loop().time()

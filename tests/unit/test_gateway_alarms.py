@@ -4,11 +4,13 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from pp_gateway.serve.alarms import LATE, Alarms, Interruptible
 
 
-def test_what_is_due_is_called_in_its_time_whatever_was_set_before_and_taken_back():
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_is_due_is_called_in_its_time_whatever_was_set_before_and_taken_back(run):
     async def turns() -> dict[str, float]:
         alarms, began, called = Alarms(), time.monotonic(), dict[str, float]()
 
@@ -16,7 +18,15 @@ def test_what_is_due_is_called_in_its_time_whatever_was_set_before_and_taken_bac
             assert name not in called
             called[name] = time.monotonic() - began
 
-        for name, seconds in (("late", 0.3), ("soon", 0.1), ("never", 0.1), ("past", -1.0), ("takes back", 0.15), ("taken", 0.15)):
+        for name, seconds in (
+            ("late", 0.3),
+            ("soon", 0.1),
+            ("never", 0.1),
+            ("past", -1.0),
+            ("past too", 0.0),
+            ("takes back", 0.15),
+            ("taken", 0.15),
+        ):
             alarms.set(name, seconds, lambda name=name: note(name))
         alarms.set("takes back", 0.15, lambda: (note("takes back"), alarms.drop("taken")))
         alarms.drop("never")
@@ -25,9 +35,9 @@ def test_what_is_due_is_called_in_its_time_whatever_was_set_before_and_taken_bac
         await asyncio.sleep(0.4)
         return called
 
-    called = asyncio.run(turns())
-    assert set(called) == {"past", "soon", "takes back", "again", "late"}
-    for name, due in (("past", 0.0), ("soon", 0.1), ("takes back", 0.15), ("again", 0.25), ("late", 0.3)):
+    called = run(turns())
+    assert set(called) == {"past", "past too", "soon", "takes back", "again", "late"}
+    for name, due in (("past", 0.0), ("past too", 0.0), ("soon", 0.1), ("takes back", 0.15), ("again", 0.25), ("late", 0.3)):
         assert due - 0.01 <= called[name] < due + LATE + 0.1, name
 
 
