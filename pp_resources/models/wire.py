@@ -25,7 +25,7 @@ SHOWN = 300  # characters of what a server says of its failure
 _FORM = re.compile(r"response_format|json_schema|json_object|structured|schema|grammar|guided", re.IGNORECASE)
 # "`temperature` is deprecated for this model", "Unsupported parameter: 'max_tokens'", "Unknown name \"seed\""
 _UNTAKEN = re.compile(r"deprecated|unsupported|support|permitted|unknown|unrecognized|unexpected", re.IGNORECASE)
-_TOKENS = re.compile(rb'"(prompt|completion)_tokens"\s*:\s*(\d+)')
+_TOKENS = re.compile(rb'"(prompt|completion)_tokens"\s*:\s*(\d+)(?=\D)')  # what ends in a digit may be the half of a number
 
 Bill = tuple[int, int]
 
@@ -106,11 +106,11 @@ class Wire:
             # What took too long may have been the connection: then nothing was sent.
             sent = not isinstance(error.__cause__, httpx2.ConnectTimeout)
             what = late if sent else f"does not answer (no connection in {self.times.connect:g} s)"
-            raise Failed(what, "ask for fewer tokens, or try later", again=True, sent=sent, bill=_billed(parts)) from None
+            raise Failed(what, "ask for fewer tokens, or try later", again=True, sent=sent, bill=billed(parts)) from None
         except (openai.APIConnectionError, httpx2.TransportError) as error:
             why = self._without_key(str(error.__cause__ or error))
             sent = not isinstance(error.__cause__, httpx2.ConnectError)
-            raise Failed(f"does not answer ({why})", _RUNS, again=True, sent=sent, bill=_billed(parts)) from None
+            raise Failed(f"does not answer ({why})", _RUNS, again=True, sent=sent, bill=billed(parts)) from None
         except openai.OpenAIError as error:
             raise Failed(f"cannot be asked ({self._without_key(str(error))})", "check the key of the provider") from None
         return self._read(b"".join(parts), kind, time.perf_counter() - began)
@@ -137,13 +137,13 @@ class Wire:
         except ValueError:
             if "html" in kind:
                 raise Failed(stranger, how) from None
-            raise Failed("its answer is not JSON", "try later", again=True, bill=_billed([body]), sent=True, broken=True) from None
+            raise Failed("its answer is not JSON", "try later", again=True, bill=billed([body]), sent=True, broken=True) from None
         try:
             choice = found["choices"][0]
             message = choice["message"]
             said = message.get("content") or ""
         except (LookupError, TypeError, AttributeError):
-            raise Failed(stranger, how, bill=_billed([body])) from None
+            raise Failed(stranger, how, bill=billed([body])) from None
         reason = "refusal" if message.get("refusal") else str(choice.get("finish_reason") or "stop")
         usage = found.get("usage")
         bill = (int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)) if isinstance(usage, Mapping) else None
@@ -174,11 +174,11 @@ class Wire:
         return line.replace(self._key, "***") if self._key else line
 
 
-def _billed(parts: list[bytes]) -> Bill | None:
-    """What an answer that is not whole says of its tokens."""
+def billed(parts: list[bytes]) -> Bill | None:
+    """What an answer that is not whole says of its tokens; None where it ends before both counts."""
     body = b"".join(parts)
     found = {name: int(count) for name, count in _TOKENS.findall(body[body.rfind(b'"usage"') :])} if b'"usage"' in body else {}
-    return (found.get(b"prompt", 0), found.get(b"completion", 0)) if found else None
+    return (found[b"prompt"], found[b"completion"]) if len(found) == 2 else None
 
 
 def _asked_wait(headers: Mapping[str, str]) -> float | None:

@@ -17,6 +17,7 @@ from pp_resources.errors import UserError
 from pp_resources.models.price import Price
 from pp_resources.models.provider_table import Limits, Retries, Terms, Timeouts
 from pp_resources.models.remote import Provider
+from pp_resources.models.wire import billed
 from pp_resources.settings import PROJECT_ROOT
 from pp_resources.spending import metered
 
@@ -49,6 +50,19 @@ def test_what_fails_once_is_answered_and_billed_once(fault: str, tmp_path: Path)
         assert one.spent == (1 + told) * (IN + OUT) == meter.tokens_in + meter.tokens_out
         assert one.usd == pytest.approx((1 + told) * COST)
         assert one.unheard == (fault in ("hangs", "drops", "cuts", "dribbles"))
+
+
+@pytest.mark.parametrize(
+    ("body", "bill"),
+    [
+        ('{"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 57,', (10, 57)),
+        ('{"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 5', None),
+        ('{"choices": [], "usage": {"prompt_tokens": 10, "comp', None),
+        ('{"choices": [{"message": {"content": "prompt_tokens', None),
+    ],
+)
+def test_a_broken_answer_says_what_it_cost_where_both_counts_are_whole(body: str, bill: tuple[int, int] | None) -> None:
+    assert billed([body[:30].encode(), body[30:].encode()]) == bill
 
 
 @pytest.mark.parametrize("fault", ["hangs", "cuts"])
