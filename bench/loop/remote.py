@@ -8,10 +8,9 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from bench.serving import answering
+from bench.serving import JsonHandler, answering, completion
 from pp_assets.data.generation.made import seed_of
 from pp_resources.json_schema import Schema, leaf_fields, set_path
 from pp_resources.json_schema import dump_output as as_json
@@ -49,29 +48,12 @@ class Expert:
 def served(expert: Expert) -> Iterator[str]:
     """Serve until the block ends; the address up to /v1."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked = self.asked()
             said = expert.answer(asked["model"], asked["messages"][-1]["content"])
-            message = {"role": "assistant", "content": said}
-            body = {
-                "id": "1",
-                "object": "chat.completion",
-                "model": asked["model"],
-                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": sum(len(m["content"]) for m in asked["messages"]) // 4, "completion_tokens": len(said) // 4},
-            }
-            data = json.dumps(body).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_args: Any) -> None:
-            pass
+            read = sum(len(one["content"]) for one in asked["messages"])
+            self.send(200, completion(said, read // 4, len(said) // 4, model=asked["model"]))
 
     with answering(Handler) as url:
         yield f"{url}/v1"

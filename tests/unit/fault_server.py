@@ -5,10 +5,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from bench.serving import answering
+from bench.serving import JsonHandler, answering, completion
 
 IN, OUT = 10, 5  # tokens of every answer
 
@@ -49,26 +48,24 @@ def fault_server(*plan: str, keyed: bool = True) -> Iterator[FaultServer]:
     """Serves until the block ends. The answer to a message is the message in capitals, as a JSON object where a form is asked for."""
     made = FaultServer(list(plan), keyed)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.asked()
             key = self.headers["Idempotency-Key"]
             fault = made.fault(body, key)
             form = (body.get("response_format") or {}).get("type")
             untaken = next((name for name in made.untaken if name in body), None)
             if untaken:
-                return self._send(400, {"error": {"message": made.untaken[untaken]}})
+                return self.send(400, {"error": {"message": made.untaken[untaken]}})
             if form in made.refuses:
-                return self._send(400, {"error": {"message": f"response_format {form} is not supported"}})
+                return self.send(400, {"error": {"message": f"response_format {form} is not supported"}})
             if fault.startswith("limits"):
                 date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 1))
-                return self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": date if "date" in fault else str(made.wait)})
+                return self.send(429, {"error": {"message": "slow down"}}, {"Retry-After": date if "date" in fault else str(made.wait)})
             if fault == "too_long":
-                return self._send(400, {"error": {"message": "the prompt is too long"}})
+                return self.send(400, {"error": {"message": "the prompt is too long"}})
             if fault == "errs":
-                return self._send(503, {"error": {"message": "overloaded"}})
+                return self.send(503, {"error": {"message": "overloaded"}})
             if fault == "drops":
                 self.close_connection = True
                 return None
@@ -83,43 +80,30 @@ def fault_server(*plan: str, keyed: bool = True) -> Iterator[FaultServer]:
                 made.ended.wait(10)
                 return None
             said = str(body["messages"][-1]["content"]).upper()
-            choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-            usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
-            whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "usage": usage, "choices": [choice]}
-            if made.uncounted or fault == "cuts":  # such servers tell the usage last
-                whole["usage"] = whole.pop("usage")
+            whole = completion(said, IN, OUT)
+            if not made.uncounted and fault != "cuts":  # such servers tell the usage last
+                whole["choices"] = whole.pop("choices")
             if made.uncounted:
                 del whole["usage"]
             data = json.dumps(whole).encode()
             if fault == "breaks":
-                return self._data(200, data[:-9] + b"</html>")
+                return self.send(200, data[:-9] + b"</html>")
             if fault in ("cuts", "cuts_late"):
-                self._data(200, data[: -len(data) // 2], length=len(data))
                 self.close_connection = True
-                return None
-            return self._data(200, data, slowly=fault == "dribbles")
+                return self.send(200, data[: -len(data) // 2], {"Content-Length": str(len(data))})
+            if fault == "dribbles":
+                return self._dribble(data)
+            return self.send(200, data)
 
-        def _send(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-            self._data(status, json.dumps(value).encode(), headers=headers)
-
-        def _data(
-            self, status: int, data: bytes, *, length: int | None = None, headers: dict[str, str] | None = None, slowly: bool = False
-        ) -> None:
-            self.send_response(status)
-            own = {"Content-Type": "application/json", "Content-Length": str(len(data) if length is None else length)}
-            for name, value in {**own, **(headers or {})}.items():
-                self.send_header(name, value)
+        def _dribble(self, data: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            try:
-                for piece in [data[i : i + 8] for i in range(0, len(data), 8)] if slowly else [data]:
-                    self.wfile.write(piece)
-                    if slowly and made.ended.wait(0.1):
-                        break
-            except OSError:
-                self.close_connection = True  # the caller has gone
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            for piece in (data[i : i + 8] for i in range(0, len(data), 8)):
+                self.wfile.write(piece)
+                self.wfile.flush()
+                if made.ended.wait(0.1):
+                    break
 
     with answering(Handler) as url:
         made.url = f"{url}/v1"

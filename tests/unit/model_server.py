@@ -1,16 +1,14 @@
 """A loopback server with /v1/chat/completions behind which a causal model of ours answers: what a provider of an own machine would be."""
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.serving import answering
+from bench.serving import JsonHandler, answering, completion
 from pp_resources.models.bases import TINY_BASE, find_base
 from pp_resources.models.causal import CausalPredictor, load_model, load_tokenizer
 from pp_resources.models.causal_plain import shares_prefix
@@ -39,10 +37,7 @@ class ModelServer:
             return 404, {"error": {"message": f"no model {asked['model']}"}}
         with self.lock:
             said = self.predict(asked)
-        choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": said.finish_reason}
-        usage = {"prompt_tokens": said.tokens_in, "completion_tokens": said.tokens_out, "total_tokens": said.tokens_in + said.tokens_out}
-        whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "ours", "choices": [choice], "usage": usage}
-        return 200, whole
+        return 200, completion(said.text, said.tokens_in, said.tokens_out, model="ours", ended=said.finish_reason)
 
     def predict(self, asked: Mapping[str, Any]) -> Any:
         form = asked.get("response_format")
@@ -79,20 +74,10 @@ def model_server(base: Path | None = None, *, key: str | None = None, failing: i
     """Serves `base` (the shipped one by default) as the model "ours" until the block ends."""
     made = ModelServer(base or find_base(TINY_BASE), key, failing)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found = self.path == "/v1/chat/completions"
-            status, body = made.answer(asked, self.headers["Authorization"]) if found else (404, {})
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            asked, found = self.asked(), self.path == "/v1/chat/completions"
+            self.send(*(made.answer(asked, self.headers["Authorization"]) if found else (404, {})))
 
     with answering(Handler) as url:
         made.url = f"{url}/v1"

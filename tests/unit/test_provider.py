@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from causal_tiny import write_tiny_base
 from model_server import ModelServer, model_server
 
+from bench.serving import JsonHandler, completion
 from pp_assets.providers import provider_from_env
 from pp_resources.errors import UserError
 from pp_resources.models.provider_table import Retries, Terms
@@ -139,10 +140,10 @@ class Slow(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), SlowHandler)
 
 
-class SlowHandler(BaseHTTPRequestHandler):
+class SlowHandler(JsonHandler):
     def do_POST(self) -> None:
         server: Any = self.server
-        said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+        said = self.asked()["messages"][0]["content"]
         with server.lock:
             server.asked.append(said)
             server.now += 1
@@ -152,19 +153,7 @@ class SlowHandler(BaseHTTPRequestHandler):
         server.full.wait(10)
         with server.lock:
             server.now -= 1
-        choice = {"index": 0, "message": {"role": "assistant", "content": said.upper()}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        body = json.dumps(
-            {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing to the terminal."""
+        self.send(200, completion(said.upper(), 1, 1))
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """A name of a model that a provider does not serve: told before data is made, with what the user gave; others are let pass."""
 
-import json
 import socket
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from command_line import command_line, use_installation
 from small_task import write_task
 from test_encoder_tokens import tiny_encoder
 
-from bench.serving import answering
+from bench.serving import JsonHandler, answering, completion
 from pp_assets.pipeline import Pipeline
 from pp_assets.prompts.optimising import Wanted, check_wanted
 from pp_assets.providers import chat_model
@@ -34,37 +32,25 @@ class Listing:
         self.asked.append(model)
         if model not in self.takes:
             return 404, {"error": {"message": f"model {model} not found"}}
-        choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
-        return 200, {"id": "1", "object": "chat.completion", "created": 0, "model": model, "choices": [choice]}
+        return 200, completion("Hi", model=model)
 
 
 @pytest.fixture
 def server() -> Iterator[Listing]:
     made = Listing()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(JsonHandler):
         def do_GET(self) -> None:
             if made.lists is None:
-                self._send(200, b"<html>hello</html>", "text/html")
+                self.send(200, b"<html>hello</html>", {"Content-Type": "text/html"})
             elif self.path != "/v1/models":
-                self._send(404, b"{}")
+                self.send(404, {})
             else:
                 data = [{"id": name, "object": "model", "created": 0, "owned_by": "us"} for name in made.lists]
-                self._send(200, json.dumps({"object": "list", "data": data}).encode())
+                self.send(200, {"object": "list", "data": data})
 
         def do_POST(self) -> None:
-            status, body = made.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["model"])
-            self._send(status, json.dumps(body).encode())
-
-        def _send(self, status: int, data: bytes, kind: str = "application/json") -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            self.send(*made.answer(self.asked()["model"]))
 
     with answering(Handler) as url:
         made.url = f"{url}/v1"

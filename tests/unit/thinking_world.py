@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from suite_models import truth
 from writing_world import World
 
-from bench.serving import answering
+from bench.serving import JsonHandler, answering, completion
 from pp_resources.models.chat import Messages, Reply
 
 
@@ -66,30 +65,13 @@ class Thinker(World):
 def served(world: World) -> Iterator[str]:
     """The address of a server that answers as `world` does, under any name."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked = self.asked()
             form = asked.get("response_format")
             schema = form["json_schema"]["schema"] if form else None
             said = world.ask(asked["messages"], schema=schema, seed=asked.get("seed", 0))
-            choice = {"index": 0, "message": {"role": "assistant", "content": said.text}, "finish_reason": "stop"}
-            usage = {
-                "prompt_tokens": said.tokens_in,
-                "completion_tokens": said.tokens_out,
-                "total_tokens": said.tokens_in + said.tokens_out,
-            }
-            whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "world", "choices": [choice], "usage": usage}
-            data = json.dumps(whole).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            self.send(200, completion(said.text, said.tokens_in, said.tokens_out, model="world"))
 
     with answering(Handler) as url:
         yield f"{url}/v1"

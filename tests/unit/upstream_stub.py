@@ -5,10 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from bench.serving import answering
+from bench.serving import JsonHandler, answering, completion
 
 ANSWER = '{"topic": "refund", "order": "A7", "angry": false}'
 
@@ -35,26 +34,19 @@ def stub(text: str = ANSWER) -> Iterator[Stub]:
     told = Stub()
     told.text = text
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
+    class Handler(JsonHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked = self.asked()
             told.seen.append(asked)
             told.headers = self.headers
             if told.fail:
-                self._whole(told.fail.pop(0), {"error": {"message": f"no, {told.key or 'nobody'}"}}, {"Retry-After": "0"})
+                self.send(told.fail.pop(0), {"error": {"message": f"no, {told.key or 'nobody'}"}}, {"Retry-After": "0"})
                 return
             told.ended.wait(told.hang)
             (self._stream if asked.get("stream") else self._answer)(asked)
 
         def _answer(self, asked: dict[str, Any]) -> None:
-            message = {"role": "assistant", "content": told.says(asked) if told.says else told.text}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-            self._whole(200, {"id": "up", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}, {})
+            self.send(200, completion(told.says(asked) if told.says else told.text))
 
         def _stream(self, asked: dict[str, Any]) -> None:
             self.send_response(200)
@@ -80,17 +72,6 @@ def stub(text: str = ANSWER) -> Iterator[Stub]:
         def _chunk(self, data: bytes) -> None:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             self.wfile.flush()
-
-        def _whole(self, status: int, value: Any, headers: dict[str, str]) -> None:
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            for name, word in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
-                self.send_header(name, word)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
 
     with answering(Handler) as url:
         told.url = f"{url}/v1"
