@@ -5,14 +5,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import ValidationError
 
 from pp_assets.task.spec_file import read_mapping, user_error
 from pp_resources.errors import UserError, nearest
-from pp_resources.json_server import is_loopback
 from pp_resources.models.cassette import Cassette
 from pp_resources.models.chat import ChatModel
 from pp_resources.models.provider_table import SHIPPED, Listed, Offer, Strict
@@ -96,8 +94,8 @@ def named_provider(provider: str, model: str, settings: Settings, *, kept: bool 
     row = provider_table(settings)[provider]
     key = os.environ.get(row.key_env) if row.key_env else None
     cassette = cassette_from_env(key)
-    if row.key_env and not key and not is_loopback(urlsplit(row.url).hostname or "") and not (cassette and cassette.replays):
-        raise UserError("is not set", where=row.key_env, how=f"set it to your key of {provider}, or name another model")
+    if row.needs_key and not key and not (cassette and cassette.replays):
+        raise UserError("is not set", where=str(row.key_env), how=f"set it to your key of {provider}, or name another model")
     offer = row.models.get(model, Offer())
     return Provider(
         row.url,

@@ -1,12 +1,10 @@
 """What the table of providers says of a remote variant, where that says nothing itself."""
 
 import os
-from urllib.parse import urlsplit
 
 from pp_assets.providers import provider_table
 from pp_assets.serving.spec import Remote
 from pp_resources.errors import UserError, nearest
-from pp_resources.json_server import is_loopback
 from pp_resources.models.provider_table import Offer
 from pp_resources.settings import Settings
 
@@ -20,11 +18,9 @@ def settled(remote: Remote, settings: Settings, where: str) -> Remote:
         raise UserError(f"no provider {remote.provider!r}", where=f"{where}: provider", how=nearest(remote.provider, table))
     row = table[remote.provider]
     offer, terms = row.models.get(remote.model, Offer()), row.terms(remote.model)
-    # A server of one's own needs no key unless it was started with one.
-    keyless = row.key_env is not None and row.key_env not in os.environ and is_loopback(urlsplit(row.url).hostname or "")
     known = {
         "url": row.url,
-        "key_env": None if keyless else row.key_env,
+        "key_env": row.key_env if row.needs_key or os.environ.get(row.key_env or "") else None,
         "price_in": offer.usd_in,
         "price_out": offer.usd_out,
         "structured": terms.structured,

@@ -92,18 +92,12 @@ def _check_metrics(task: Task, report: CheckReport) -> None:
 
 def _check_searches(task: Task, report: CheckReport) -> None:
     """The models that the flywheel would search prompts with."""
-    from pp_assets.prompts.search.parts import BASE
-    from pp_assets.providers import chat_model
+    from pp_assets.prompts.search.parts import check_models
     from pp_resources.settings import Settings
 
-    prompts = task.spec.flywheel.prompts if task.spec.flywheel else None
-    if prompts is None:
-        return
-    named = {"target": None if prompts.target == BASE else prompts.target, "writer": prompts.writer}
-    for role, model in named.items():
-        if model is not None:
-            where = f"{task.file}: flywheel.prompts.{role}"
-            _collect(report, where, lambda model=model: chat_model(model, Settings.from_env()))  # type: ignore[misc]
+    if asked := task.spec.flywheel.prompts if task.spec.flywheel else None:
+        where = f"{task.file}: flywheel.prompts"
+        _collect(report, where, lambda: check_models(asked.target, asked.writer, task, Settings.from_env(), ask=False))
 
 
 def _check_variants(task: Task, report: CheckReport) -> list[Any]:

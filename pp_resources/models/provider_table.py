@@ -5,9 +5,11 @@ What ships is a start: `providers.yaml` of an installation adds to it and change
 
 from datetime import date
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pp_resources.json_server import is_loopback
 from pp_resources.models.price import Price
 
 Form = Literal["json_schema", "json_object", "none"]  # of an answer, as a server can be asked for it: each is the next one's fallback
@@ -83,6 +85,11 @@ class Listed(Terms):
     key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]*$", description="environment variable that holds the key")
     models: dict[str, Offer] = {}
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing can be asked of it without its key. A server of one's own needs none unless it was started with one."""
+        return self.key_env is not None and not is_loopback(urlsplit(self.url).hostname or "")
+
     def terms(self, model: str) -> Terms:
         """Those of one model."""
         own = {name: getattr(self, name) for name in Terms.model_fields}
@@ -129,7 +136,7 @@ SHIPPED: dict[str, dict[str, Any]] = {
             "gpt-5-mini": {"usd_in": 0.25, "usd_out": 2.0, "since": "2025-08-07", "leaves_out": ["temperature"]},
         },
     },
-    # Servers of one's own have the prices that one gives them, and need no key unless they were started with one.
+    # Servers of one's own have the prices that one gives them.
     "vllm": {"url": "http://127.0.0.1:8000/v1", "key_env": "VLLM_API_KEY"},
     "ollama": {"url": "http://127.0.0.1:11434/v1"},  # honours json_schema from 0.5.0 on
     "llamacpp": {"url": "http://127.0.0.1:8080/v1"},

@@ -169,8 +169,8 @@ def pp(tmp_path, capfd):
         ({"least_new": "50"}, "flywheel.prompts.least_new", "integer"),
         ({"budget": 3}, "flywheel.prompts.budget", "known"),
         ({"start": ["weather"]}, "flywheel.prompts.start", "feedback"),
-        ({"target": "opnai/gpt"}, "flywheel.prompts.target", "did you mean"),
-        ({"writer": "base"}, "flywheel.prompts.writer", "PROVIDER/MODEL"),
+        ({"target": "opnai/gpt"}, "flywheel.prompts", "did you mean"),
+        ({"writer": "base"}, "flywheel.prompts", "PROVIDER/MODEL"),
     ],
 )
 def test_a_wrong_setting_is_told_with_file_field_and_what_would_do(pp, tmp_path, prompts, field, how):

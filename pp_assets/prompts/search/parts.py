@@ -53,8 +53,8 @@ def check_models(target: str, writer: str | None, task: "Task", settings: "Setti
     asked for what they serve, too."""
     if target == BASE:
         find_base(task.spec.base_model_id)
-    for name in {target, writer} - {BASE, None}:
-        model = chat_model(str(name), settings)
+    for name in dict.fromkeys(one for one in (None if target == BASE else target, writer) if one):
+        model = chat_model(name, settings)
         if ask and isinstance(model, Provider):
             model.check()
 
