@@ -1,5 +1,6 @@
 """A searched prompt put into a task: as a variant that is served with exactly the words that were scored, or as the task's own."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pp_assets.task.spec import Task, TaskSpec
     from pp_resources.settings import Settings
 
+_EXAMPLES = re.compile(r"\{\{ *examples *\}\}")
 _VARIANT: TypeAdapter[Variant] = TypeAdapter(Variant)
 
 
@@ -25,13 +27,16 @@ def literal(spec: "TaskSpec", wording: Wording) -> Wording:
     UserError where that would read differently."""
     if not wording.shots:
         return wording
-    prompt = wording.prompt(spec)
+    prompt, shown = wording.prompt(spec), template.literal(wording.block(spec))
     before, after = (template.literal(text) for text in (prompt.before, prompt.after))
-    made = Wording(wording.system, f"{before}{{{{ input_text }}}}{after}", reasoned=wording.reasoned)
-    if made.digest(spec) != wording.digest(spec):
-        how = "export it, and show the examples yourself"
-        raise UserError("cannot be written as a template that reads the same", where=f"task {spec.name}: prompt", how=how)
-    return made
+    placed = _EXAMPLES.sub(lambda _slot: shown, wording.template)
+    # The schema and the labels stay what the task says wherever that reads the same, which it does not behind `{% if examples %}`.
+    for source in (placed if placed != wording.template else shown + placed, f"{before}{{{{ input_text }}}}{after}"):
+        made = Wording(wording.system, source, reasoned=wording.reasoned)
+        if template.sound(spec, source) and made.digest(spec) == wording.digest(spec):
+            return made
+    how = "export it, and show the examples yourself"
+    raise UserError("cannot be written as a template that reads the same", where=f"task {spec.name}: prompt", how=how)
 
 
 def variant_of(task: "Task", prompt: Mapping[str, Any], of: str | None, settings: "Settings") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from pp_assets.prompts.applying import literal
 from pp_assets.prompts.prompted import ChatTarget, unwrapped
 from pp_assets.prompts.wording import Shown, Wording, reasoned_schema
 from pp_assets.task.prompt import render_prompt
@@ -43,6 +44,25 @@ def test_a_reasoned_wording_shows_and_asks_for_steps(spec: TaskSpec) -> None:
     validator = Draft202012Validator(wording.schema(spec))
     assert validator.is_valid({"reasoning": ["a"], "answer": OUTPUT})
     assert not validator.is_valid({"answer": OUTPUT}) and not validator.is_valid({"reasoning": [], "answer": {}})
+
+
+@pytest.mark.parametrize(
+    ("template", "kept"),
+    [
+        ("Say it as {{ schema }}.\n{{ examples }}\nInput: {{ input_text }}", True),
+        ("Say it as {{ schema }}: {{ input_text }}", True),
+        ("Say it as {{ schema }}.\n{%- if examples %}\nSuch as: {{ examples }}{% endif %}\nInput: {{ input_text }}", False),
+    ],
+)
+@pytest.mark.parametrize("reasoned", [False, True])
+def test_examples_are_written_out_and_the_schema_stays_what_the_task_says(
+    spec: TaskSpec, template: str, kept: bool, reasoned: bool
+) -> None:
+    shots = (Shown("a {{ b }} {% c", {"category": "other"}, ("one {# step",)),)
+    wording = Wording("Be brief.", template, shots, reasoned)
+    made = literal(spec, wording)
+    assert not made.shots and made.messages(spec, "hello") == wording.messages(spec, "hello")
+    assert ("{{ schema }}" in made.template) is kept
 
 
 def test_references_find_their_definitions_in_a_reasoned_schema() -> None:
