@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pp_assets.evaluation.markdown import MAIN, TIMES, number, p_cell, span
-from pp_assets.evaluation.verdict import format_p
+from pp_assets.evaluation.markdown import MAIN, TIMES, number, span
+from pp_assets.evaluation.verdict import format_p, p_cell
 
 METRIC_HEAD = ("metric", "A", "B")
 TEST_HEAD = ("", "value", "how")

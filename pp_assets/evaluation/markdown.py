@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pp_assets.evaluation.verdict import format_p
+from pp_assets.evaluation.verdict import p_cell
 
 MAIN = ("object_exact_match", "field_exact_mean", "value_f1", "schema_valid_rate", "valid_but_wrong_rate", "not_in_input_rate")
 TIMES = ("latency_ms_p50", "latency_ms_p95")
@@ -79,7 +79,7 @@ def comparison_cells(found: Mapping[str, Any]) -> list[str]:
     plain = {key: "—" if found[key] is None else f"{found[key]:.4g}" for key in ("odds_ratio", "detectable", "detectable_worst")}
     counts = ["—" if found[key] is None else str(found[key]) for key in ("only_candidate", "only_other")]
     tail = [plain["odds_ratio"], plain["detectable"], plain["detectable_worst"], found["test"]]
-    return [f"{found['effect']:+.4f}", span(found), format_p(found["p_value"]).removeprefix("= "), *counts, *tail]
+    return [f"{found['effect']:+.4f}", span(found), p_cell(found["p_value"]), *counts, *tail]
 
 
 def field_cells(field: Mapping[str, Any]) -> list[str]:
@@ -169,11 +169,6 @@ def provenance_rows(found: Mapping[str, Any], above: str = "") -> list[list[str]
         name = f"{above}.{key}" if above else str(key)
         rows += provenance_rows(value, name) if isinstance(value, Mapping) else [[name, str(value)]]
     return rows
-
-
-def p_cell(p: float | None) -> str:
-    """A p value in a cell."""
-    return "—" if p is None else format_p(p).removeprefix("= ")
 
 
 def span(found: Mapping[str, Any]) -> str:

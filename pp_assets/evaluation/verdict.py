@@ -148,3 +148,8 @@ def format_p(p: float | None) -> str:
     if p is None:
         return "unknown"
     return "< 0.0001" if p < 0.0001 else f"= {p:.4f}"
+
+
+def p_cell(p: float | None) -> str:
+    """A p value in a cell, where no sign stands before it: `0.0312`, `< 0.0001`."""
+    return "—" if p is None else format_p(p).removeprefix("= ")

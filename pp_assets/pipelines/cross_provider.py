@@ -10,7 +10,7 @@ from pp_assets.evaluation.benchmark import measure, summary
 from pp_assets.evaluation.predictions import System, make_rows
 from pp_assets.evaluation.providers import Told, leaders, place, provider_table
 from pp_assets.evaluation.stats.groups import generator
-from pp_assets.evaluation.verdict import format_p
+from pp_assets.evaluation.verdict import p_cell
 from pp_assets.pipelines import estimates
 from pp_assets.pipelines.contenders import Contender, check_named, contenders, trained_variants
 from pp_assets.pipelines.entry import Entry, Estimate, Options
@@ -175,7 +175,7 @@ def _distributions(model: Contender, text: str) -> str:
 def _quality_row(one: Any) -> tuple[str, ...]:
     pair, value, valid = one["against_best"], one["primary"], one["valid"]
     gap = "" if pair is None else _span(pair["effect"], pair["low"], pair["high"], "+")
-    p_value = "" if pair is None else format_p(pair["p_holm"]).removeprefix("= ")
+    p_value = "" if pair is None else p_cell(pair["p_holm"])
     shown = _span(value["value"], value["low"], value["high"])
     checked = _span(valid["value"], valid["low"], valid["high"])
     return (place(one), one["name"], shown, str(value["n"]), checked, gap, p_value, listed(one["tied"], 3))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pp_assets import pipeline as stages
 from pp_assets.evaluation.drawing import Bar, forest
-from pp_assets.evaluation.verdict import format_p
+from pp_assets.evaluation.verdict import p_cell
 from pp_assets.pipelines.facts import effect_figure
 from pp_assets.pipelines.prompt_work import Work, ended, judged_step, quality_figure, tried_table, working
 from pp_assets.pipelines.prompting import EXPLAIN, IMPACT, Explaining, Impacts
@@ -134,7 +134,7 @@ def _impact_table(made: list[Impact]) -> Table:
     rows = []
     for one in made:
         least = "–" if one.effect.detectable is None else f"{one.effect.detectable:.3f}"
-        p = "–" if one.effect.p_holm is None else format_p(one.effect.p_holm).removeprefix("= ")
+        p = p_cell(one.effect.p_holm)
         rows.append((one.part.name, one.part.text[:160], str(one.tokens), _effect(one), p, least, one.verdict))
     return Table("The whole prompt against the one without the part; positive: the part helps", head, tuple(rows))
 

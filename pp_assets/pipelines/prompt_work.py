@@ -143,7 +143,7 @@ def judged_step(work: Work, found: Found, step: Step, choice: Step) -> None:
         step.figures += [quality_figure(work.spec, of, one) for of, one in zip(("chosen", "the task's own"), found.tested, strict=True)]
     if found.best.id != found.start.id:
         step.tables.append(_words_table(found.best.wording.messages(work.spec, PROMPT_PROBE)))
-    facts = {"candidate": found.best.id, "asked": work.asked, "released": ruling.label == "RELEASE"}
+    facts = {"candidate": found.best.id, "asked": work.asked, "verdict": ruling.label}
     step.files["prompt.json"] = json.dumps(exported(work.spec, found.best.wording, **facts), indent=1, ensure_ascii=False).encode()
     step.details = {"ruling": ruling.plain, "best": found.best.id}
 

@@ -208,9 +208,8 @@ def _write(out: Path, task: "Task", target: Target, found: Found, tree: Tree, wa
     from pp_assets.prompts.search.page import write_page
 
     best, spec = found.best, task.spec
-    released = found.ruling.label == "RELEASE"
-    facts = {"candidate": best.id, "origin": tree.chain(best.id), "target": target.name, "asked": wanted.target, "released": released}
-    prompt = exported(spec, best.wording, **facts, model=target.behind(spec, best.wording, best.id).identity)
+    facts = {"candidate": best.id, "origin": tree.chain(best.id), "target": target.name, "asked": wanted.target}
+    prompt = exported(spec, best.wording, **facts, verdict=found.ruling.label, model=target.behind(spec, best.wording, best.id).identity)
     write_prompt(out / "prompt.json", prompt)
     check(spec, out / "prompt.json", scored_digest(spec, best))
     for role, one in zip(("chosen", "own"), found.tested or ()):

@@ -162,7 +162,7 @@ def export(
     found, prompt = _found(task, target)
     write_prompt(file, prompt)
     again = check(_task(task).spec, file, prompt["digest"])
-    if not Output(as_json).result({"file": str(file), "digest": again["digest"], "released": again["released"]}):
+    if not Output(as_json).result({"file": str(file), "digest": again["digest"], "verdict": again["verdict"]}):
         line(f"{file}: {again['digest'][:12]}, word for word what was scored ({found.metadata['verdict']})")
 
 
@@ -226,10 +226,10 @@ def apply(
     from pp_assets.prompts.search.export import check
 
     loaded = _task(task)
-    prompt = {"asked": target, "released": False, **(check(loaded.spec, file) if file else _found(task, target)[1])}
-    if not prompt["released"] and not anyway:
+    prompt = {"asked": target, "verdict": "NOT TESTED", **(check(loaded.spec, file) if file else _found(task, target)[1])}
+    if prompt["verdict"] != "RELEASE" and not anyway:
         where = str(file or f"prompt {prompt['candidate']}")
-        raise UserError("the test did not release it", where=where, how="search on, or add --anyway")
+        raise UserError(f"the test did not release it ({prompt['verdict']})", where=where, how="search on, or add --anyway")
     if own:
         _apply_own(loaded, prompt, yes=yes, out=Output(as_json))
         return

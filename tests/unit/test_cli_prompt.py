@@ -107,7 +107,7 @@ def test_an_applied_prompt_reads_as_what_was_scored(pp, found, root):
     before = file.read_text()
     if not found["released"]:
         refused = pp("prompt", "apply", "alpha")
-        assert refused.code == 2 and "the test did not release it" in refused.err and file.read_text() == before
+        assert refused.code == 2 and f"the test did not release it ({found['verdict']})" in refused.err and file.read_text() == before
     try:
         ok(pp, "apply", "alpha", "--anyway", "--name", "searched")
         spec = load_task("alpha", Settings.from_env().tasks).spec

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pp_assets.evaluation.markdown import calibration_cells, number
-from pp_assets.evaluation.verdict import format_p
+from pp_assets.evaluation.verdict import p_cell
 
 FAMILY_HEAD = ("family", "n", "clean", "changed", "effect", "interval", "flips", "p (Holm)", "valid", "verdict")
 PAIR_HEAD = ("what", "n", "effect", "interval", "flips", "p (Holm)", "verdict")
@@ -98,7 +98,7 @@ def _effect(found: Mapping[str, Any]) -> Sequence[str]:
     effect = "—" if found["effect"] is None else f"{found['effect']:+.3f}"
     span = "—" if found["low"] is None else f"{found['low']:+.3f} to {found['high']:+.3f}"
     flips = share({"value": found["flips"], "low": found["flip_low"], "high": found["flip_high"]})
-    return [effect, span, flips, format_p(found["p_holm"]).removeprefix("= ")]
+    return [effect, span, flips, p_cell(found["p_holm"])]
 
 
 def _gap(found: Mapping[str, Any]) -> str:

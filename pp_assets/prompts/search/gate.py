@@ -12,7 +12,7 @@ from pp_assets.evaluation.rules import broken_by_test
 from pp_assets.evaluation.scoring import Scored, score_rows
 from pp_assets.evaluation.slices import slice_comparisons
 from pp_assets.evaluation.tables import Table
-from pp_assets.evaluation.verdict import USUAL_EFFECT, format_p
+from pp_assets.evaluation.verdict import USUAL_EFFECT, p_cell
 from pp_assets.prompts.candidate import Judged
 from pp_assets.task.spec import TaskSpec
 from pp_resources.json_schema import dump_output
@@ -84,7 +84,7 @@ def rule(spec: TaskSpec, ours: Judged, own: Judged, limits: Limits = UNLIMITED) 
     if found.effect is None or found.p_value is None:
         return Ruling("NOT PROVEN", (f"{found.metric} cannot be compared: {found.reason}.",), **told)
     sure = found.p_value < alpha
-    said = f"{found.metric}: {_span(found)} on {found.n} test rows, p {format_p(found.p_value).removeprefix('= ')}."
+    said = f"{found.metric}: {_span(found)} on {found.n} test rows, p {p_cell(found.p_value)}."
     if sure and found.effect < 0:
         return Ruling("WORSE", (f"Worse than the task's own prompt. {said}",), **told)
     needed = items_needed(found, max(found.effect, least) if found.effect > 0 else least or USUAL_EFFECT, alpha)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pp_assets.evaluation.markdown import md, p_cell
+from pp_assets.evaluation.markdown import md
 from pp_assets.evaluation.markdown import table as md_table
 from pp_assets.evaluation.metrics import Metric
+from pp_assets.evaluation.verdict import p_cell
 from pp_assets.evaluation.webpage import Section, banner, folded, items, page, picture, soft, table, verbatim
 from pp_assets.prompts.measured import chosen_by
 from pp_assets.prompts.search.pareto import pareto_plot
