@@ -69,6 +69,8 @@ _WORDS = {
     "serving",
     "flywheel",
 }
+# What an encoder does not read.
+_PROMPT = {"system_prompt", "instruction_template", "base_model_id", "decoding"}
 
 
 @dataclass(frozen=True)
@@ -275,10 +277,12 @@ def rows_digest(rows: Sequence[Example]) -> str:
     return digest([[e.item_id, e.group] for e in by_id(rows)])
 
 
-def training_spec(task: Task) -> str:
-    """Digest of what a training depends on; of the metric the name, of the rubric how fields are compared."""
+def training_spec(task: Task, family: str = "") -> str:
+    """Digest of what a training depends on; of the metric the name, of the rubric how fields are compared. An encoder's is the same behind
+    any prompt."""
     compare = {path: rule.compare for path, rule in task.spec.rubric.fields.items()}
-    return digest([answering_spec(task.spec), task.spec.primary_metric.name, compare], ordered=True)
+    read = digest(spec_values(task.spec, _WORDS | (_PROMPT if family == "encoder" else set())), ordered=True)
+    return digest([read, task.spec.primary_metric.name, compare], ordered=True)
 
 
 def answering_spec(spec: TaskSpec) -> str:

@@ -41,7 +41,7 @@ def generation_choice(p: "Pipeline", name: str, *, proof: bool = False) -> Artif
             raise UserError(f"nothing to compare: {reason}", where=f"task {name}", how="see pp generate")
         return p.store.produce(stages.CHOICES, name, inputs | {"why": reason}, lambda out: _write(out, _not_compared(reason)))
     recipe, spec = recipe_of(task, variant), task.spec
-    inputs |= {"train": rows_digest(rows.train), "val": rows_digest(rows.val), "spec": training_spec(task)}
+    inputs |= {"train": rows_digest(rows.train), "val": rows_digest(rows.val), "spec": training_spec(task, recipe.family)}
     inputs |= {
         "recipe": digest([recipe.name, repr(recipe.params)]),
         "base": base_digest(spec.encoder_model_id),

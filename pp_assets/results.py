@@ -62,7 +62,7 @@ def baselines(p: "Pipeline", name: str) -> Artifact:
     if task.spec.extra_baselines:
         inputs["extra"] = digest(sorted(task.spec.extra_baselines))
     if "encoder" in families:
-        frozen = digest([asdict(recipe_of(task, "encoder-frozen").params), training_spec(task)])
+        frozen = digest([asdict(recipe_of(task, "encoder-frozen").params), training_spec(task, "encoder")])
         inputs |= {"val": rows_digest(rows.val), "frozen": frozen}
     if "causal" in families:
         inputs["base"] = base_digest(task.spec.base_model_id)

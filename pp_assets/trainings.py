@@ -73,7 +73,7 @@ def training_inputs(task: "Task", recipe: "Recipe", rows: "Training", device: st
         "train": rows_digest(rows.train),
         "val": rows_digest(rows.val),
         "generated": rows_digest(rows.generated),
-        "spec": training_spec(task),
+        "spec": training_spec(task, recipe.family),
         "recipe": digest([recipe.family, asdict(recipe.params)]),
         "base": base_digest(base_of(task, recipe)),
         "device": device_kind(device),

@@ -205,7 +205,7 @@ def apply(
     ] = None,
     anyway: Annotated[bool, typer.Option("--anyway", help="Although the test did not release it.")] = False,
     own: Annotated[
-        bool, typer.Option("--own", help="As the task's own prompt, not as a variant; models train behind it from now on.")
+        bool, typer.Option("--own", help="As the task's own prompt, not as a variant; language models train behind it from now on.")
     ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Write over a variant of this name, or with --own over the task's own prompt.")
@@ -255,7 +255,8 @@ def _apply_own(task: "Task", prompt: Mapping[str, Any], *, yes: bool, out: Outpu
     was = prompt_words(task.spec)["digest"]
     applied_own(task, prompt)
     told = {"task": task.name, "own": True, "was": was, "prompt": prompt_words(_task(task.name).spec)["digest"]}
-    notes = ["adapters were trained behind the prompt of before: pp run trains and tests them anew"] if changes else ["nothing to change"]
+    stale = "language models were trained behind the prompt of before: pp run trains and tests them anew"
+    notes = [stale if changes else "nothing to change"]
     if not out.result({**told, "file": str(task.file), "changes": changes, "notes": notes}):
         for one in [*changes, f"{task.file}: system_prompt, instruction_template", *(f"  {note}" for note in notes)]:
             line(one)
