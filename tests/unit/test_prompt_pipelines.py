@@ -84,6 +84,7 @@ def test_explanations_are_released_where_they_help(study, lift: float, outcome: 
         assert after == before and not told["spent"]["test_openings"]
 
 
+@pytest.mark.slow
 def test_a_writer_explains_too(study) -> None:
     world = World(base=0.6, lift=0.35)
     told = study(world, EXPLAIN, calls=900, writer="world")
@@ -91,7 +92,10 @@ def test_a_writer_explains_too(study) -> None:
     assert {row[1] for row in tried} >= {"explained", "reflection"} and world.asked["writer"] > 0
 
 
-@pytest.mark.parametrize(("thought", "demo", "outcome"), [(0.12, 0.0, "RELEASE"), (0.0, 0.0, "NOT PROVEN"), (0.0, 0.08, "RELEASE")])
+@pytest.mark.parametrize(
+    ("thought", "demo", "outcome"),
+    [(0.12, 0.0, "RELEASE"), (0.0, 0.0, "NOT PROVEN"), pytest.param(0.0, 0.08, "RELEASE", marks=pytest.mark.slow)],
+)
 def test_what_steps_are_worth_is_told_beside_the_twin(study, thought: float, demo: float, outcome: str) -> None:
     world, worth = Thinker(base=0.8, thought=thought, demo=demo, loose=0.2), bool(thought)
     told = study(world, COT, calls=700, shots=[2], writer="world")
