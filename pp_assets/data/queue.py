@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from pp_assets.data.review import Decided
 from pp_assets.data.rows import read_generated, read_table
@@ -118,7 +118,7 @@ def _ordered(items: Sequence[ReviewItem]) -> list[ReviewItem]:
         values = np.array([v if (v := getattr(item, name)) is not None else np.nan for item in items], dtype=float)
         known = ~np.isnan(values)
         part = np.full(len(items), 0.5)
-        part[known] = rankdata(values[known]) / known.sum() if known.any() else 0.5
+        part[known] = scipy.stats.rankdata(values[known]) / known.sum() if known.any() else 0.5
         ranks += part
     return [items[i] for i in sorted(range(len(items)), key=lambda i: (-ranks[i], items[i].item_id))]
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.compare import check_same_items
 from pp_assets.evaluation.head_to_head import Side, head_to_head
@@ -47,8 +47,8 @@ def observed_power(comparison: Mapping[str, Any], alpha: float) -> float | None:
         return None
     if comparison["discordance"] is not None and comparison["effective_n"]:
         return float(mcnemar_power(int(comparison["effective_n"]), comparison["discordance"], abs(effect), alpha))
-    reach = sps.norm.ppf(1 - alpha / 2)
-    return float(sps.norm.cdf(abs(effect) / detectable * (reach + sps.norm.ppf(POWER)) - reach))
+    reach = scipy.stats.norm.ppf(1 - alpha / 2)
+    return float(scipy.stats.norm.cdf(abs(effect) / detectable * (reach + scipy.stats.norm.ppf(POWER)) - reach))
 
 
 def sequential_test(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.compare import Comparison
 from pp_assets.evaluation.rounding import rounded
@@ -145,7 +145,7 @@ def observed(found: Comparison, how: str, alpha: float) -> Basis | None:
         return Basis(Known(found.discordance, "observed", how), Known(found.n / found.effective_n, "observed", how))
     if not found.detectable:
         return None
-    quantiles = float(sps.norm.ppf(1 - alpha / 2) + sps.norm.ppf(POWER))
+    quantiles = float(scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(POWER))
     variance = Known((found.detectable / quantiles) ** 2 * found.n, "observed", f"{how}; groups are counted in it")
     inside = Known(1.0, "observed", "in the variance of an item's difference")
     return Basis(Known(WORST_DISCORDANCE, "assumed", "not used: the metric is not right or wrong per item"), inside, variance)

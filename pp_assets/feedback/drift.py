@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from pp_assets.data.neighbours import BLOCK, WITNESSES, codes_of, spread_out
 from pp_assets.data.novelty import LEAST, NEIGHBOURS, similarity
@@ -91,7 +91,7 @@ def _rank(known_rows: int) -> int:
 def _novelty(like: Known, scores: np.ndarray) -> dict[str, Any]:
     m, n = len(like.similarity), len(scores)
     r, count = _rank(m), int((scores < like.limit).sum())
-    p = float(sps.betabinom.sf(count - 1, n, r, m + 1 - r))
+    p = float(scipy.stats.betabinom.sf(count - 1, n, r, m + 1 - r))
     low, high = mid_p(count, n)
     return {"rows": count, "share": count / n, "low": low, "high": high, "expected": r / (m + 1), "p": p, "p_holm": None}
 

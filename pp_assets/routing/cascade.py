@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.evaluation.stats.intervals import clopper_pearson, mid_p
@@ -116,16 +115,16 @@ def loss_p(lost: int, gained: int, n: int, tolerance: float, outside: float = 0.
     expected = n * tolerance
     low, high = (max(0.0, (share - tolerance) / 2) for share in clopper_pearson(lost + gained, n, 1 - outside))
     rates = np.maximum(np.linspace(low, high, _NUISANCE), 1e-12)  # of answers gained
-    most = sps.binom.isf(1e-12, n, [high + tolerance, high])
+    most = scipy.stats.binom.isf(1e-12, n, [high + tolerance, high])
     losses, gains = np.meshgrid(np.arange(most[0] + 1), np.arange(most[1] + 1), indexing="ij")
     score = (losses - gains - expected) / np.sqrt(losses + gains + expected)
     seen = (score <= (lost - gained - expected) / math.sqrt(lost + gained + expected) + 1e-9) & (losses + gains <= n)
     losses, gains = losses[seen], gains[seen]
     rest = n - losses - gains
-    ways = special.gammaln(n + 1) - special.gammaln(losses + 1) - special.gammaln(gains + 1) - special.gammaln(rest + 1)
+    ways = scipy.special.gammaln(n + 1) - sum(scipy.special.gammaln(one + 1) for one in (losses, gains, rest))
     same = np.maximum(1 - 2 * rates - tolerance, 0.0)
     chances = [
-        np.exp(ways + special.xlogy(losses, q + tolerance) + special.xlogy(gains, q) + special.xlogy(rest, r)).sum()
+        np.exp(ways + scipy.special.xlogy(losses, q + tolerance) + scipy.special.xlogy(gains, q) + scipy.special.xlogy(rest, r)).sum()
         for q, r in zip(rates, same)
     ]
     return float(min(1.0, max(chances) + outside))
@@ -163,5 +162,5 @@ def share_of(hits: np.ndarray, level: float) -> Measured:
 
 def _mean(values: np.ndarray, level: float) -> Measured:
     n, value = len(values), float(values.mean())
-    half = float(sps.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    half = float(scipy.stats.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return Measured(value, value - half, value + half, n)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from pp_assets import pipeline as stages
 from pp_assets.champion import standing
@@ -71,7 +71,7 @@ def quality(score: Score, mirror: float | None = None) -> Known:
     elif math.isclose(score.sd**2 * (n - 1), n * mean * (1 - mean), rel_tol=1e-4, abs_tol=1e-6) and 0 <= mean <= 1:
         low, high = mid_p(mean * n, float(n))
     else:
-        half = float(sps.t.ppf(0.975, n - 1)) * score.sd / math.sqrt(n)
+        half = float(scipy.stats.t.ppf(0.975, n - 1)) * score.sd / math.sqrt(n)
         low, high = mean - half, mean + half
     if mirror is not None:
         mean, low, high = mirror - mean, None if high is None else mirror - high, None if low is None else mirror - low
@@ -89,7 +89,7 @@ def mean_of(values: Sequence[float]) -> Known:
     if n < 2:
         return _known(values[0], None, None, 1) if n else NOTHING
     mean = float(np.mean(values))
-    half = float(sps.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    half = float(scipy.stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
     return _known(mean, mean - half, mean + half, n)
 
 

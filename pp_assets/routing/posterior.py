@@ -7,7 +7,7 @@ them. Everything here is quadrature, without a draw.
 """
 
 import numpy as np
-from scipy import special
+import scipy
 
 NODES = 40
 _REACH = 6.0  # standard deviations to either side of the mean
@@ -29,7 +29,7 @@ def interval(table: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.nda
     """(mean, low, high) of the belief, equal tails."""
     a, b = beta(table)
     tail = (1 - level) / 2
-    return a / (a + b), special.betaincinv(a, b, tail), special.betaincinv(a, b, 1 - tail)
+    return a / (a + b), scipy.special.betaincinv(a, b, tail), scipy.special.betaincinv(a, b, 1 - tail)
 
 
 def best(table: np.ndarray, live: np.ndarray) -> np.ndarray:
@@ -42,12 +42,12 @@ def best(table: np.ndarray, live: np.ndarray) -> np.ndarray:
     spread = np.sqrt(mean * (1 - mean) / (a + b + 1))
     low, high = np.maximum(mean - _REACH * spread, 0.0), np.minimum(mean + _REACH * spread, 1.0)
     x = low[..., None] + (high - low)[..., None] * (np.arange(NODES) + 0.5) / NODES
-    log_density = special.xlogy(a[..., None] - 1, x) + special.xlog1py(b[..., None] - 1, -x)
+    log_density = scipy.special.xlogy(a[..., None] - 1, x) + scipy.special.xlog1py(b[..., None] - 1, -x)
     density = np.exp(log_density - log_density.max(-1, keepdims=True))
     density /= density.sum(-1, keepdims=True)
     for other in range(table.shape[-2]):
         rest = np.arange(table.shape[-2]) != other
-        below = special.betainc(a[..., other, None, None], b[..., other, None, None], x[..., rest, :])
+        below = scipy.special.betainc(a[..., other, None, None], b[..., other, None, None], x[..., rest, :])
         density[..., rest, :] *= np.where(live[..., other, None, None], below, 1.0)
     found = np.where(live, density.sum(-1), 0.0)
     return np.asarray(found / np.maximum(found.sum(-1, keepdims=True), _TINY))

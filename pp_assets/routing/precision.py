@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.rounding import rounded
 from pp_assets.routing.cascade import THRESHOLDS, Measured, share_of
@@ -86,4 +86,4 @@ def fit_precision(
 
 def _p(good: np.ndarray, target: float) -> float:
     """The exact p value of "less than `target` are right" (binomial)."""
-    return float(sps.binom.cdf(int((~good).sum()), len(good), 1 - target))
+    return float(scipy.stats.binom.cdf(int((~good).sum()), len(good), 1 - target))

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import Any
 
-from scipy import special
+import scipy
 
 from pp_assets.evaluation.stats.intervals import wilson
 from pp_resources.store.statistics import Score, Traffic
 
 Figure = dict[str, Any]
 """`value`, `low` and `high` (None where they are unknown), `n`, `interval` (how it was made) and `why` there is none."""
-Z = float(special.ndtri(0.975))
+Z = float(scipy.special.ndtri(0.975))
 EXACT = 1e-6  # of a value: what the store's sums keep
 
 
@@ -35,7 +35,7 @@ def quality(scores: Iterable[Score]) -> Figure:
         return share(round(total), n)
     if n < 2:
         return _figure(mean, None, None, n, None, "one value has no interval")
-    half = float(special.stdtrit(n - 1, 0.975)) * sqrt(max(0.0, squares - n * mean * mean) / (n - 1) / n)
+    half = float(scipy.special.stdtrit(n - 1, 0.975)) * sqrt(max(0.0, squares - n * mean * mean) / (n - 1) / n)
     return _figure(mean, mean - half, mean + half, n, "Student's t")
 
 

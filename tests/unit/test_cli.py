@@ -57,6 +57,13 @@ def test_help_and_version_import_nothing_heavy_and_answer_at_once() -> None:
     assert not set(done.stdout.rpartition("!")[2].split()) & HEAVY
 
 
+def test_the_catalogue_is_listed_without_the_distributions_of_scipy() -> None:
+    """Half a second of each command that knows of pipelines."""
+    code = "import sys; from pp_gateway.cli import main; main(['pipeline', 'list']); print('!', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
+    assert not {"scipy.stats", "scipy.optimize", "torch"} & set(done.stdout.rpartition("!")[2].split())
+
+
 def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("pp 0.")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.stats.power import POWER
 
@@ -52,7 +52,7 @@ def detectable_with(items: float, spread: Spread, trials: int = 1, alpha: float 
 def power_with(effect: float, items: float, spread: Spread, trials: int = 1, alpha: float = 0.05) -> float:
     """Power to show a mean difference of `effect` on so many items."""
     variance = spread.of(trials, trials) / items
-    return float(sps.norm.cdf(abs(effect) / math.sqrt(variance) - sps.norm.ppf(1 - alpha / 2))) if variance > 0 else 1.0
+    return float(scipy.stats.norm.cdf(abs(effect) / math.sqrt(variance) - scipy.stats.norm.ppf(1 - alpha / 2))) if variance > 0 else 1.0
 
 
 def items_or_trials(items: int, spread: Spread, effect: float, trials: int = 1, alpha: float = 0.05, power: float = POWER) -> Advice:
@@ -75,7 +75,7 @@ def half_width_advice(items: int, between: float, within: float, half_width: flo
 
 
 def _quantiles(alpha: float, power: float) -> float:
-    return float(sps.norm.ppf(1 - alpha / 2) + sps.norm.ppf(power))
+    return float(scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power))
 
 
 def _word(trials: int) -> str:

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.stats.groups import Clusters, generator
 from pp_assets.evaluation.stats.intervals import clopper_pearson, flat_margin
@@ -25,7 +24,7 @@ class Effect(NamedTuple):
 def bonett_price(b: float, c: float, n: float, level: float) -> tuple[float, float]:
     """Adjusted Wald interval of a difference of paired proportions, (b - c) / n (Bonett and Price 2012); sound when b = c = 0 too."""
     p, q = (b + 1) / (n + 2), (c + 1) / (n + 2)
-    half = float(special.ndtri(0.5 + level / 2)) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    half = float(scipy.special.ndtri(0.5 + level / 2)) * np.sqrt((p + q - (p - q) ** 2) / (n + 2))
     return max(-1.0, float(p - q - half)), min(1.0, float(p - q + half))
 
 
@@ -62,11 +61,11 @@ def _noncentrality(t: float, df: int, q: float) -> float:
     """The noncentrality at which `t` is the q-quantile."""
 
     def excess(nc: float) -> float:
-        found = float(sps.nct.cdf(t, df, nc))
+        found = float(scipy.stats.nct.cdf(t, df, nc))
         return (float(nc < t) if np.isnan(found) else found) - q  # far from t it has no digits left
 
     reach = 8 * np.sqrt(1 + t * t / (2 * df))
-    return float(optimize.brentq(excess, t - reach, t + reach, xtol=1e-8))
+    return float(scipy.optimize.brentq(excess, t - reach, t + reach, xtol=1e-8))
 
 
 def cliffs_delta(a: np.ndarray, b: np.ndarray, clusters: Clusters | None = None, *, seed: int = 0, level: float = 0.95) -> Effect:

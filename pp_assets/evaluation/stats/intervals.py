@@ -4,8 +4,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.stats.groups import Clusters, effective_n_of_share
 
@@ -22,7 +21,7 @@ class Interval(NamedTuple):
 
 def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion; `n` may be an effective, fractional sample size."""
-    z = float(special.ndtri(0.5 + level / 2))  # what norm.ppf asks, at a hundredth of its time
+    z = float(scipy.special.ndtri(0.5 + level / 2))  # what norm.ppf asks, at a hundredth of its time
     p = successes / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -34,8 +33,8 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
 def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Exact interval of a proportion: it covers every rate at `level` or more, and is wider for it. `n` may be an effective sample size."""
     tail = (1 - level) / 2
-    low = float(special.betaincinv(successes, n - successes + 1, tail)) if successes > 0 else 0.0
-    return low, float(special.betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
+    low = float(scipy.special.betaincinv(successes, n - successes + 1, tail)) if successes > 0 else 0.0
+    return low, float(scipy.special.betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
 
 
 @lru_cache(maxsize=4096)
@@ -57,10 +56,10 @@ def _mid_p_low(successes: float, n: float, tail: float) -> float:
         return float(tail ** (1 / n))
 
     def excess(p: float) -> float:
-        at_least, more = special.betainc(successes, n - successes + 1, p), special.betainc(successes + 1, n - successes, p)
+        at_least, more = scipy.special.betainc(successes, n - successes + 1, p), scipy.special.betainc(successes + 1, n - successes, p)
         return float((at_least + more) / 2 - tail)
 
-    return float(optimize.brentq(excess, 0.0, 1.0, xtol=1e-12))
+    return float(scipy.optimize.brentq(excess, 0.0, 1.0, xtol=1e-12))
 
 
 def proportion_interval(hits: np.ndarray, clusters: Clusters, level: float = 0.95) -> Interval:
@@ -84,15 +83,15 @@ def proportion_interval(hits: np.ndarray, clusters: Clusters, level: float = 0.9
 
 def freedom(values: int, units: int, level: float) -> float:
     """What an effective sample size shrinks by when its variance is known from few `units` only: (t of n - 1 / t of units - 1)²."""
-    tails = sps.t.ppf(0.5 + level / 2, [values - 1, units - 1])
+    tails = scipy.stats.t.ppf(0.5 + level / 2, [values - 1, units - 1])
     return float((tails[0] / tails[1]) ** 2)
 
 
 def quantile_interval(values: np.ndarray, q: float, level: float = 0.95) -> Interval:
     """Distribution-free interval of the q-quantile from order statistics (binomial), None bounds where the sample is too small for one."""
     ordered, n = np.sort(values), len(values)
-    lower = int(sps.binom.ppf((1 - level) / 2, n, q)) - 1
-    upper = int(sps.binom.ppf(0.5 + level / 2, n, q))
+    lower = int(scipy.stats.binom.ppf((1 - level) / 2, n, q)) - 1
+    upper = int(scipy.stats.binom.ppf(0.5 + level / 2, n, q))
     low = float(ordered[lower]) if lower >= 0 else None
     return Interval(low, float(ordered[upper]) if upper < n else None, "order statistics")
 

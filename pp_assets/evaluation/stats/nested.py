@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.stats.groups import effective_n_of_share
 from pp_assets.evaluation.stats.intervals import EXACT, freedom, mid_p
@@ -97,7 +97,7 @@ def _bounded(known: NestedMean, means: np.ndarray, level: float) -> NestedMean:
 def _normal(known: NestedMean, variance: float, level: float) -> NestedMean:
     if not variance > 0:
         return NestedMean(known.value, known.items, known.values, between=known.between, within=known.within, reason="all items are equal")
-    half = float(sps.t.ppf(0.5 + level / 2, known.items - 1)) * variance**0.5
+    half = float(scipy.stats.t.ppf(0.5 + level / 2, known.items - 1)) * variance**0.5
     return _with(known, (known.value or 0.0) - half, (known.value or 0.0) + half, f"Student's t on {known.items} item means", None)
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal, special
+import scipy
 
 from pp_assets.evaluation.stats.binomial import binomial_pmf
 from pp_assets.evaluation.stats.resampling import Statistic
@@ -24,8 +24,8 @@ def mcnemar(b: int, c: int) -> McNemar:
     if b == c:
         return McNemar(1.0, 1.0)
     few = min(b, c)
-    tail = float(special.bdtr(few, b + c, 0.5))
-    return McNemar(2 * tail, tail + (float(special.bdtr(few - 1, b + c, 0.5)) if few else 0.0))
+    tail = float(scipy.special.bdtr(few, b + c, 0.5))
+    return McNemar(2 * tail, tail + (float(scipy.special.bdtr(few - 1, b + c, 0.5)) if few else 0.0))
 
 
 def sign_flip_exact(sums: np.ndarray) -> float:
@@ -39,7 +39,7 @@ def sign_flip_exact(sums: np.ndarray) -> float:
         if step:
             part = np.zeros(2 * step * count + 1)
             part[:: 2 * step] = binomial_pmf(np.arange(count + 1), count, 0.5)
-            mass = signal.convolve(mass, part)
+            mass = scipy.signal.convolve(mass, part)
     centre, observed = len(mass) // 2, abs(round(float(sums.sum())))
     return float(min(1.0, mass[: centre - observed + 1].sum() + mass[centre + observed :].sum())) if observed else 1.0
 

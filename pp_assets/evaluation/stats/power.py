@@ -4,8 +4,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, special
-from scipy import stats as sps
+import scipy
 
 from pp_assets.evaluation.stats.binomial import binomial_pmf
 
@@ -19,8 +18,8 @@ EXACT_UP_TO = 20_000  # items; beyond it the normal approximation is within a fr
 def _rejections(n: int, alpha: float) -> np.ndarray:
     """For D = 0..n discordant pairs, shape (n + 1,): the largest min(b, c) at which the exact McNemar test rejects, or -1."""
     pairs = np.arange(n + 1)
-    k = sps.binom.ppf(alpha / 2, pairs, 0.5).astype(np.int64)
-    k -= sps.binom.cdf(k, pairs, 0.5) > alpha / 2
+    k = scipy.stats.binom.ppf(alpha / 2, pairs, 0.5).astype(np.int64)
+    k -= scipy.stats.binom.cdf(k, pairs, 0.5) > alpha / 2
     return np.maximum(k, -1)
 
 
@@ -36,7 +35,7 @@ def mcnemar_power(n: int, discordance: float, effect: float, alpha: float = 0.05
     k = _rejections(n, alpha)[low : high + 1]
     share = min(1.0, (discordance + effect) / (2 * discordance))
     few, at = np.maximum(k, 0), np.maximum(pairs, 1)  # below zero nothing is rejected, which the next line leaves out
-    rejected = special.bdtr(few, at, share) + special.bdtrc(at - few - 1, at, share)
+    rejected = scipy.special.bdtr(few, at, share) + scipy.special.bdtrc(at - few - 1, at, share)
     return float(np.sum(binomial_pmf(pairs, n, discordance) * np.where(k >= 0, rejected, 0.0)))
 
 
@@ -54,10 +53,10 @@ def _detectable(size: int, discordance: float, alpha: float, power: float) -> fl
     if size < 1:
         return None
     if size > EXACT_UP_TO:
-        return float(optimize.brentq(lambda d: _connor(d, max(discordance, d), alpha, power) - size, 1e-6, 1.0, xtol=1e-7))
+        return float(scipy.optimize.brentq(lambda d: _connor(d, max(discordance, d), alpha, power) - size, 1e-6, 1.0, xtol=1e-7))
     if mcnemar_power(size, 1.0, 1.0, alpha) < power:
         return None
-    return float(optimize.brentq(lambda d: mcnemar_power(size, max(discordance, d), d, alpha) - power, 1e-9, 1.0, xtol=1e-7))
+    return float(scipy.optimize.brentq(lambda d: mcnemar_power(size, max(discordance, d), d, alpha) - power, 1e-9, 1.0, xtol=1e-7))
 
 
 def required_items(effect: float, discordance: float, alpha: float = 0.05, power: float = POWER) -> int | None:
@@ -84,7 +83,7 @@ def grouped_power(n: int, design: float, discordance: float, effect: float, alph
         return exact
     discordance = min(1.0, max(discordance, effect))
     spread, z = math.sqrt(max(discordance - effect**2, 1e-12)), _quantiles(alpha, 0.5)[0]
-    normal = float(sps.norm.cdf((math.sqrt(size) * effect - z * math.sqrt(discordance)) / spread))
+    normal = float(scipy.stats.norm.cdf((math.sqrt(size) * effect - z * math.sqrt(discordance)) / spread))
     return min(exact, (mcnemar_power(int(size), discordance, effect, alpha) + normal) / 2)
 
 
@@ -105,7 +104,7 @@ def grouped_detectable(n: int, design: float, discordance: float, alpha: float =
         return minimum_detectable_effect(n / design, discordance, alpha, power)
     if mcnemar_power(int(n / design), 1.0, 1.0, alpha) < power:
         return None
-    return float(optimize.brentq(lambda d: grouped_power(n, design, max(discordance, d), d, alpha) - power, 1e-9, 1.0, xtol=1e-7))
+    return float(scipy.optimize.brentq(lambda d: grouped_power(n, design, max(discordance, d), d, alpha) - power, 1e-9, 1.0, xtol=1e-7))
 
 
 def mean_detectable_effect(standard_error: float, alpha: float = 0.05, power: float = POWER) -> float:
@@ -115,7 +114,7 @@ def mean_detectable_effect(standard_error: float, alpha: float = 0.05, power: fl
 
 def mean_power(effect: float, standard_error: float, alpha: float = 0.05) -> float:
     """Power of the two-sided test of a mean difference with this standard error; the inverse of `mean_detectable_effect`."""
-    return float(sps.norm.cdf(abs(effect) / standard_error - _quantiles(alpha, 0.5)[0])) if standard_error > 0 else 1.0
+    return float(scipy.stats.norm.cdf(abs(effect) / standard_error - _quantiles(alpha, 0.5)[0])) if standard_error > 0 else 1.0
 
 
 def _connor(effect: float, discordance: float, alpha: float, power: float) -> float:
@@ -124,4 +123,4 @@ def _connor(effect: float, discordance: float, alpha: float, power: float) -> fl
 
 
 def _quantiles(alpha: float, power: float) -> tuple[float, float]:
-    return float(sps.norm.ppf(1 - alpha / 2)), float(sps.norm.ppf(power))
+    return float(scipy.stats.norm.ppf(1 - alpha / 2)), float(scipy.stats.norm.ppf(power))

@@ -6,7 +6,7 @@ Arrays of counts hold whole numbers in float64, so that sums are exact whatever 
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
+import scipy
 
 from pp_assets.evaluation.stats.intervals import Interval, flat_interval
 
@@ -37,18 +37,18 @@ def bca_interval(boot: np.ndarray, observed: float, jackknife: np.ndarray, level
     spread = float((pull**2).sum())
     bias, acceleration, name = 0.0, 0.0, "percentile"
     if 0 < share < 1 and spread > 0:
-        bias, acceleration, name = float(special.ndtri(share)), float((pull**3).sum() / (6 * spread**1.5)), "BCa"
+        bias, acceleration, name = float(scipy.special.ndtri(share)), float((pull**3).sum() / (6 * spread**1.5)), "BCa"
     z = bias + half * np.array([-1.0, 1.0])
     with np.errstate(divide="ignore"):
         # Where the acceleration overtakes the quantile there is nothing beyond: the end of the resamples.
         moved = np.where(acceleration * z < 1, bias + z / (1 - acceleration * z), np.sign(z) * np.inf)
-    low, high = np.quantile(boot, special.ndtr(moved))
+    low, high = np.quantile(boot, scipy.special.ndtr(moved))
     return Interval(float(low), float(high), f"{name} bootstrap over groups")
 
 
 def expanded(groups: int, level: float) -> float:
     """Half-width of an interval at `level` in standard deviations of resamples of so many groups (at least 2)."""
-    return float(special.stdtrit(groups - 1, 0.5 + level / 2) * (groups / (groups - 1)) ** 0.5)
+    return float(scipy.special.stdtrit(groups - 1, 0.5 + level / 2) * (groups / (groups - 1)) ** 0.5)
 
 
 def resampled_interval(statistic: Statistic, sums: np.ndarray, weights: np.ndarray, level: float, floor: float | None) -> Interval:

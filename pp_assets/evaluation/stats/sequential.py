@@ -14,7 +14,7 @@ a fixed mixture, a universal portfolio in small (Orabona and Jun 2023): nothing 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from pp_assets.evaluation.stats.groups import Clusters
 
@@ -111,4 +111,4 @@ class _Wealth:
         goal = -np.log(alpha)
         # At the observed mean no stake has won anything (Jensen), so that the bound lies below it.
         observed = float(self.sums @ self.counts / (self.sizes @ self.counts))
-        return float(optimize.brentq(lambda mean: min(self.log(mean), goal + 1) - goal, 1e-9, observed, xtol=1e-9))
+        return float(scipy.optimize.brentq(lambda mean: min(self.log(mean), goal + 1) - goal, 1e-9, observed, xtol=1e-9))

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats as sps
+import scipy
 
 
 class Welch(NamedTuple):
@@ -28,6 +28,6 @@ def welch(a: np.ndarray, b: np.ndarray, level: float = 0.95) -> Welch:
         return Welch(None, None, None, None, "fewer than two scores on a side")
     if np.ptp(a) == 0 and np.ptp(b) == 0:
         return Welch(float(a[0] - b[0]), None, None, None, "neither side varies")
-    found = sps.ttest_ind(a, b, equal_var=False)
+    found = scipy.stats.ttest_ind(a, b, equal_var=False)
     low, high = found.confidence_interval(level)
     return Welch(float(np.mean(a) - np.mean(b)), float(low), float(high), float(found.pvalue))

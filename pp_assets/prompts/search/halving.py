@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pp_assets.prompts.candidate import Candidate, Ground, Judged, Proposer
 from pp_assets.prompts.search.account import BudgetSpent
@@ -147,4 +147,4 @@ def _worse(gaps: np.ndarray) -> bool:
     if len(gaps) < 2 or gaps.mean() >= 0:
         return False
     spread = gaps.std(ddof=1)
-    return bool(spread == 0 or stats.t.cdf(gaps.mean() / (spread / len(gaps) ** 0.5), len(gaps) - 1) < RACE)
+    return bool(spread == 0 or scipy.stats.t.cdf(gaps.mean() / (spread / len(gaps) ** 0.5), len(gaps) - 1) < RACE)
