@@ -37,6 +37,9 @@ demo: install ## Take both example tasks through the whole pipeline: table, repo
 demo-loop: install ## Let a simulated shop learn by itself: 5,000 requests, feedback, trainings, promotions, a plot of it all
 	@$(BIN)/python -m bench.loop $(LOOP_ARGS)
 
+# Tests start hundreds of processes, which would each compile the product anew where the environment says to keep nothing compiled.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: install ## Run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 

@@ -93,6 +93,7 @@ def test_the_same_seed_gives_the_same_bytes_wherever_it_runs(tiny, trained, tmp_
     assert files(tmp_path / "elsewhere" / "again") == files(trained[0])
 
 
+@pytest.mark.slow
 def test_another_process_with_other_string_hashes_gives_the_same_bytes(tiny, trained, tmp_path):  # noqa: F811
     code = f"from pathlib import Path\nfrom test_encoder_training import train\ntrain(Path({str(tiny)!r}), Path({str(tmp_path / 'out')!r}))"
     places = os.pathsep.join(map(str, (Path(__file__).parent, PROJECT_ROOT)))

@@ -58,6 +58,7 @@ def test_other_threads_or_weights_have_vectors_of_their_own(tiny: Path, tmp_path
     assert not np.allclose(first, changed) and counted == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_processes_share_the_file(tiny: Path, tmp_path: Path) -> None:  # noqa: F811
     code = "import sys; from pathlib import Path; from pp_resources.models.kept_vectors import KeptEmbedder as K\n"
     code += "k = K(Path(sys.argv[1]), sys.argv[2], 1)\n"
