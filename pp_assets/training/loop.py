@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pp_assets.training.checkpoint import load_checkpoint, save_checkpoint
 from pp_assets.training.run import Run
+from pp_resources.memory import give_back
 from pp_resources.progress import steps
 
 CHECKPOINT_SECONDS = 60.0
@@ -69,6 +70,7 @@ def train(run: Run, out: Path, *, work: Path, on_metrics: Callable[[dict[str, An
                         state.best_score, state.best_epoch, best = score, state.epoch, run.tensors()
             state.history.append(entry)
             on_metrics(entry | {"best_epoch": state.best_epoch})
+            give_back()
     run.load_tensors(best or run.average)
     stop = "patience" if state.epoch < run.epochs else "all epochs done"
     kept_epoch = state.best_epoch or state.epoch
