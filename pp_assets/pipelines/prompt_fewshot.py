@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from pp_assets.pipelines.prompt_work import ended, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.facts import listed
+from pp_assets.pipelines.prompt_work import Work, ended, judged_step, quality_figure, tried_table, working
 from pp_assets.pipelines.prompting import FEWSHOT, FewShot
 from pp_assets.pipelines.report import Figure, Report, Step, Table
-from pp_assets.prompts.fewshot import CHOOSERS, Ordered, Sets, SetsThenOrders
+from pp_assets.prompts.fewshot import CHOOSERS, Ordered, Sets, SetsThenOrders, fitted
 from pp_assets.prompts.guards import guards
 from pp_assets.prompts.search.run import Found, find_prompt
+from pp_assets.prompts.wording import Wording
 from pp_resources.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
         raise UserError("a number of examples has to be 1 or more", where="shots", how="such as shots=4")
     report = Report()
     with working(p, name, FEWSHOT, options, 1 - FOR_ORDERS) as work:
+        _refuse_too_many(work, min(options.shots))
+        sets = Sets(options.shots, options.choosers or tuple(CHOOSERS))
         strategy = SetsThenOrders(work.extra("order-calls", int(options.calls * FOR_ORDERS)), options.orders)
         with report.step("choice and count") as step, work.bought(step):
             found = find_prompt(
@@ -35,7 +39,7 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
                 work.rows,
                 work.held,
                 strategy=strategy,
-                proposers=[Sets(options.shots, options.choosers or tuple(CHOOSERS))],
+                proposers=[sets],
                 guards=guards,
                 seed=work.seed,
                 ledger=work.folder / "test-calls.jsonl",
@@ -43,6 +47,8 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
             step.said = (
                 f"{sum(bool(node['judged']) for node in work.tree.plain)} prompts tried on up to {len(found.finalists[0].rows)} rows"
             )
+            if missed := sorted(set(options.shots) - sets.made):
+                step.said += f"; none with {listed([str(count) for count in missed])} examples, which leave no room or are not there"
             step.figures = _figures(work.spec, found)
             step.tables = [tried_table(work)]
         with report.step("order") as step:
@@ -52,6 +58,15 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
             judged_step(work, found, step, report.steps[0])
             step.tables.append(_shots(found))
     return ended(report, found.ruling, [report.steps[1].said])
+
+
+def _refuse_too_many(work: Work, least: int) -> None:
+    """Raise UserError where not even the shortest rows make a set, before anything is asked."""
+    shortest = sorted(work.rows.train, key=lambda row: len(row.input_text))
+    fit = len(fitted(work.ground, Wording.of(work.spec), shortest, least))
+    if fit < least:
+        what = f"{least} examples leave no room for an input, or are not there: {fit} of {len(shortest)} training rows fit"
+        raise UserError(what, where="shots", how="give fewer")
 
 
 def _figures(spec: "TaskSpec", found: Found) -> list[Figure]:

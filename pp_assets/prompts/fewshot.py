@@ -21,7 +21,7 @@ from pp_assets.prompts.search.account import Account
 from pp_assets.prompts.search.arena import Arena
 from pp_assets.prompts.search.halving import Halving
 from pp_assets.prompts.search.strategy import Guards, Rows, rank
-from pp_assets.prompts.wording import Shown
+from pp_assets.prompts.wording import Shown, Wording
 
 COUNTS, ORDERS = (1, 2, 4, 8), 8
 SHUFFLES = 2000  # of the test whether the order matters
@@ -58,18 +58,22 @@ CHOOSERS: Mapping[str, Callable[[Ground, Judged, np.random.Generator, float], Ra
 class Sets:
     """Proposes sets of examples for the best parent's words: each way to choose with each count, of which the smaller ones are the
     beginning of the larger, largest counts first. With more asked for than that gives, sets are drawn anew. Examples that leave no room
-    for the input are passed over, and so is the second of a group."""
+    for the input are passed over, and so is the second of a group. `made` are the counts of which there was a set."""
 
     counts: Sequence[int] = COUNTS
     choosers: Sequence[str] = tuple(CHOOSERS)
     source: str = "examples"
+    made: set[int] = field(default_factory=set, compare=False, repr=False)
 
     def propose(self, ground: Ground, parents: Sequence[Judged], count: int, seed: int) -> list[Candidate]:
         parent, found = parents[0], dict[str, Candidate]()
         for again in range(1 + count // max(1, len(self.counts) * len(self.choosers))):
             fitting = {
                 name: fitted(
-                    ground, parent, CHOOSERS[name](ground, parent, generator(seed, "examples", name, str(again)), 1.0), self.counts
+                    ground,
+                    parent.candidate.wording,
+                    CHOOSERS[name](ground, parent, generator(seed, "examples", name, str(again)), 1.0),
+                    max(self.counts),
                 )
                 for name in self.choosers
             }
@@ -77,6 +81,7 @@ class Sets:
                 for name, shots in fitting.items():
                     if len(shots) < size:
                         continue
+                    self.made.add(size)
                     origin = Origin(f"{self.source}:{name}", (parent.candidate.id,), f"{size} examples, {name}")
                     made = Candidate.of(ground.spec, replace(parent.candidate.wording, shots=shots[:size]), origin)
                     if made.id != parent.candidate.id:
@@ -84,11 +89,11 @@ class Sets:
         return list(found.values())[:count]
 
 
-def fitted(ground: Ground, parent: Judged, rows: Ranked, counts: Sequence[int]) -> tuple[Shown, ...]:
-    """As many of the first rows as are wanted at most and fit, no two of one group."""
-    shots, groups, wording = list[Shown](), set[str](), parent.candidate.wording
+def fitted(ground: Ground, wording: Wording, rows: Ranked, most: int) -> tuple[Shown, ...]:
+    """The first rows that fit, no two of one group, `most` at most."""
+    shots, groups = list[Shown](), set[str]()
     for row in rows:
-        if len(shots) == max(counts):
+        if len(shots) == most:
             break
         one = Shown(row.input_text, row.output, item_id=row.item_id)
         if row.group not in groups and room(ground, replace(wording, shots=(*shots, one))) >= 0:

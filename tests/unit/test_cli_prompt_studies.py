@@ -108,6 +108,7 @@ def test_the_prompt_of_a_study_is_applied_as_it_was_scored(pp, found: dict[str, 
         (["impact", "alpha", "--calls", "20"], "20 calls are too few"),
         (["impact", "alpha", "--found", "--target", "none-such"], "none-such"),
         (["reasoning", "alpha", "--writer", "none-such"], "no provider 'none-such'"),
+        (["fewshot", "alpha", "--shots", "900"], "shots: 900 examples leave no room for an input, or are not there"),
     ],
 )
 def test_what_cannot_be_done_is_said(pp, words: list[str], what: str) -> None:

@@ -82,7 +82,9 @@ def test_smaller_sets_are_the_beginning_of_larger_ones_and_fit() -> None:
 def test_no_two_examples_are_of_one_group() -> None:
     twins = [replace(row, group="one") for row in TRAIN[:5]] + TRAIN[5:8]
     start = judged(World(), SPEC, seed_of(SPEC), TRAIN[:1])
-    [made] = Sets((4,), ("drawn",)).propose(ground_of(None, twins, SPEC), [start], 1, 0)
+    sets = Sets((4, 400), ("drawn",))
+    [made] = sets.propose(ground_of(None, twins, SPEC), [start], 1, 0)
+    assert sets.made == {4}, "400 are not there"
     groups = {row.item_id: row.group for row in twins}
     assert len({groups[shot.item_id] for shot in made.wording.shots}) == 4
 
