@@ -14,6 +14,7 @@ from pp_assets.pipelines.prompt_work import (
     judged_step,
     quality_figure,
     tried_table,
+    without,
     working,
 )
 from pp_assets.pipelines.prompting import COT, ChainOfThought
@@ -60,6 +61,7 @@ def run(p: "Pipeline", name: str, options: ChainOfThought) -> Report:
         with report.step("example generation") as step:
             pairs = pairs_of(work, {READ_OFF: sound, WRITTEN: made.kept}, options.shots)
             step.said = f"{len(pairs)} prompts that ask for steps, each with a twin that does not"
+            step.said += without(options.shots, [pair.shots for pair in pairs])
             step.tables = [_example_table({READ_OFF: sound, WRITTEN: made.kept})]
         with report.step("choice") as step, work.bought(step):
             found = find_prompt(

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pp_assets.pipelines.facts import listed
-from pp_assets.pipelines.prompt_work import Work, ended, judged_step, quality_figure, tried_table, working
+from pp_assets.pipelines.prompt_work import Work, ended, judged_step, quality_figure, tried_table, without, working
 from pp_assets.pipelines.prompting import FEWSHOT, FewShot
 from pp_assets.pipelines.report import Figure, Report, Step, Table
 from pp_assets.prompts.fewshot import CHOOSERS, Ordered, Sets, SetsThenOrders, fitted
@@ -46,9 +45,8 @@ def run(p: "Pipeline", name: str, options: FewShot) -> Report:
             )
             step.said = (
                 f"{sum(bool(node['judged']) for node in work.tree.plain)} prompts tried on up to {len(found.finalists[0].rows)} rows"
+                f"{without(options.shots, sets.made)}"
             )
-            if missed := sorted(set(options.shots) - sets.made):
-                step.said += f"; none with {listed([str(count) for count in missed])} examples, which leave no room or are not there"
             step.figures = _figures(work.spec, found)
             step.tables = [tried_table(work)]
         with report.step("order") as step:

@@ -1,7 +1,7 @@
 """What every study of prompts works with: a target, rows to learn from, to choose by and to test on, a budget; how it tells results."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pp_assets import pipeline as stages
 from pp_assets.pipeline import rows_digest
-from pp_assets.pipelines.facts import effect_figure, metric_figure
+from pp_assets.pipelines.facts import effect_figure, listed, metric_figure
 from pp_assets.pipelines.prompting import Studied
 from pp_assets.pipelines.report import Figure, Kind, Report, Step, Table
 from pp_assets.prompts.candidate import Ground, Judged
@@ -118,6 +118,12 @@ def beside_figures(of: str, found: Beside) -> list[Figure]:
 def quality_figure(spec: TaskSpec, of: str, one: Judged) -> Figure:
     """The primary metric of a candidate's answers."""
     return metric_figure(f"{of}: {spec.primary_metric.name}", asdict(quality(spec, one)))
+
+
+def without(wanted: Iterable[int], made: Iterable[int]) -> str:
+    """What a step says of counts of examples that no prompt could have; "" where all could."""
+    missed = sorted({*wanted} - {*made} - {0})
+    return f"; none with {listed([str(count) for count in missed])} examples, which leave no room or are not there" if missed else ""
 
 
 def tried_table(work: Work) -> Table:

@@ -98,7 +98,9 @@ def test_a_writer_explains_too(study) -> None:
 )
 def test_what_steps_are_worth_is_told_beside_the_twin(study, thought: float, demo: float, outcome: str) -> None:
     world, worth = Thinker(base=0.8, thought=thought, demo=demo, loose=0.2), bool(thought)
-    told = study(world, COT, calls=700, shots=[2], writer="world")
+    told = study(world, COT, calls=700, shots=[2, 900], writer="world")
+    made = next(one for one in told["steps"] if one["name"] == "example generation")
+    assert "none with 900 examples" in made["said"]
     found = figures(told, "performance benchmarking")
     effect = found["with reasoning against without: quality"]
     assert (effect["low"] > 0) == worth and effect["n"] >= 50
