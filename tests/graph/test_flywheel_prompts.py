@@ -95,5 +95,5 @@ def test_feedback_becomes_one_search_whose_proven_prompt_is_told_of(place, tmp_p
         demonstration(place, "dear shop, the wrong size, please swap order B-3333, this was for my mother")
         assert [job for _ in range(4) for job in asked() if job != names.JOB_FLYWHEEL] == [] and len(up.seen) == calls
         assert "more hours after the last one: 2 new" in look(p, "alpha").numbers["prompts"]["reason"]
-        applied(p.task("alpha"), prompt, "better", of="there", overwrite=False)
+        applied(p.task("alpha"), prompt, "better", of="there", overwrite=False, settings=p.settings)
         assert command not in look(p, "alpha").numbers["prompts"]["reason"]

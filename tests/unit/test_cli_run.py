@@ -96,7 +96,6 @@ def test_a_package_is_verified_and_a_changed_byte_is_named(pp) -> None:
         file.write_bytes(before)
 
 
-@pytest.mark.slow
 def test_feedback_changes_the_data_and_the_next_run_says_why(pp) -> None:
     output = json.dumps({"kind": "returns", "order": None})
     assert pp("feedback", "add", "alpha", "nobody told me how to hand this kettle back", "--output", output).code == 0
