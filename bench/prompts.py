@@ -7,8 +7,8 @@ released that is no better.
 DATA holds banking77 and snips as train.jsonl with schema.json. The model of `tasks` is simulated (`bench.prompt_world`): its truth is
 known, it answers and writes; that of `base` is the shipped language model, which answers, with the simulated one as writer. MIPROv2 runs
 with its preset "light" in the peers' environment, is counted by the call, and its best program is judged on the test rows. Ours may make
-half as many calls (answers and proposals together); what its gate spends on test rows stands beside. Ours is what is in
-use after that: the task's own prompt where none was released. In `worlds` no prompt is better than another.
+half as many calls (answers and proposals together); what its gate spends on test rows stands beside. Ours is what is in use after that:
+the task's own prompt where none was released. In `worlds` no prompt is better than another.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--only", choices=("tasks", "base", "worlds"))
-    parser.add_argument("--case", nargs="*", default=[], help="of `base`, these alone: each takes 20 to 40 minutes of processor")
+    parser.add_argument("--case", nargs="*", default=[], help="of `base`, these alone: each takes 6 to 50 minutes of processor")
     parser.add_argument("--record", action="store_true", help="write the tables into RESULTS.md")
     args = parser.parse_args()
     lines: list[str] = []

@@ -274,7 +274,7 @@ def _found(task: str, target: str) -> "tuple[Artifact, dict[str, Any]]":
     if others := ", ".join(sorted({f"--target {one.metadata['asked']}" for one in there if one})):
         how += f", or add what was searched: {others}"
     found = store.require(PROMPTS, f"{name}/{slug(target)}", how)
-    return found, read_prompt(found.file("prompt.json"))
+    return found, {"verdict": found.metadata["verdict"], **read_prompt(found.file("prompt.json"))}
 
 
 def _task(task: str) -> "Task":
